@@ -1,0 +1,216 @@
+"""Keep how far a training has come, so that a killed one goes on and ends as if never killed.
+
+Conventions: a checkpoint is one ``.npz`` file of plain arrays (no pickle), written atomically. It
+carries a hash of the settings that it belongs to; one of other settings is never used. Variables
+are whatever has ``assign`` and turns into an array: this room knows no model. `resuming` holds the
+callback for models that are trained by Keras' ``fit``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+import warnings
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from musiclib.files import atomic_path
+
+RUN_KEY = "MUSICLIB_RUN_KEY"
+"""Environment variable by which the runner names the code and corpus of a run."""
+
+_ABOUT, _ARRAY = "about", "__array__"
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+
+State = TypeVar("State")
+
+
+class Variable(Protocol):
+    """A variable of a model or optimizer, such as those of Keras."""
+
+    def assign(self, value: np.ndarray) -> Any:
+        """Take the value."""
+
+    def __array__(self) -> np.ndarray: ...
+
+
+class Checkpoint:
+    """The checkpoint of one training, and its stopwatch.
+
+    Parameters
+    ----------
+    path : path
+        File ending in ``.npz``.
+    settings : mapping
+        All that decides the training: numbers, texts and arrays, in lists and mappings as one
+        likes. Arrays count by their bytes, so a batch of the data may stand for the data. In a
+        notebook the cells that were run count too: who changes one trains anew.
+
+    Attributes
+    ----------
+    step : int
+        Steps that are done: 0 until `restore` finds some or `save` tells.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saved = Checkpoint(Path(folder, "a.npz"), settings={"seed": 0})
+    ...     saved.restore([], {"best": 9.0}), saved.step
+    ({'best': 9.0}, 0)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, settings: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        if self.path.suffix != ".npz":
+            raise ValueError(f"path: got {self.path.name!r}, a checkpoint ends in .npz")
+        named = [settings, os.environ.get(RUN_KEY, ""), _cells()]
+        text = json.dumps(named, sort_keys=True, default=_digest)
+        self.key = hashlib.sha256(text.encode()).hexdigest()
+        self.step = 0
+        self._began, self._before = (time.perf_counter(), time.process_time()), (0.0, 0.0)
+
+    def spent(self) -> tuple[float, float]:
+        """Give the seconds, and processor seconds, of this training: of all runs that it took.
+
+        What a killed run did after its last checkpoint is done again, and counts once.
+        """
+        now = time.perf_counter(), time.process_time()
+        seconds, cpu = (b + n - a for a, n, b in zip(self._began, now, self._before, strict=True))
+        return seconds, cpu
+
+    def save(self, variables: Sequence[Variable], state: Any = None, *, step: int) -> None:
+        """Write, atomically, the variables, the steps done, and what else decides the rest.
+
+        Parameters
+        ----------
+        variables : sequence of Variable
+            Of models, optimizers and random generators.
+        state : object
+            Numbers, texts, None and arrays, in lists and mappings as one likes.
+        step : int
+            Steps done.
+        """
+        arrays = {f"v{i:04d}": np.asarray(v) for i, v in enumerate(variables)}
+        held: list[np.ndarray] = []
+        about = {"key": self.key, "step": step, "spent": self.spent(), "state": _put(state, held)}
+        arrays |= {f"s{i:04d}": array for i, array in enumerate(held)}
+        arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        with atomic_path(self.path) as temporary:
+            np.savez(temporary, **arrays)
+        self.step = step
+
+    def restore(self, variables: Sequence[Variable], state: State = None) -> State:
+        """Assign what was saved, and return the state that was saved with it.
+
+        Parameters
+        ----------
+        variables : sequence of Variable
+            The same ones in the same order.
+        state : object
+            What to return if the training begins at 0.
+
+        Returns
+        -------
+        object
+            The state as saved, or `state` if there is no checkpoint. One of other settings, or
+            one that cannot be read, is left out with a warning, and the training begins anew.
+        """
+        if not self.path.exists():
+            return state
+        shapes = [tuple(np.shape(v)) for v in variables]
+        try:
+            about, arrays, saved = self._read(len(variables))
+        except _UNREADABLE as error:
+            reason = f"cannot be read ({error})"
+        else:
+            if about["key"] == self.key and shapes == [a.shape for a in arrays]:
+                for variable, array in zip(variables, arrays, strict=True):
+                    variable.assign(array)
+                self.step, self._before = int(about["step"]), tuple(about["spent"])
+                said = f"{self.path.name}: this training goes on after step {self.step}"
+                print(said, file=sys.stderr, flush=True)
+                return saved
+            reason = "belongs to other settings"
+        warnings.warn(f"{self.path.name} {reason}; the training begins anew", stacklevel=2)
+        return state
+
+    def _read(self, n: int) -> tuple[dict[str, Any], list[np.ndarray], Any]:
+        with np.load(self.path, allow_pickle=False) as file:
+            about = json.loads(file[_ABOUT].tobytes())
+            if {"key", "step", "spent", "state"} - about.keys():
+                raise ValueError("it does not say whose it is")
+            named = [name for name in file.files if name.startswith("v")]
+            if about["key"] != self.key or len(named) != n:
+                return about | {"key": ""}, [], None
+            held = [file[name] for name in sorted(file.files) if name.startswith("s")]
+            return about, [file[name] for name in sorted(named)], _take(about["state"], held)
+
+    def remove(self) -> None:
+        """Delete the checkpoint, as its training has ended and left what it was for."""
+        self.path.unlink(missing_ok=True)
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether `value` is what a checkpoint can hold as state.
+
+    Examples
+    --------
+    >>> is_plain({"best": 1.5, "weights": [np.zeros(3)]}), is_plain(len)
+    (True, False)
+    """
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and is_plain(v) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    if isinstance(value, np.ndarray):
+        return not value.dtype.hasobject
+    return value is None or isinstance(value, bool | int | float | str | np.number)
+
+
+def _cells() -> list[str]:
+    """Give the cells that this notebook has run, each once; none outside of a notebook."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return []
+    shell = get_ipython()
+    return sorted(set(shell.user_ns.get("In", []))) if shell else []
+
+
+def _put(value: Any, held: list[np.ndarray]) -> Any:
+    """Turn a state into what JSON can say, its arrays put into `held`."""
+    if isinstance(value, np.ndarray):
+        held.append(value)
+        return {_ARRAY: len(held) - 1}
+    if isinstance(value, Mapping):
+        return {key: _put(item, held) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_put(item, held) for item in value]
+    return value.item() if isinstance(value, np.number) else value
+
+
+def _take(value: Any, held: Sequence[np.ndarray]) -> Any:
+    """Put the arrays back into a state; tuples have become lists."""
+    if isinstance(value, dict):
+        if value.keys() == {_ARRAY}:
+            return held[value[_ARRAY]]
+        return {key: _take(item, held) for key, item in value.items()}
+    return [_take(item, held) for item in value] if isinstance(value, list) else value
+
+
+def _digest(value: Any) -> Any:
+    """Say an array, or what turns into one, by its shape and the hash of its bytes."""
+    array = np.asarray(value)
+    if array.dtype.hasobject:
+        raise TypeError(f"settings hold {value!r}, which is neither JSON's nor an array")
+    sha256 = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return [str(array.dtype), list(array.shape), sha256]

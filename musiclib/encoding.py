@@ -1,0 +1,297 @@
+"""What the models read and write: normalised voices in, rolls in the original key out.
+
+Conventions: a model sees V monophonic voices (`musiclib.voices`) of a piece moved to C major or A
+minor, its keys trimmed to those that the training pieces use. *Codes* are ``int32 (T, V)``: 0 rest,
+1 hold, ``2 + k`` onset of trimmed key k. *Sounds* are ``int32 (T, V)``: 0 rest, ``1 + k`` sounding
+key k. *Metre* is ``int32 (T,)``: steps since the bar line, plus 64 in bars of three. *Register* is
+``int32``: the piece's `shift` modulo 12, which says how high it lies once it is moved.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from musiclib.corpus import Piece, load_corpus
+from musiclib.pianoroll import FIRST_KEY, HOLD, N_KEYS, REST
+from musiclib.pieces import MAX_BAR
+from musiclib.splits import SPLITS, load_split
+from musiclib.voices import separate_voices, sounding_keys, voices_to_roll
+
+N_METRES = 2 * MAX_BAR
+N_REGISTERS = 12
+MAX_VOICES = 8
+
+
+@dataclass(frozen=True)
+class Example:
+    """A piece as a model reads it.
+
+    Attributes
+    ----------
+    name : str
+    codes, sounds : np.ndarray, shape (T, V), int32
+    metre : np.ndarray, shape (T,), int32
+    register : int
+        0 to 11.
+    bar : int
+        Steps a bar.
+    """
+
+    name: str
+    codes: np.ndarray
+    sounds: np.ndarray
+    metre: np.ndarray
+    register: int
+    bar: int
+
+
+@dataclass(frozen=True)
+class VoiceCodec:
+    """The way from a piece to codes and back.
+
+    Attributes
+    ----------
+    lowest : int
+        Lowest key, 0 to 87, that the moved training pieces use.
+    n_keys : int
+        Keys from there up to the highest used.
+    n_voices : int
+        V.
+    """
+
+    lowest: int
+    n_keys: int
+    n_voices: int
+
+    @property
+    def n_codes(self) -> int:
+        """Number of codes: rest, hold and an onset for each key."""
+        return FIRST_KEY + self.n_keys
+
+    @property
+    def n_sounds(self) -> int:
+        """Number of sounds: rest and each key."""
+        return 1 + self.n_keys
+
+    def encode(self, piece: Piece) -> Example:
+        """Normalise a piece: voices, moved to C major or A minor, keys counted from `lowest`.
+
+        Parameters
+        ----------
+        piece : Piece
+
+        Returns
+        -------
+        Example
+            A note outside the training pieces' keys is moved by octaves to the nearest one.
+        """
+        voices = _moved_voices(piece, self.n_voices)
+        key = np.where(voices >= FIRST_KEY, voices - FIRST_KEY - self.lowest, 0)
+        key = np.where(key < 0, key % 12, key)
+        over = np.maximum(key - self.n_keys + 1, 0)
+        key = key - 12 * -(-over // 12)
+        if key.min(initial=0) < 0:
+            raise ValueError(f"{piece.name}: the training pieces span less than an octave")
+        codes = np.where(voices >= FIRST_KEY, key + FIRST_KEY, voices).astype(np.int32)
+        metre = piece.position.astype(np.int32) + MAX_BAR * (piece.bar % 16 != 0)
+        sounds = (sounding_keys(codes) + 1).astype(np.int32)
+        return Example(piece.name, codes, sounds, metre, piece.shift % N_REGISTERS, piece.bar)
+
+    def decode(self, codes: np.ndarray, register: int) -> np.ndarray:
+        """Turn codes back into a roll in the original key: the inverse of `encode`.
+
+        Parameters
+        ----------
+        codes : np.ndarray, shape (T, V), integers below `n_codes`
+        register : int
+            0 to 11, as in the example.
+
+        Returns
+        -------
+        np.ndarray, shape (T, 88, 2), uint8
+
+        Raises
+        ------
+        ValueError
+            When a code is out of range, or a note leaves the 88 keys.
+        """
+        codes = np.asarray(codes)
+        if codes.size and not (codes.min() >= REST and codes.max() < self.n_codes):
+            raise ValueError(f"codes must lie between 0 and {self.n_codes - 1}")
+        shift = (int(register) + 6) % N_REGISTERS - 6
+        key = codes - FIRST_KEY + self.lowest - shift
+        key = np.where(key < 0, key + 12, np.where(key >= N_KEYS, key - 12, key))
+        return voices_to_roll(np.where(codes >= FIRST_KEY, key + FIRST_KEY, codes))
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the codec's numbers, for a weights' card."""
+        return asdict(self)
+
+
+def _moved_voices(piece: Piece, n_voices: int) -> np.ndarray:
+    """Return a piece's voices in C major or A minor: its own lines, or separated ones."""
+    voices = piece.lines
+    if voices.shape[1] != n_voices:
+        voices, _ = separate_voices(piece.roll, n_voices=n_voices)
+    voices = voices.astype(np.int32)
+    return np.where(voices >= FIRST_KEY, voices + piece.shift, voices)
+
+
+def choose_voices(pieces: Sequence[Piece]) -> int:
+    """Return how many voices a corpus needs.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+
+    Returns
+    -------
+    int
+        The tracks of a piece where most pieces are written in lines; otherwise so many that 99 %
+        of the sounding steps keep all their notes, at most `MAX_VOICES`. (Our choice.)
+    """
+    lines = [p.lines.shape[1] for p in pieces]
+    common = max(set(lines), key=lines.count)
+    if common and lines.count(common) > len(lines) / 2:
+        return common
+    counts = np.concatenate([p.roll[..., 1].sum(axis=1) for p in pieces])
+    return int(np.clip(np.percentile(counts[counts > 0], 99), 1, MAX_VOICES))
+
+
+def fit_codec(pieces: Sequence[Piece], *, n_voices: int | None = None) -> VoiceCodec:
+    """Make the codec of a corpus from its training pieces.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        Training pieces only.
+    n_voices : int, optional
+        By default `choose_voices`.
+
+    Returns
+    -------
+    VoiceCodec
+    """
+    n_voices = choose_voices(pieces) if n_voices is None else n_voices
+    codes = np.concatenate([np.unique(_moved_voices(p, n_voices)) for p in pieces])
+    keys = codes[codes >= FIRST_KEY] - FIRST_KEY
+    lowest, highest = int(keys.min()), int(keys.max())
+    return VoiceCodec(lowest, max(highest - lowest + 1, 12), n_voices)
+
+
+def split_pieces(
+    prepared: str | os.PathLike[str], split: str | os.PathLike[str]
+) -> dict[str, list[Piece]]:
+    """Read a prepared corpus by its split.
+
+    Parameters
+    ----------
+    prepared : path
+        Folder that `prepare_corpus` filled.
+    split : path
+        CSV file that notebook 01 wrote.
+
+    Returns
+    -------
+    dict
+        ``train``, ``valid`` and ``test``, each a list of pieces.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        When notebook 01 has not been run, or the two do not name the same pieces.
+    """
+    pieces = {p.name: p for p in load_corpus(prepared)}
+    table = load_split(split)
+    if set(table["piece"]) != set(pieces):
+        raise ValueError(f"{split} and {prepared} name different pieces; run notebook 01 again")
+    return {s: [pieces[n] for n in table.loc[table["split"] == s, "piece"]] for s in SPLITS}
+
+
+def cut(
+    examples: Sequence[Example],
+    starts: Sequence[tuple[int, int]] | np.ndarray,
+    *,
+    length: int,
+) -> dict[str, np.ndarray]:
+    """Cut windows out of examples, padded with rests where a piece ends.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+    starts : sequence of (example, step)
+        Where each window begins; step -1 begins one step before the piece.
+    length : int
+        Steps L of a window.
+
+    Returns
+    -------
+    dict of np.ndarray
+        ``codes`` and ``sounds`` (N, L, V), ``before`` (N, L, V): the sounds one step earlier,
+        rests where the piece begins; ``metre`` (N, L), ``register`` (N,), and ``mask`` (N, L)
+        float32, 0 where padded.
+    """
+    n, voices = len(starts), examples[0].codes.shape[1]
+    out = {k: np.zeros((n, length, voices), np.int32) for k in ("codes", "sounds", "before")}
+    out["metre"] = np.zeros((n, length), np.int32)
+    out["register"] = np.array([examples[i].register for i, _ in starts], np.int32)
+    out["mask"] = np.zeros((n, length), np.float32)
+    for row, (i, start) in enumerate(starts):
+        example = examples[i]
+        end = min(start + length, len(example.codes))
+        size = end - start
+        out["codes"][row, :size] = example.codes[start:end]
+        out["sounds"][row, :size] = example.sounds[start:end]
+        out["metre"][row, :size] = example.metre[start:end]
+        out["mask"][row, :size] = 1
+        out["before"][row, 1:size] = example.sounds[start : end - 1]
+        if start > 0:
+            out["before"][row, 0] = example.sounds[start - 1]
+    return out
+
+
+def begin_afresh(window: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Let windows stand alone: a note that a window's start cuts begins there.
+
+    Parameters
+    ----------
+    window : dict
+        As `cut` gives it.
+
+    Returns
+    -------
+    dict
+        The same with no hold at the first step and nothing sounding before it.
+    """
+    out = {k: v.copy() for k, v in window.items()}
+    first = out["sounds"][:, 0]
+    out["codes"][:, 0] = np.where(first > 0, first + FIRST_KEY - 1, REST)
+    out["before"][:, 0] = 0
+    return out
+
+
+def play_metre(example: Example, *, length: int) -> np.ndarray:
+    """Return the metre of a new piece that starts like `example`.
+
+    Parameters
+    ----------
+    example : Example
+    length : int
+        Steps of the new piece.
+
+    Returns
+    -------
+    np.ndarray, shape (length,), int32
+    """
+    start, base = example.metre[0] % MAX_BAR, example.metre[0] - example.metre[0] % MAX_BAR
+    return (base + (start + np.arange(length)) % min(example.bar, MAX_BAR)).astype(np.int32)
+
+
+__all__ = [
+    "HOLD", "N_METRES", "N_REGISTERS", "Example", "VoiceCodec", "begin_afresh", "choose_voices",
+    "cut", "fit_codec", "play_metre", "split_pieces",
+]  # fmt: skip

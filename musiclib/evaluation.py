@@ -1,0 +1,300 @@
+"""Gather the pieces that are compared: the models', real music, and what no model made.
+
+Conventions: a *piece* is a roll of 128 sixteenths (8 bars of 4/4; 24 s at 80 quarters a minute). A
+*set* is all pieces of one origin, by the name in `SETS`. `seed` is the training seed of a model's
+piece, the drawing seed of a baseline's, and -1 for real music, which has none. `sample` counts from
+0 within a set and seed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from musiclib.baselines import PIECE_STEPS, markov_pieces, random_pieces, shuffled_pieces
+from musiclib.midi import load_midi
+from musiclib.pianoroll import to_piano_roll
+from musiclib.pieces import Piece
+
+MODELS = ("vae", "gan", "lstm")
+"""The paper's models in the order of its table."""
+
+REAL = "real"
+"""Held-out real music: what every set is compared with."""
+
+TRAINING = "training"
+"""Real music that the models saw: how near to `REAL` real music itself comes (the ceiling)."""
+
+BASELINES: Mapping[str, Callable[..., np.ndarray]] = {
+    "markov": markov_pieces,
+    "shuffled": shuffled_pieces,
+    "random": random_pieces,
+}
+"""Music without a model, best first (see `baselines`)."""
+
+SETS = (*MODELS, REAL, TRAINING, *BASELINES)
+"""All sets of symbolic music, in the order of every table and figure."""
+
+NO_SEED = -1
+"""Seed of a piece that no training and no draw made."""
+
+_WRITERS = {"lstm": "02 (LSTM)", "gan": "03 (GAN)", "vae": "04 (VAE)"}
+_KEYS = ("model", "seed", "sample", "file")
+
+
+class Sample(NamedTuple):
+    """One piece to compare.
+
+    Attributes
+    ----------
+    model : str
+        Its set, one of `SETS`.
+    seed, sample : int
+        See the head of this module.
+    file : str
+        A generated piece's file below the output folder, a real piece's name, or "" for a
+        baseline's piece, which is in no file.
+    roll : np.ndarray, shape (128, 88, 2), uint8
+        The piece.
+    """
+
+    model: str
+    seed: int
+    sample: int
+    file: str
+    roll: np.ndarray
+
+    @property
+    def keys(self) -> dict[str, object]:
+        """What names the piece in a table."""
+        return {name: getattr(self, name) for name in _KEYS}
+
+
+def fit(roll: np.ndarray, *, steps: int = PIECE_STEPS) -> np.ndarray:
+    """Return the first `steps` steps of a roll; a shorter one is followed by silence.
+
+    Parameters
+    ----------
+    roll : np.ndarray, shape (T, 88, 2), uint8
+        Any length, 0 included: a MIDI file that ends with rests knows nothing of them.
+    steps : int
+        Sixteenths of the result.
+
+    Returns
+    -------
+    np.ndarray, shape (steps, 88, 2), uint8
+        A new array.
+    """
+    piece = np.zeros((steps, *roll.shape[1:]), dtype=np.uint8)
+    piece[: len(roll)] = roll[:steps]
+    return piece
+
+
+def read_generated(
+    generated: str | os.PathLike[str],
+    *,
+    models: Sequence[str] = MODELS,
+    seeds: Sequence[int] | None = None,
+) -> list[Sample]:
+    """Read every piece of the training seeds that the model notebooks wrote.
+
+    Parameters
+    ----------
+    generated : path
+        The folder with ``<model>/<seed>/NNN.mid``. Folders whose name is no number are not seeds.
+    models : sequence of str
+        Models to read.
+    seeds : sequence of int, optional
+        Training seeds to read, those that are there; all if not given.
+
+    Returns
+    -------
+    list of Sample
+        By model, seed and number.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a model has no piece; the message names the notebook that writes them.
+    MidiFileError
+        If a file cannot be read.
+    """
+    generated = Path(generated)
+    samples: list[Sample] = []
+    for model in models:
+        trainings = [f for f in _seeds(generated / model) if seeds is None or int(f.name) in seeds]
+        found = [(folder, path) for folder in trainings for path in _numbered(folder)]
+        if not found:
+            raise FileNotFoundError(
+                f"{generated / model} holds no piece (<seed>/000.mid and on); run notebook "
+                f"{_WRITERS.get(model, 'of this model')} first"
+            )
+        samples += [_generated(model, *place, generated) for place in found]
+    return samples
+
+
+def _seeds(folder: Path) -> list[Path]:
+    """Return the folders of a model's training seeds, by number."""
+    found = [path for path in folder.glob("*") if path.is_dir() and path.name.isdecimal()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Return the pieces of one seed, by number."""
+    found = [path for path in folder.glob("*.mid") if path.stem.isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem))
+
+
+def _generated(model: str, seed: Path, path: Path, generated: Path) -> Sample:
+    """Read one generated piece; its file is named from two folders above, where ``data`` lies."""
+    file = Path("data", generated.name, path.relative_to(generated)).as_posix()
+    return Sample(model, int(seed.name), int(path.stem), file, fit(to_piano_roll(load_midi(path))))
+
+
+def first_pieces(samples: Iterable[Sample], *, seed: int, n: int = 3) -> list[Sample]:
+    """Return pieces 000 to n - 1 of one training of each model: the paper's protocol, unpicked.
+
+    Parameters
+    ----------
+    samples : iterable of Sample
+        As `read_generated` returns them.
+    seed : int
+        The training.
+    n : int
+        Pieces of each model.
+
+    Returns
+    -------
+    list of Sample
+        In the order of `samples`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a model lacks one of them.
+    """
+    chosen = [s for s in samples if s.model in MODELS and s.seed == seed and s.sample < n]
+    for model in MODELS:
+        found = {sample.sample for sample in chosen if sample.model == model}
+        if missing := sorted(set(range(n)) - found):
+            raise FileNotFoundError(
+                f"{model}: piece {missing[0]:03d} of seed {seed} is missing; run notebook "
+                f"{_WRITERS[model]} with seed {seed} first, or choose another seed"
+            )
+    return chosen
+
+
+def real_samples(
+    pieces: Iterable[Piece], split: pd.DataFrame, *, steps: int = PIECE_STEPS
+) -> list[Sample]:
+    """Return the beginnings of the held-out pieces that are long enough.
+
+    Parameters
+    ----------
+    pieces : iterable of Piece
+        The prepared corpus.
+    split : pd.DataFrame
+        Columns piece and split (see `splits`); the side "test" is held out.
+    steps : int
+        Sixteenths that are taken from the start of each.
+
+    Returns
+    -------
+    list of Sample
+        Set `REAL`, in the order of the corpus.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two are long enough.
+    """
+    held_out = [p for p in _side(pieces, split, "test") if len(p.roll) >= steps]
+    if len(held_out) < 2:
+        raise ValueError(
+            f"pieces: {len(held_out)} of the test split have {steps} steps or more; at least 2 are "
+            "needed to compare with, so give a larger corpus"
+        )
+    return [
+        Sample(REAL, NO_SEED, i, piece.name, fit(piece.roll, steps=steps))
+        for i, piece in enumerate(held_out)
+    ]
+
+
+def training_pieces(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Piece]:
+    """Return the pieces of the training side, over their whole length.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    found = _side(pieces, split, "train")
+    if not found:
+        raise ValueError("pieces: none belongs to the training side of the split")
+    return found
+
+
+def _side(pieces: Iterable[Piece], split: pd.DataFrame, side: str) -> list[Piece]:
+    names = set(split.loc[split["split"] == side, "piece"])
+    return [piece for piece in pieces if piece.name in names]
+
+
+def baseline_samples(
+    training: Sequence[Piece], *, n: int, seed: int, steps: int = PIECE_STEPS
+) -> list[Sample]:
+    """Make what the models must be compared with, out of the training pieces.
+
+    Parameters
+    ----------
+    training : sequence of Piece
+        The training side of the corpus.
+    n : int
+        Pieces of each baseline, and training pieces drawn without replacement (fewer where fewer
+        are long enough).
+    seed : int
+        Of every draw; each baseline has a stream of its own.
+    steps : int
+        Length of each piece.
+
+    Returns
+    -------
+    list of Sample
+        Sets `TRAINING` and those of `BASELINES`.
+
+    Raises
+    ------
+    ValueError
+        If no training piece is long enough, or `n` is below 1.
+    """
+    rolls = [piece.roll for piece in training]
+    streams = np.random.default_rng(seed).spawn(len(BASELINES) + 1)
+    samples = _drawn(training, n=n, seed=seed, steps=steps, rng=streams[-1])
+    for (name, make), rng in zip(BASELINES.items(), streams, strict=False):
+        made = make(rolls, n=n, rng=rng, steps=steps)
+        samples += [Sample(name, seed, i, "", roll) for i, roll in enumerate(made)]
+    return samples
+
+
+def _drawn(
+    training: Sequence[Piece], *, n: int, seed: int, steps: int, rng: np.random.Generator
+) -> list[Sample]:
+    """Return the beginnings of n training pieces, in the order of the corpus."""
+    long = [piece for piece in training if len(piece.roll) >= steps]
+    chosen = np.sort(rng.permutation(len(long))[:n])
+    return [
+        Sample(TRAINING, seed, i, long[k].name, fit(long[k].roll, steps=steps))
+        for i, k in enumerate(chosen)
+    ]
+
+
+def rolls_by_set(samples: Iterable[Sample]) -> dict[str, dict[int, list[np.ndarray]]]:
+    """Return the rolls of each set and seed, in the order met."""
+    found: dict[str, dict[int, list[np.ndarray]]] = {}
+    for sample in samples:
+        found.setdefault(sample.model, {}).setdefault(sample.seed, []).append(sample.roll)
+    return found

@@ -1,0 +1,288 @@
+"""Write files whole or not at all, and read only what is safe to read.
+
+Conventions: every writer goes through `atomic_path`, so a reader never meets half a file, however
+the writing ended; text is UTF-8 with ``\\n`` line ends on every system, so that the same content
+gives the same bytes. This is the lowest room of musiclib: it knows nothing of music.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEMPORARY_PREFIX = ".partial-"
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space there or choose another output folder",
+    errno.EDQUOT: "your disk quota is used up; free some space or choose another output folder",
+    errno.EFBIG: "the file is larger than this disk or account allows; choose another folder",
+    errno.EACCES: "permission denied; make the folder writable or choose another output folder",
+    errno.EPERM: "not permitted; make the file and folder writable or choose another folder",
+    errno.EROFS: "the disk is read-only; choose another output folder",
+    errno.ENOTDIR: "a part of its path is a file, not a folder; rename it or choose another path",
+    errno.EEXIST: "a part of its path is a file, not a folder; rename it or choose another path",
+    errno.EISDIR: "there is a folder of that name; rename it or choose another path",
+    errno.ENAMETOOLONG: "the name is too long for this disk; choose a shorter one",
+}
+_FULL_DISK = "No space left on device"
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO (named pipe)",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path to write to, and rename it over `path` once the block has succeeded.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file wanted in the end. Missing parent folders are created. A symbolic link of that
+        name is replaced by the file; what it pointed to stays as it was.
+
+    Yields
+    ------
+    pathlib.Path
+        A name in the same folder with the same ending (``.weights.h5`` included). No file stands
+        there yet: the block creates it.
+
+    Raises
+    ------
+    OSError
+        Of the class that the system raised (`PermissionError` and so on), with one sentence that
+        names `path` and what to do. The earlier file is left as it was.
+
+    Notes
+    -----
+    ``os.replace`` within one folder is atomic (POSIX ``rename``). The bytes are flushed to the
+    disk first, so that a power cut leaves the earlier file or the whole new one. A process killed
+    outright leaves its temporary file behind: see `remove_leftovers`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_path(Path(folder, "a.txt")) as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     Path(folder, "a.txt").read_text()
+    'whole'
+    """
+    path = Path(path)
+    temporary = path.with_name(_temporary_name(path))
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush_to_disk(temporary)
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        sentence = _sentence(error, path, temporary)
+        if sentence is None:
+            raise
+        raise sentence from error
+
+
+def write_text(text: str, path: str | os.PathLike[str]) -> None:
+    """Write `text` to `path` in UTF-8, atomically, with the line ends exactly as given."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+
+
+def write_json(obj: Any, path: str | os.PathLike[str]) -> None:
+    """Write `obj` to `path` as indented JSON, atomically, keys in the order given.
+
+    Parameters
+    ----------
+    obj : dict, list, str, number, bool or None
+        Nested as one likes. NumPy numbers and arrays become numbers and lists, paths become
+        strings. NaN and infinities become ``null``, as JSON has no word for them.
+    path : str or os.PathLike
+        The file to write.
+
+    Raises
+    ------
+    TypeError
+        If `obj` holds something that JSON cannot say.
+    """
+    text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(text + "\n", path)
+
+
+def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write the table `frame` to `path` as CSV without its index, atomically.
+
+    Floats are written so that reading them back gives the same number.
+    """
+    write_text(frame.to_csv(index=False, lineterminator="\n"), path)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> int:
+    """Remove the temporary files that killed runs left in `folder`, and say how many.
+
+    Call it only where no other process can be writing (after taking the folder's lock).
+    """
+    leftovers = [entry for entry in Path(folder).glob(f"{TEMPORARY_PREFIX}*") if entry.is_file()]
+    for entry in leftovers:
+        entry.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open `path` to read bytes, if it is a regular file (or a link to one).
+
+    Raises
+    ------
+    ValueError
+        If `path` is a folder, FIFO, device or socket: those are never opened, so never hang.
+    OSError
+        If the file does not exist or may not be read.
+    """
+    _require_regular(path, os.stat(path).st_mode)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        _require_regular(path, os.fstat(descriptor).st_mode)  # it may have been exchanged
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
+    """Read the regular file `path` whole, if it holds at most `limit` bytes.
+
+    Raises
+    ------
+    ValueError
+        If it is no regular file (see `open_regular`) or holds more than `limit` bytes. The size
+        is looked up before anything is read.
+    OSError
+        If the file does not exist or may not be read.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = b"" if size > limit else file.read(limit + 1)
+    size = max(size, len(data))
+    if size > limit:
+        raise ValueError(
+            f"cannot read {path}: it holds {size:,} bytes, and at most {limit:,} are read"
+        )
+    return data
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Give the SHA-256 of the regular file `path` as 64 lowercase hexadecimal digits.
+
+    Raises `ValueError` or `OSError` as `open_regular` does.
+    """
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def inside(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path:
+    """Join `parts` to `root`, and refuse a result that lies outside `root`.
+
+    Parameters
+    ----------
+    root : str or os.PathLike
+        The folder to stay in. It need not exist.
+    *parts : str or os.PathLike
+        Relative pieces of a path, such as the name of an archive member.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute, with ``..`` and symbolic links resolved.
+
+    Raises
+    ------
+    ValueError
+        If a part is absolute or climbs out, or a symbolic link leads out.
+
+    Examples
+    --------
+    >>> inside("data", "..", "secret")
+    Traceback (most recent call last):
+    ...
+    ValueError: parts ('..', 'secret') lead out of the folder data; stay inside it
+    """
+    base = Path(root).resolve()
+    names = tuple(os.fspath(part) for part in parts)
+    if any("\0" in name for name in names):
+        raise ValueError(f"parts {names!r} hold a null character; leave it out")
+    target = base.joinpath(*names).resolve()
+    if target != base and base not in target.parents:
+        raise ValueError(f"parts {names!r} lead out of the folder {root}; stay inside it")
+    return target
+
+
+def _temporary_name(path: Path) -> str:
+    # The end of the name is kept: writers such as Keras look at its suffixes.
+    return f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}-{path.name[-40:]}"
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def explained(error: BaseException, path: str | os.PathLike[str]) -> BaseException:
+    """Give the same kind of error with a sentence on what to do about `path`, if one is known."""
+    code = getattr(error, "errno", None)
+    if code not in _ADVICE and _FULL_DISK in str(error):  # HDF5 and libsndfile say it in words
+        code = errno.ENOSPC
+    return OSError(code, f"cannot write {path}: {_ADVICE[code]}") if code in _ADVICE else error
+
+
+def _sentence(error: BaseException, path: Path, temporary: Path) -> OSError | None:
+    """Give the same kind of OSError with a sentence, or None where there is nothing to add."""
+    if isinstance(error, OSError):
+        culprit = error.filename
+        if culprit is not None and Path(culprit) not in (path, temporary, *path.parents):
+            return None  # the block stumbled over another file
+    elif _FULL_DISK not in str(error):
+        return None
+    said = explained(error, path)
+    return None if said is error else said
+
+
+def _require_regular(path: str | os.PathLike[str], mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
+        raise ValueError(f"cannot read {path}: it is {kind}, and only regular files are read")
+
+
+def _plain(obj: Any) -> Any:
+    """Turn NumPy values, paths and tuples into what JSON knows, and NaN and infinity into None."""
+    if isinstance(obj, dict):
+        return {_plain(key): _plain(value) for key, value in obj.items()}
+    if isinstance(obj, list | tuple):
+        return [_plain(value) for value in obj]
+    if isinstance(obj, np.ndarray | np.generic):
+        return _plain(obj.tolist())
+    if isinstance(obj, os.PathLike):
+        return os.fspath(obj)
+    if isinstance(obj, float) and not math.isfinite(obj):
+        return None
+    return obj

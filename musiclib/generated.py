@@ -1,0 +1,223 @@
+"""What a model notebook leaves behind: pieces, checked, its weights' card, its costs.
+
+Conventions: a piece is 128 steps (8 bars of 4/4, 24 s at 80 quarters a minute); files are named
+``000.mid`` and on, in the order in which the model made them: nothing is picked, and a piece that
+is flawed is written with its flaw reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from musiclib.corpus import Piece
+from musiclib.files import atomic_path, sha256_of, write_json
+from musiclib.midi import save_midi
+from musiclib.music_metrics import check_piece, measures
+from musiclib.pianoroll import to_midi
+from musiclib.study import CORPORA
+
+PIECE_STEPS = 128
+TEMPO = 80.0
+WINDOWED = ("polyphony", "scale_consistency", "silence", "pitch_range")
+"""The measures whose range in real music a generated piece shall keep to."""
+
+
+def write_pieces(
+    rolls: Sequence[np.ndarray],
+    folder: str | os.PathLike[str],
+    *,
+    tempo: float = TEMPO,
+    keep: bool = False,
+) -> pd.DataFrame:
+    """Write generated pieces as MIDI files, in order, and check each.
+
+    Parameters
+    ----------
+    rolls : sequence of np.ndarray, shape (T, 88, 2), uint8
+    folder : path
+        Receives ``NNN.mid``; such files of an earlier run are removed first.
+    tempo : float
+        Quarter notes a minute.
+    keep : bool
+        Only check the pieces and leave the folder as it is.
+
+    Returns
+    -------
+    pd.DataFrame
+        sample, file, notes, flaws (empty, or what `check_piece` found).
+    """
+    folder, rows = Path(folder), []
+    if not keep:
+        for old in folder.glob("[0-9][0-9][0-9].mid"):
+            old.unlink()
+    for i, roll in enumerate(rolls):
+        file = folder / f"{i:03d}.mid"
+        if not keep:
+            save_midi(to_midi(roll, tempo=tempo), file)
+        notes = int(roll[..., 0].sum())
+        rows.append((i, file.name, notes, "; ".join(check_piece(roll))))
+    return pd.DataFrame(rows, columns=["sample", "file", "notes", "flaws"])
+
+
+def real_rolls(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[np.ndarray]:
+    """Return the first `length` steps of each piece that is long enough.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+    length : int
+        Steps.
+
+    Returns
+    -------
+    list of np.ndarray, shape (length, 88, 2), uint8
+    """
+    return [p.roll[:length] for p in pieces if len(p.roll) >= length]
+
+
+def inside_real(
+    rolls: Sequence[np.ndarray], reference: Sequence[np.ndarray], *, names: Sequence[str] = WINDOWED
+) -> pd.DataFrame:
+    """Tell which pieces lie inside the real pieces' 1st to 99th percentile.
+
+    Parameters
+    ----------
+    rolls, reference : sequence of np.ndarray, shape (T, 88, 2), uint8
+        Pieces to judge, and real ones.
+    names : sequence of str
+        Measures of `musiclib.music_metrics.measures`.
+
+    Returns
+    -------
+    pd.DataFrame of bool
+        A row a piece, a column a measure, and ``all``. A measure that a piece does not define
+        (NaN) counts as outside.
+    """
+    real = pd.DataFrame([measures(r) for r in reference])[list(names)]
+    ours = pd.DataFrame([measures(r) for r in rolls])[list(names)]
+    inside = (ours >= real.quantile(0.01)) & (ours <= real.quantile(0.99))
+    return inside.assign(all=inside.all(axis=1))
+
+
+def write_card(weights: str | os.PathLike[str], card: Mapping[str, Any]) -> Path:
+    """Write the JSON card of a weights file: what it was trained on, how, and its SHA-256.
+
+    Parameters
+    ----------
+    weights : path
+        ``<model>.weights.h5``, already written.
+    card : mapping
+        Model, corpus, split's hash, codec, settings, budget, scores.
+
+    Returns
+    -------
+    pathlib.Path
+        ``<model>.json`` beside it.
+    """
+    weights = Path(weights)
+    path = weights.with_name(weights.name.removesuffix(".weights.h5") + ".json")
+    write_json({**card, "sha256": sha256_of(weights)}, path)
+    return path
+
+
+def check_card(weights: str | os.PathLike[str], expected: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a weights' card and refuse weights that do not fit, before they are loaded.
+
+    Parameters
+    ----------
+    weights : path
+        ``<model>.weights.h5``.
+    expected : mapping
+        What the card must say, such as ``codec`` and ``settings``.
+
+    Returns
+    -------
+    dict
+        The card.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the weights or their card are missing.
+    ValueError
+        When the file is not the one that the card names, or differs from `expected`; the message
+        says in what.
+    """
+    weights = Path(weights)
+    path = weights.with_name(weights.name.removesuffix(".weights.h5") + ".json")
+    for file in (weights, path):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing; train it with another preset first")
+    card = json.loads(path.read_text(encoding="utf-8"))
+    if card.get("sha256") != sha256_of(weights):
+        raise ValueError(f"{weights} is not the file that {path.name} describes (SHA-256 differs)")
+    for key, value in expected.items():
+        if card.get(key) != json.loads(json.dumps(value)):
+            raise ValueError(
+                f"{weights} was trained with {key} {card.get(key)}, this notebook needs {value}"
+            )
+    return card
+
+
+def save_weights(model: Any, weights: str | os.PathLike[str], card: Mapping[str, Any]) -> Path:
+    """Write a model's weights and their card.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Its optimizer's state, twice the size of the weights, is left out.
+    weights : path
+        ``<model>.weights.h5``; written atomically, folders made where they are missing.
+    card : mapping
+        See `write_card`.
+
+    Returns
+    -------
+    pathlib.Path
+        The card.
+    """
+    with _without_optimizer(model), atomic_path(weights) as temporary:
+        model.save_weights(temporary)
+    return write_card(weights, card)
+
+
+def load_weights(
+    model: Any, weights: str | os.PathLike[str], expected: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Load weights into a model if their card fits, and return the card; see `check_card`."""
+    card = check_card(weights, expected)
+    with _without_optimizer(model):
+        model.load_weights(weights)
+    return card
+
+
+@contextlib.contextmanager
+def _without_optimizer(model: Any) -> Iterator[None]:
+    """Hide a model's optimizer, as Keras saves and loads it with the weights."""
+    optimizer = getattr(model, "optimizer", None)
+    model.optimizer = None
+    try:
+        yield
+    finally:
+        model.optimizer = optimizer
+
+
+def corpus_name(corpus: str) -> str:
+    """Return the short name of a corpus on disk: itself, or its folder's name made safe.
+
+    A folder of the user's that is called like a corpus of the study gets ``_folder`` behind its
+    name, so that the two are never mixed.
+    """
+    if corpus in CORPORA:
+        return corpus
+    name = re.sub(r"[^a-z0-9_]+", "_", Path(corpus).name.lower()).strip("_") or "corpus"
+    return f"{name}_folder" if name in CORPORA else name

@@ -1,0 +1,262 @@
+"""Measure many pieces by every measure there is, on all cores, and remember what was measured.
+
+Conventions: what a piece measures depends on nothing but its notes and on the code that measures,
+so a result is kept under a hash of both, and is never measured twice. A piece is rendered with the
+one gain of `synthesis` at 80 quarters a minute and velocity 80, so that levels compare; NaN and
+infinities are kept as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from musiclib.audio_metrics import AUDIO_UNITS, audio_measures
+from musiclib.evaluation import TRAINING, Sample
+from musiclib.files import sha256_of, write_text
+from musiclib.music_metrics import check_piece, measures
+from musiclib.originality import TrainingIndex
+from musiclib.pianoroll import STEPS_PER_QUARTER, to_midi
+from musiclib.progress import progress
+from musiclib.synthesis import fluidsynth_version, soundfont_path, synthesize
+
+SR = 44_100
+"""Audio samples per second of every rendering that is measured."""
+
+TEMPO = 80.0
+"""Quarter notes a minute of every rendering that is measured."""
+
+PROBLEMS = ("no_note", "stuck", "empty_bars_found")
+"""What `music_metrics.check_piece` can find, a column of 0 and 1 each."""
+
+_MODULES = (
+    *("pianoroll", "roll_notes", "pitch", "rhythm", "harmony", "structure", "music_metrics"),
+    *("synthesis", "synthesis_events", "fluidsynth_engine", "measuring"),
+    *("audio_levels", "audio_spectrum", "audio_metrics"),
+)
+_PACKAGES = ("numpy", "scipy", "librosa", "pyloudnorm", "pretty_midi")
+_ENOUGH_FOR_A_PROCESS = 20
+
+
+def render(roll: np.ndarray, *, sr: int = SR, velocity: int = 80) -> np.ndarray:
+    """Render a piece as every piece is rendered: one renderer, gain, tempo and velocity.
+
+    Parameters
+    ----------
+    roll : np.ndarray, shape (T, 88, 2), uint8
+        The piece.
+    sr : int
+        Audio samples per second.
+    velocity : int
+        1 to 127, of every note.
+
+    Returns
+    -------
+    np.ndarray, shape (N,), float32
+        N depends on T only, rests at the end included.
+
+    Warns
+    -----
+    RuntimeWarning
+        As `synthesis.synthesize`, for a peak above full scale.
+    """
+    seconds = len(roll) / STEPS_PER_QUARTER * 60 / TEMPO
+    return synthesize(to_midi(roll, tempo=TEMPO, velocity=velocity), sr=sr, duration=seconds)
+
+
+def measure_roll(roll: np.ndarray) -> dict[str, float]:
+    """Return every measure of one piece: of its notes, of its sound, and what is wrong with it.
+
+    Parameters
+    ----------
+    roll : np.ndarray, shape (T, 88, 2), uint8
+        The piece.
+
+    Returns
+    -------
+    dict of str to float
+        `MEASURES`, `AUDIO_UNITS` and `PROBLEMS`, in that order.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # peak_dbfs above 0 says it in the table
+        sound = audio_measures(render(roll), sr=SR)
+    return {**measures(roll), **sound, **problems(roll)}
+
+
+def measure_notes(roll: np.ndarray) -> dict[str, float]:
+    """Return `measure_roll` without the sound: its columns are NaN."""
+    return {**measures(roll), **dict.fromkeys(AUDIO_UNITS, np.nan), **problems(roll)}
+
+
+def problems(roll: np.ndarray) -> dict[str, float]:
+    """Return 1.0 for each of `PROBLEMS` that `check_piece` finds, else 0.0."""
+    found = {sentence.split(":")[0] for sentence in check_piece(roll)}
+    words = ("no note", "stuck", "empty bars")
+    return {name: float(word in found) for name, word in zip(PROBLEMS, words, strict=True)}
+
+
+@functools.cache
+def code_hash() -> str:
+    """Return the hash of what decides a measurement beside the notes: code, packages, renderer."""
+    digest = hashlib.sha256()
+    for name in _MODULES:
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    versions = [importlib.metadata.version(package) for package in _PACKAGES]
+    digest.update(" ".join([*versions, fluidsynth_version()]).encode())
+    digest.update(sha256_of(soundfont_path()).encode())
+    return digest.hexdigest()
+
+
+def sample_table(
+    samples: Sequence[Sample],
+    *,
+    index: TrainingIndex | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+) -> pd.DataFrame:
+    """Measure every piece.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        As `evaluation` gathers them.
+    index : TrainingIndex or None
+        The training music, to say how much of each piece is copied from it.
+    cache : path or None
+        Folder of earlier results, read and written; None keeps nothing.
+    workers : int or None
+        Processes; None for one a core. The table does not depend on it.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row a piece: model, seed, sample, file, `MEASURES`, `AUDIO_UNITS`, `PROBLEMS`, and with
+        an index the columns of `TrainingIndex.count` and the longest runs in common with a training
+        piece (``longest_exact``, ``longest_transposed``, in steps). The training set is not
+        rendered: it is there as the ceiling of the symbolic measures only.
+
+    Raises
+    ------
+    ValueError
+        If there is no piece or a roll is malformed.
+    """
+    if not samples:
+        raise ValueError("samples must hold at least one piece; got none")
+    sounding = [sample.roll for sample in samples if sample.model != TRAINING]
+    found = measured(measure_roll, sounding, key=_roll_key, cache=cache, workers=workers)
+    sounds = iter(found)
+    rows = []
+    for sample in samples:
+        found = measure_notes(sample.roll) if sample.model == TRAINING else next(sounds)
+        rows.append({**sample.keys, **found, **_copied(sample, index)})
+    return pd.DataFrame(rows)
+
+
+def _copied(sample: Sample, index: TrainingIndex | None) -> dict[str, int]:
+    """Return what a piece shares with the training music; a training piece is never looked up."""
+    if index is None or sample.model == TRAINING:
+        return {}
+    runs = {
+        f"longest_{name}": index.longest_run(sample.roll, transposed=moved).length
+        for name, moved in (("exact", False), ("transposed", True))
+    }
+    return {**index.count(sample.roll), **runs}
+
+
+def _roll_key(roll: np.ndarray) -> str:
+    """Return the name under which a roll's measures are kept."""
+    shape = "x".join(map(str, roll.shape))
+    return hashlib.sha256(
+        f"{code_hash()} {shape} ".encode() + np.packbits(roll).tobytes()
+    ).hexdigest()
+
+
+def measured(
+    measure: Callable[[Any], dict[str, Any]],
+    items: Sequence[Any],
+    *,
+    key: Callable[[Any], str],
+    cache: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+) -> list[dict[str, Any]]:
+    """Return the measures of each item: from the cache, or measured now and kept.
+
+    Parameters
+    ----------
+    measure : callable
+        Takes an item and returns numbers by name; importable, as it runs in other processes.
+    items : sequence
+        What is measured; equal items are measured once.
+    key : callable
+        Takes an item and returns the name under which its measures are kept, which must change
+        with all that the measures depend on.
+    cache, workers
+        As `sample_table`.
+
+    Returns
+    -------
+    list of dict
+        In the order of `items`.
+    """
+    keys = [key(item) for item in items]
+    known = {k: found for k in set(keys) if (found := _kept(cache, k)) is not None}
+    missing = {k: item for k, item in zip(keys, items, strict=True) if k not in known}
+    line = progress(len(missing), f"{len(known)} of {len(set(keys))} pieces known, measured")
+    for k, found in zip(missing, _map(measure, list(missing.values()), workers), strict=True):
+        known[k] = found
+        if cache is not None:
+            write_text(json.dumps({"sha256": _hash(found), **found}), Path(cache, f"{k}.json"))
+        line.step()
+    line.close()
+    return [known[k] for k in keys]
+
+
+def _kept(cache: str | os.PathLike[str] | None, key: str) -> dict[str, Any] | None:
+    """Return a kept result; None if there is none, or a changed one, which is measured again."""
+    try:
+        found = json.loads(Path(cache or "", f"{key}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    told = found.pop("sha256", "")
+    return found if told == _hash(found) else None
+
+
+def _hash(found: dict[str, Any]) -> str:
+    """Return the SHA-256 of measures, kept beside them so that a change shows."""
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+
+
+def _map(
+    measure: Callable[[Any], dict[str, Any]], items: list[Any], workers: int | None
+) -> Iterator[dict[str, Any]]:
+    """Measure items one after the other, or in processes where there are enough of them."""
+    wanted = workers or _cores()
+    count = min(wanted, len(items) // _ENOUGH_FOR_A_PROCESS)
+    if count < 2:
+        yield from map(measure, items)
+        return
+    # Started afresh, not forked: a notebook's kernel has threads, which a fork can lock up.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context) as pool:
+        yield from pool.map(measure, items, chunksize=2)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

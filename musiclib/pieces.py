@@ -1,0 +1,277 @@
+"""One piece as the models see it: its roll, lines, metre, key and tempo, and how it is stored.
+
+Conventions: a prepared piece is one ``.npz`` without pickles. `position` counts steps from the bar
+line; `shift` is the transposition, in semitones, that brings the piece to C major or A minor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import pretty_midi
+
+from musiclib.files import atomic_path, inside, read_regular
+from musiclib.midi import note_array
+from musiclib.pianoroll import (
+    LOWEST_PITCH,
+    MAX_STEPS,
+    N_KEYS,
+    STEPS_PER_QUARTER,
+    SUSTAIN,
+    notes_to_roll,
+    quantise,
+)
+from musiclib.voices import notes_to_lines
+
+MAX_BAR = 64
+"""Longest bar that a position can count, in steps; longer bars count on from 0 again."""
+VERSION = 1
+"""Of the prepared pieces' layout; another number makes every piece anew."""
+MAX_STORED, MAX_UNPACKED = 64_000_000, 256_000_000
+"""Bytes of a piece's file and of what is in it, at most; far above those of the longest roll."""
+
+_DAMAGE = (
+    KeyError, ValueError, TypeError, EOFError, OverflowError, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+
+# Krumhansl & Kessler (1982), probe-tone profiles, as in Krumhansl, Cognitive Foundations (1990).
+_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
+_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A prepared piece.
+
+    Attributes
+    ----------
+    name : str
+        The file's name without ``.mid`` (within the source folder, ``/`` between folders).
+    roll : np.ndarray, shape (T, 88, 2), uint8
+    lines : np.ndarray, shape (T, L), int16
+        The monophonic tracks as voice codes when every track is one line, else L = 0.
+    position : np.ndarray, shape (T,), uint8
+        Steps since the bar line.
+    bar : int
+        Steps of the commonest bar.
+    shift : int
+        Semitones, -6 to 5, to C major or A minor by `estimate_shift`.
+    tempo : float
+        Quarter notes a minute at the start.
+    """
+
+    name: str
+    roll: np.ndarray
+    lines: np.ndarray
+    position: np.ndarray
+    bar: int
+    shift: int
+    tempo: float
+
+
+def estimate_shift(roll: np.ndarray) -> int:
+    """Estimate the transposition that brings a piece to C major or A minor.
+
+    Parameters
+    ----------
+    roll : np.ndarray, shape (T, 88, 2), uint8
+
+    Returns
+    -------
+    int
+        -6 to 5 semitones; 0 for an empty piece.
+
+    Notes
+    -----
+    Krumhansl and Schmuckler: the key whose probe-tone profile correlates best with the time that
+    each pitch class sounds. Relative major and minor share a shift, so to confuse them is harmless.
+    """
+    sounding = roll[..., SUSTAIN].sum(axis=0, dtype=np.int64)
+    classes = np.bincount((np.arange(N_KEYS) + LOWEST_PITCH) % 12, weights=sounding, minlength=12)
+    if np.ptp(classes) == 0:
+        return 0
+    profiles = [np.roll(p, k) for p in (_MAJOR, _MINOR) for k in range(12)]
+    best = int(np.argmax([np.corrcoef(p, classes)[0, 1] for p in profiles]))
+    major = best if best < 12 else (best - 12 + 3) % 12
+    return int((6 - major) % 12 - 6)
+
+
+def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int]:
+    """Read each step's place in its bar off the time signatures.
+
+    Parameters
+    ----------
+    midi : pretty_midi.PrettyMIDI
+    steps : int
+        Length T of the piece.
+
+    Returns
+    -------
+    position : np.ndarray, shape (T,), uint8
+        Steps since the bar line, 0 to `MAX_BAR` - 1. A first bar that is shorter than the next
+        one is an upbeat and counted from its end.
+    bar : int
+        Steps of the commonest bar; 16 (4/4) where the file names no metre.
+    """
+    segments = _segments(midi)
+    position = np.zeros(steps, np.int64)
+    counts: dict[int, int] = {}
+    for i, (start, length) in enumerate(segments):
+        end = segments[i + 1][0] if i + 1 < len(segments) else steps
+        end, offset = min(end, steps), 0
+        if i == 0 and len(segments) > 1 and end - start <= length < segments[1][1]:
+            length, offset = segments[1][1], segments[1][1] - (end - start)
+        if end > start:
+            position[start:end] = (np.arange(end - start) + offset) % length
+            counts[length] = counts.get(length, 0) + end - start
+    bar = max(counts, key=counts.__getitem__, default=4 * STEPS_PER_QUARTER)
+    return (position % MAX_BAR).astype(np.uint8), min(bar, MAX_BAR)
+
+
+def _segments(midi: pretty_midi.PrettyMIDI) -> list[tuple[int, int]]:
+    """Return (first step, steps of a bar) of each metre; of two at one step the later counts."""
+    bars = {0: 4 * STEPS_PER_QUARTER}
+    for change in sorted(midi.time_signature_changes, key=lambda c: c.time):
+        quarter = midi.time_to_tick(change.time) / midi.resolution
+        length = int(STEPS_PER_QUARTER * 4 * change.numerator / change.denominator)
+        bars[int(quantise(quarter))] = max(length, 1)
+    return sorted(bars.items())
+
+
+def piece_from_midi(midi: pretty_midi.PrettyMIDI, *, name: str) -> tuple[Piece, dict[str, float]]:
+    """Prepare one MIDI piece, and measure what the grid cost it.
+
+    Parameters
+    ----------
+    midi : pretty_midi.PrettyMIDI
+    name : str
+
+    Returns
+    -------
+    piece : Piece
+    loss : dict
+        `notes` (with a pitch that a piano has), `off_grid` (share of them whose start or end moves
+        by more than 1 % of a step), `merged` (share that has pitch and start in common with
+        another, and so is no note of its own in the roll).
+
+    Warns
+    -----
+    UserWarning
+        When notes lie outside a piano's 88 keys, with their number.
+    """
+    notes = note_array(midi)
+    roll = notes_to_roll(notes)
+    position, bar = metre(midi, steps=len(roll))
+    lines = notes_to_lines(notes, steps=len(roll))
+    tempo = float(midi.get_tempo_changes()[1][0])
+    piece = Piece(name, roll, lines, position, bar, estimate_shift(roll), tempo)
+    return piece, _grid_loss(notes)
+
+
+def _grid_loss(notes: np.ndarray) -> dict[str, float]:
+    """Return how many notes a piano has keys for, and the shares of them moved and merged."""
+    notes = notes[(notes["pitch"] >= LOWEST_PITCH) & (notes["pitch"] < LOWEST_PITCH + N_KEYS)]
+    edges = np.stack([notes["onset_quarter"], notes["onset_quarter"] + notes["duration_quarter"]])
+    moved = np.abs(edges * STEPS_PER_QUARTER - quantise(edges)) > 0.01
+    onsets = np.stack([quantise(notes["onset_quarter"]), notes["pitch"]], axis=1)
+    n = max(len(notes), 1)
+    return {
+        "notes": len(notes),
+        "off_grid": float(moved.any(axis=0).sum() / n),
+        "merged": float((len(notes) - len(np.unique(onsets, axis=0))) / n),
+    }
+
+
+def save_piece(piece: Piece, path: str | os.PathLike[str]) -> None:
+    """Write a prepared piece atomically, its roll as bits.
+
+    Parameters
+    ----------
+    piece : Piece
+    path : path
+        Ends in ``.npz``.
+    """
+    data = _packed(piece)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def store_piece(piece: Piece, folder: str | os.PathLike[str]) -> str:
+    """Write a prepared piece to a file named by its own SHA-256, and return that.
+
+    Another content is another file, so what an earlier report names stays as it was.
+    """
+    data = _packed(piece)
+    digest = hashlib.sha256(data).hexdigest()
+    with atomic_path(inside(folder, f"{digest}.npz")) as temporary:
+        temporary.write_bytes(data)
+    return digest
+
+
+def _packed(piece: Piece) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(
+        file, version=VERSION, roll=np.packbits(piece.roll), steps=len(piece.roll),
+        lines=piece.lines, position=piece.position, bar=piece.bar, shift=piece.shift,
+        tempo=piece.tempo, name=piece.name,
+    )  # fmt: skip
+    return file.getvalue()
+
+
+def load_piece(path: str | os.PathLike[str], *, sha256: str | None = None) -> Piece:
+    """Read a prepared piece; no pickle is ever loaded.
+
+    Parameters
+    ----------
+    path : path
+    sha256 : str, optional
+        Of the file that is expected; another one is not opened.
+
+    Returns
+    -------
+    Piece
+
+    Raises
+    ------
+    ValueError
+        When the file is missing, damaged, of another version, not the one expected, or larger
+        than a piece can be.
+    """
+    try:
+        data = read_regular(path, limit=MAX_STORED)
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError("its SHA-256 is not the one in the report")
+        return _read_piece(data)
+    except (*_DAMAGE, OSError) as error:
+        raise ValueError(
+            f"{path} is no prepared piece ({error}); run notebook 01 (data preparation) again"
+        ) from error
+
+
+def _read_piece(data: bytes) -> Piece:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > MAX_UNPACKED:
+        raise ValueError(f"it unpacks to {size:,} bytes, and at most {MAX_UNPACKED:,} are read")
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        if int(stored["version"]) != VERSION:
+            raise ValueError(f"version {int(stored['version'])}, this musiclib reads {VERSION}")
+        steps = int(stored["steps"])
+        if not 0 <= steps <= MAX_STEPS:
+            raise ValueError(f"{steps:,} steps, allowed are 0 to {MAX_STEPS:,}")
+        roll = np.unpackbits(stored["roll"], count=steps * N_KEYS * 2).reshape(steps, N_KEYS, 2)
+        lines, position = stored["lines"], stored["position"]
+        if lines.ndim != 2 or (len(lines), *position.shape) != (steps, steps):
+            raise ValueError(f"{lines.shape} lines and {position.shape} places of {steps} steps")
+        return Piece(
+            str(stored["name"]), roll, lines, position,
+            int(stored["bar"]), int(stored["shift"]), float(stored["tempo"]),
+        )  # fmt: skip

@@ -1,0 +1,246 @@
+"""Set up a run of the study: its folders, seed and figures; budgets, progress and tables beside.
+
+Conventions: every file is written atomically. This room knows numbers, never music or models.
+What notebooks need of `presets`, `progress` and `tables` can be had from here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from musiclib.files import atomic_path
+from musiclib.presets import BUDGETS, PRESET_NAMES, PRESETS, Preset, preset
+from musiclib.progress import Progress, progress
+from musiclib.tables import record_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "BENCHMARK_SETS",
+    "BUDGETS",
+    "CORPORA",
+    "KERNEL_THREADS",
+    "PRESETS",
+    "PRESET_NAMES",
+    "Paths",
+    "Preset",
+    "Progress",
+    "corpus_folder",
+    "kernel_environment",
+    "preset",
+    "progress",
+    "record_table",
+    "save_figure",
+    "seed_everything",
+]
+
+CORPORA = ("chorales",)  # what `corpus` may say beside a folder of MIDI files
+BENCHMARK_SETS = ("jsb", "piano_midi", "nottingham", "musedata")  # what notebook 02 alone reads
+
+KERNEL_THREADS = 1  # results depend on it in the last digits, so it is fixed, not the machine's
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+_MAX_SEED = 2**32 - 1
+
+
+def corpus_folder(corpus: str) -> Path | None:
+    """Tell a folder of the user's own from the name of a corpus.
+
+    Parameters
+    ----------
+    corpus : str
+        One of `CORPORA`, or a folder of MIDI files.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The folder; None for a name.
+
+    Raises
+    ------
+    ValueError
+        If it is neither; a benchmark set is refused with the command that runs it.
+    """
+    if corpus in CORPORA:
+        return None
+    if corpus in BENCHMARK_SETS and not Path(corpus).is_dir():
+        raise ValueError(
+            f"corpus: {corpus!r} is a benchmark set, which only notebook 02 reads; run that "
+            f"notebook alone with: make benchmark DATASET={corpus} SEEDS=3"
+        )
+    if not Path(corpus).expanduser().is_dir():
+        names = ", ".join(CORPORA)
+        raise ValueError(f"corpus: got {corpus!r}, allowed are {names} or a folder that exists")
+    return Path(corpus).expanduser()
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """The folders of a run below its output folder; nothing is created until it is written to.
+
+    Parameters
+    ----------
+    output : str or os.PathLike
+        The folder that receives ``data/`` and ``figures/``. Kept as given: a relative folder stays
+        relative, so that what a notebook prints names no machine.
+    """
+
+    output: Path
+
+    def __init__(self, output: str | os.PathLike[str]) -> None:
+        object.__setattr__(self, "output", Path(output))
+
+    @property
+    def data(self) -> Path:
+        """Everything but the figures."""
+        return self.output / "data"
+
+    @property
+    def prepared(self) -> Path:
+        """The corpus as rolls (not committed)."""
+        return self.data / "prepared"
+
+    @property
+    def generated(self) -> Path:
+        """The models' pieces: ``<model>/<seed>/NNN.mid``."""
+        return self.data / "generated"
+
+    @property
+    def results(self) -> Path:
+        """Tables as CSV."""
+        return self.data / "results"
+
+    @property
+    def audio(self) -> Path:
+        """Rendered pieces (not committed)."""
+        return self.data / "audio"
+
+    @property
+    def weights(self) -> Path:
+        """Trained weights and their cards."""
+        return self.data / "weights"
+
+    @property
+    def checkpoints(self) -> Path:
+        """How far trainings have come that were not ended (not committed)."""
+        return self.data / "checkpoints"
+
+    def weights_of(self, model: str, *, seed: int) -> Path:
+        """File of a model's weights: ``<model>.weights.h5`` are those of seed 0, as released."""
+        return self.weights / f"{model}{f'_{seed}' if seed else ''}.weights.h5"
+
+    @property
+    def figures(self) -> Path:
+        """Pictures, each as PNG and SVG."""
+        return self.output / "figures"
+
+
+def seed_everything(seed: int) -> np.random.Generator:
+    """Seed Keras and its backend, and give a generator for everything else.
+
+    Parameters
+    ----------
+    seed : int
+        0 to 2**32 - 1.
+
+    Returns
+    -------
+    numpy.random.Generator
+        Pass it, or generators spawned from it, to whatever draws numbers.
+
+    Raises
+    ------
+    ValueError
+        If `seed` is no integer of that range.
+
+    Notes
+    -----
+    On TensorFlow the operations are made deterministic too, and the number of threads is fixed at
+    `KERNEL_THREADS` unless ``TF_NUM_INTRAOP_THREADS`` says otherwise or TensorFlow already runs:
+    sums taken by another number of threads differ in their last digits.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ValueError(f"seed: got {seed!r}, allowed is an integer from 0 to {_MAX_SEED}")
+    if not 0 <= seed <= _MAX_SEED:
+        raise ValueError(f"seed: got {seed}, allowed is an integer from 0 to {_MAX_SEED}")
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        _make_tensorflow_deterministic()
+    keras.utils.set_random_seed(int(seed))
+    return np.random.default_rng(int(seed))
+
+
+def kernel_environment(*, threads: int = KERNEL_THREADS) -> dict[str, str]:
+    """Give the environment variables under which a notebook computes the same bytes each time."""
+    count = str(threads)
+    pools = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")
+    return {
+        **{f"{pool}_NUM_THREADS": count for pool in pools},
+        "TF_NUM_INTRAOP_THREADS": count,
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",  # errors and warnings only
+        "GRPC_VERBOSITY": "ERROR",
+        "PYTHONHASHSEED": "0",  # the order of a set of strings
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+
+
+def save_figure(fig: Figure, name: str, paths: Paths, *, dpi: int = 150) -> Path:
+    """Write `fig` as PNG and SVG to the figures folder, and give the PNG's path.
+
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+        The figure; it stays open.
+    name : str
+        The files' name without ending: lowercase letters, digits and underscores.
+    paths : Paths
+        The run's folders.
+    dpi : int
+        Dots an inch of the PNG.
+
+    Raises
+    ------
+    ValueError
+        If `name` has other signs.
+
+    Notes
+    -----
+    No date and no program version is written, and the SVG's ids are salted with `name`: the same
+    figure gives the same bytes (our choice, for reproducibility).
+    """
+    import matplotlib as mpl
+
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"name: got {name!r}, allowed are lowercase letters, digits and _")
+    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    for ending, words in metadata.items():
+        target = paths.figures / f"{name}.{ending}"
+        with mpl.rc_context({"svg.hashsalt": name}), atomic_path(target) as temporary:
+            fig.savefig(temporary, format=ending, dpi=dpi, bbox_inches="tight", metadata=words)
+    return paths.figures / f"{name}.png"
+
+
+def _make_tensorflow_deterministic() -> None:
+    import tensorflow as tf
+
+    threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS", KERNEL_THREADS))
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:  # TensorFlow runs already, with another number
+        warnings.warn(
+            "TensorFlow was started before seed_everything, so its number of threads is this "
+            "machine's and results may differ in their last digits; restart the kernel to fix it",
+            stacklevel=3,
+        )
+    tf.config.experimental.enable_op_determinism()

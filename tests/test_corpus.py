@@ -1,0 +1,516 @@
+"""Pieces and corpora: metre, key, what the grid costs, a folder of anything, and its report."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import hostile_midi as hostile
+import numpy as np
+import pandas as pd
+import pretty_midi
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musiclib import pieces as rooms
+from musiclib import preparing
+from musiclib.corpus import (
+    REPORT_COLUMNS,
+    Piece,
+    estimate_shift,
+    find_midi,
+    load_corpus,
+    load_piece,
+    metre,
+    piece_from_midi,
+    prepare_corpus,
+    save_piece,
+)
+from musiclib.midi import save_midi
+from musiclib.pianoroll import to_midi, to_piano_roll, transpose
+from musiclib.roll_notes import roll_of
+
+MAJOR = (0, 2, 4, 5, 7, 9, 11)
+
+
+def midi_of(*notes, tempo=60.0, metres=(), drum=False):
+    """Make a PrettyMIDI of (start, end, pitch) in quarters and (quarter, over, under) metres."""
+    midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=tempo)
+    track, quarter = pretty_midi.Instrument(0, is_drum=drum), 60 / tempo
+    for start, end, pitch in notes:
+        track.notes.append(pretty_midi.Note(80, pitch, start * quarter, end * quarter))
+    midi.instruments.append(track)
+    for when, over, under in metres:
+        signature = pretty_midi.TimeSignature(over, under, when * quarter)
+        midi.time_signature_changes.append(signature)
+    return midi
+
+
+def scale(root=60, *, of=MAJOR):
+    return midi_of(*((i, i + 1, root + step) for i, step in enumerate((*of, 12))))
+
+
+# Metre
+
+
+def positions(*metres, steps):
+    position, bar = metre(midi_of((0, 99, 60), metres=metres), steps=steps)
+    assert position.dtype == np.uint8
+    return position.tolist(), bar
+
+
+def test_without_a_metre_bars_have_four_quarters():
+    assert positions(steps=18) == ([*range(16), 0, 1], 16)
+
+
+def test_three_quarters():
+    assert positions((0, 3, 4), steps=14) == ([*range(12), 0, 1], 12)
+
+
+def test_an_upbeat_is_counted_from_its_end():
+    assert positions((0, 1, 4), (1, 4, 4), steps=22) == ([12, 13, 14, 15, *range(16), 0, 1], 16)
+
+
+def test_a_short_first_bar_that_is_repeated_is_no_upbeat():
+    found, _ = positions((0, 2, 4), (4, 4, 4), steps=20)
+    assert found == [*range(8), *range(8), *range(4)]
+
+
+def test_the_metre_may_change():
+    found, bar = positions((0, 4, 4), (4, 3, 4), steps=40)
+    assert found == [*range(16), *range(12), *range(12)]
+    assert bar == 12
+
+
+def test_of_two_metres_at_one_place_the_later_counts():
+    assert positions((0, 4, 4), (0, 3, 4), steps=13) == ([*range(12), 0], 12)
+
+
+def test_before_the_first_metre_bars_have_four_quarters():
+    found, bar = positions((4, 3, 4), steps=30)
+    assert found == [*range(16), *range(12), 0, 1]
+    assert bar == 16
+
+
+def test_a_bar_too_long_to_count_goes_on_from_nought():
+    found, bar = positions((0, 32, 4), steps=130)
+    assert found == [*range(64), *range(64), 0, 1]
+    assert bar == 64
+
+
+def test_a_bar_shorter_than_a_step_has_one():
+    assert positions((0, 1, 64), steps=3) == ([0, 0, 0], 1)
+
+
+# Key
+
+
+@pytest.mark.parametrize("semitones", range(-5, 7))
+def test_a_scale_is_moved_to_c_major(semitones):
+    assert estimate_shift(to_piano_roll(scale(60 + semitones))) == -semitones
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(20, 60), st.integers(1, 8)), min_size=4),
+    st.integers(-12, 12),
+)
+def test_a_transposed_piece_moves_to_the_same_place(notes, semitones):
+    start, key, length = np.array(notes).T
+    roll = roll_of(start, key, length, steps=40)
+    here, there = estimate_shift(roll), estimate_shift(transpose(roll, semitones))
+    assert -6 <= there <= 5
+    assert (there + semitones - here) % 12 == 0
+
+
+def test_a_minor_tune_moves_to_a_minor():
+    harmonic = (0, 2, 3, 5, 7, 8, 11)
+    tonic = [(i + 10, i + 12, 57) for i in range(4)]
+    notes = [(i, i + 1, 57 + step) for i, step in enumerate(harmonic)] + tonic
+    assert estimate_shift(to_piano_roll(midi_of(*notes))) == 0
+    moved = midi_of(*((s, e, p + 3) for s, e, p in notes))
+    assert estimate_shift(to_piano_roll(moved)) == -3
+
+
+def test_no_note_and_every_note_have_no_key():
+    assert estimate_shift(np.zeros((8, 88, 2), np.uint8)) == 0
+    chromatic = midi_of(*((0, 1, 60 + i) for i in range(12)))
+    assert estimate_shift(to_piano_roll(chromatic)) == 0
+
+
+# What the grid costs
+
+
+def cost(*notes):
+    return piece_from_midi(midi_of(*notes), name="x")[1]
+
+
+def test_on_the_grid_nothing_is_lost():
+    assert cost((0, 1, 60), (1, 1.25, 62)) == {"notes": 2, "off_grid": 0.0, "merged": 0.0}
+
+
+def test_a_triplet_moves_and_a_unison_merges():
+    found = cost((0, 1 / 3, 60), (1, 2, 62), (1, 1.5, 62), (2, 3, 64))
+    assert found == {"notes": 4, "off_grid": 0.25, "merged": 0.25}
+
+
+def test_only_notes_that_a_piano_has_are_counted():
+    with pytest.warns(UserWarning, match="1 of 2 notes lie outside"):
+        assert cost((0, 1, 60), (0, 1, 5))["notes"] == 1
+
+
+def test_a_piece_carries_what_travels_beside_its_roll():
+    midi = midi_of((0, 4, 62), metres=[(0, 3, 4)], tempo=96.0)
+    piece, _ = piece_from_midi(midi, name="tune")
+    assert (piece.name, piece.bar, piece.lines.shape) == ("tune", 12, (16, 0))
+    assert piece.tempo == pytest.approx(96)
+    assert len(piece.position) == len(piece.roll) == 16
+
+
+# On disk
+
+
+def same(a: Piece, b: Piece) -> bool:
+    alike = all(np.array_equal(getattr(a, f), getattr(b, f)) for f in ("roll", "lines", "position"))
+    return alike and (a.name, a.bar, a.shift, a.tempo) == (b.name, b.bar, b.shift, b.tempo)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 87), st.integers(1, 8)), max_size=20))
+def test_a_saved_piece_comes_back(tmp_path_factory, notes):
+    start, key, length = np.array(notes, int).reshape(-1, 3).T
+    midi = to_midi(roll_of(start, key, length, steps=40))
+    piece, _ = piece_from_midi(midi, name="Ünder/tune 1")
+    path = tmp_path_factory.mktemp("piece") / "a.npz"
+    save_piece(piece, path)
+    assert same(load_piece(path), piece)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    save_piece(piece_from_midi(scale(), name="scale")[0], tmp_path / "a.npz")
+    return tmp_path / "a.npz"
+
+
+def test_a_damaged_piece_is_named(stored):
+    data = stored.read_bytes()
+    for broken in (b"", b"nonsense", data[: len(data) // 2], data[:200] + bytes(99) + data[299:]):
+        stored.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"a\.npz is no prepared piece .*run notebook 01"):
+            load_piece(stored)
+
+
+def test_a_missing_piece_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"gone\.npz is no prepared piece"):
+        load_piece(tmp_path / "gone.npz")
+
+
+def test_a_piece_of_another_version_is_refused(stored, monkeypatch):
+    monkeypatch.setattr(rooms, "VERSION", 99)
+    with pytest.raises(ValueError, match="version 1, this musiclib reads 99"):
+        load_piece(stored)
+
+
+def test_a_pickle_in_a_piece_is_never_loaded(tmp_path):
+    path = tmp_path / "evil.npz"
+    np.savez(path, version=rooms.VERSION, steps=1, roll=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="no prepared piece"):
+        load_piece(path)
+
+
+def test_no_damage_gives_anything_but_a_sentence_or_a_piece(stored):
+    data, rng = stored.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        broken = bytearray(data)
+        for place in rng.integers(0, len(data), rng.integers(1, 6)):
+            broken[place] = rng.integers(256)
+        stored.write_bytes(
+            broken[: rng.integers(1, len(data) + 1)] if rng.random() < 0.3 else broken
+        )
+        try:
+            piece = load_piece(stored)
+        except ValueError as error:
+            assert str(error).startswith(f"{stored} is no prepared piece (")  # noqa: PT017
+        else:
+            assert piece.roll.shape == (len(piece.position), 88, 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"steps": 10**9}, "1,000,000,000 steps, allowed are 0 to 500,000"),
+        ({"steps": -1}, "-1 steps, allowed"),
+        ({"steps": 31}, r"\(32, 0\) lines and \(32,\) places of 31 steps"),
+        ({"lines": np.zeros((10**6, 1), np.uint8)}, "unpacks to 1,00.,... bytes, and at most 99,"),
+        ({"roll": np.zeros(9)}, "is no prepared piece"),
+        ({"bar": np.zeros(2)}, "is no prepared piece"),
+    ],
+)
+def test_a_piece_that_claims_too_much_is_refused_before_it_is_unpacked(
+    stored, changed, reason, monkeypatch
+):
+    monkeypatch.setattr(rooms, "MAX_UNPACKED", 99_999)
+    with np.load(stored) as data:
+        whole = dict(data)
+    np.savez_compressed(stored, **(whole | changed))
+    with pytest.raises(ValueError, match=reason):
+        load_piece(stored)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_piece_that_is_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(ValueError, match="only regular files are read"):
+        load_piece(tmp_path / "pipe.npz")
+
+
+# A folder of anything
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Make a folder with good, bad, doubled and linked files, and one file outside of it."""
+    source = tmp_path / "music"
+    save_midi(scale(60), source / "a.mid")
+    save_midi(scale(62), source / "deep" / "er" / "b.MIDI")
+    shutil.copy(source / "a.mid", source / "z double.mid")
+    save_midi(midi_of((0, 1, 36), drum=True), source / "drums.mid")
+    save_midi(midi_of((0, 1, 5)), source / "too low.mid")
+    (source / "broken.mid").write_bytes(b"MThd nonsense")
+    (source / "empty.mid").write_bytes(b"")
+    (source / "cut.mid").write_bytes(hostile.smf(hostile.track(hostile.note(60)))[:-2])
+    (source / "notes.txt").write_text("no music")
+    save_midi(scale(64), tmp_path / "outside.mid")
+    (source / "out.mid").symlink_to(tmp_path / "outside.mid")
+    (source / "in.mid").symlink_to(source / "a.mid")
+    (source / "dangling.mid").symlink_to(source / "nowhere.mid")
+    return source
+
+
+EXPECTED = {
+    "a.mid": ("converted", ""),
+    "broken.mid": ("refused", "cannot read .*broken.mid"),
+    "cut.mid": ("converted", "was repaired"),
+    "dangling.mid": ("refused", "cannot read dangling.mid: no such file"),
+    "deep/er/b.MIDI": ("converted", ""),
+    "drums.mid": ("refused", "no note of a pitched instrument"),
+    "empty.mid": ("refused", "cannot read .*empty.mid"),
+    "notes.txt": ("skipped", "not a MIDI file by its name"),
+    "in.mid": ("skipped", "same content as a.mid"),
+    "out.mid": ("refused", "a link that leaves the folder"),
+    "too low.mid": ("refused", "no note of a pitched instrument within a piano's 88 keys"),
+    "z double.mid": ("skipped", "same content as a.mid"),
+}
+
+
+@pytest.fixture
+def report(folder, tmp_path):
+    return prepare_corpus(folder, tmp_path / "prepared")
+
+
+def test_each_file_has_a_row_with_what_became_of_it(report):
+    assert list(report.columns) == REPORT_COLUMNS
+    rows = report.set_index("file")
+    assert list(rows.index) == sorted(EXPECTED)
+    for file, (status, reason) in EXPECTED.items():
+        assert rows.loc[file, "status"] == status, file
+        assert re.search(reason, rows.loc[file, "reason"]), (file, rows.loc[file, "reason"])
+    assert rows.loc["a.mid", "reason"] == ""
+    assert rows.loc["empty.mid", "reason"].startswith("cannot read empty.mid: ")
+
+
+def test_the_report_counts(report):
+    rows = report.set_index("file")
+    assert rows.loc["a.mid", ["notes", "steps", "off_grid", "merged"]].tolist() == [8, 32, 0, 0]
+    assert (rows["seconds"] >= 0).all()
+    refused = rows[rows["status"] == "refused"]
+    assert refused["off_grid"].isna().all()
+    assert (refused["piece_sha256"] == "").all()
+    read = rows.drop(["dangling.mid", "notes.txt", "out.mid"])
+    assert (read["sha256"].str.len() == 64).all()
+
+
+def test_the_prepared_pieces_are_those_converted(report, tmp_path):
+    found = load_corpus(tmp_path / "prepared")
+    assert [piece.name for piece in found] == ["a", "cut", "deep/er/b.MIDI"]
+    assert np.array_equal(found[0].roll, to_piano_roll(scale(60)))
+    assert len(list((tmp_path / "prepared").glob("*.npz"))) == 3
+
+
+def parsed(monkeypatch) -> list[str]:
+    """Return a list that grows by the name of each file that is parsed from now on."""
+    names, real = [], preparing.parse_midi
+    monkeypatch.setattr(
+        preparing, "parse_midi", lambda data, *, name: names.append(name) or real(data, name=name)
+    )
+    return names
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_second_run_reads_nothing_again(report, folder, tmp_path, monkeypatch):
+    before = contents(tmp_path / "prepared")
+    read = parsed(monkeypatch)
+    again = prepare_corpus(folder, tmp_path / "prepared")
+    pd.testing.assert_frame_equal(again.drop(columns="seconds"), report.drop(columns="seconds"))
+    assert read == []
+    assert contents(tmp_path / "prepared") == before
+
+
+def test_a_changed_file_and_a_damaged_piece_are_made_anew(report, folder, tmp_path):
+    damaged = report.set_index("file").loc["a.mid", "piece_sha256"]
+    (tmp_path / "prepared" / f"{damaged}.npz").write_bytes(b"damaged")
+    save_midi(scale(65), folder / "deep" / "er" / "b.MIDI")
+    prepare_corpus(folder, tmp_path / "prepared")
+    found = {piece.name: piece for piece in load_corpus(tmp_path / "prepared")}
+    assert np.array_equal(found["a"].roll, to_piano_roll(scale(60)))
+    assert np.array_equal(found["deep/er/b.MIDI"].roll, to_piano_roll(scale(65)))
+
+
+def test_when_the_first_of_two_alike_goes_the_second_counts(report, folder, tmp_path):
+    (folder / "a.mid").unlink()
+    (folder / "in.mid").unlink()
+    again = prepare_corpus(folder, tmp_path / "prepared").set_index("file")
+    assert again.loc["z double.mid", "status"] == "converted"
+    assert "z double" in [piece.name for piece in load_corpus(tmp_path / "prepared")]
+
+
+def test_another_version_makes_every_piece_anew(report, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(rooms, "VERSION", 99)
+    prepare_corpus(folder, tmp_path / "prepared")
+    assert len(load_corpus(tmp_path / "prepared")) == 3
+
+
+def test_a_broken_off_run_goes_on_where_it_stopped(folder, tmp_path, monkeypatch):
+    seen, first = [], parsed(monkeypatch)
+
+    def stop(done, total):
+        seen.append((done, total))
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_corpus(folder, tmp_path / "prepared", progress=stop)
+    assert seen == [(i, len(EXPECTED)) for i in range(1, 9)]
+    with pytest.raises(FileNotFoundError, match="run notebook 01"):
+        load_corpus(tmp_path / "prepared")
+
+    assert len(first) == 3
+    prepare_corpus(folder, tmp_path / "prepared")
+    assert len(first) == len(set(first)) == 7
+    assert not list((tmp_path / "prepared").glob("*unfinished*"))
+    assert len(load_corpus(tmp_path / "prepared")) == 3
+
+
+def test_only_the_first_files_are_read_when_told(folder, tmp_path):
+    assert list(prepare_corpus(folder, tmp_path / "p", max_files=2)["file"]) == sorted(EXPECTED)[:2]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_and_does_not_hang(folder, tmp_path):
+    os.mkfifo(folder / "pipe.mid")
+    rows = prepare_corpus(folder, tmp_path / "prepared").set_index("file")
+    assert rows.loc["pipe.mid", "status"] == "refused"
+    assert "only regular files" in rows.loc["pipe.mid", "reason"]
+
+
+def test_a_linked_folder_is_not_followed(folder, tmp_path):
+    (folder / "elsewhere").symlink_to(tmp_path)
+    (folder / "deep" / "round").symlink_to(folder)
+    midi = sorted(EXPECTED.keys() - {"notes.txt"})
+    assert [path.relative_to(folder).as_posix() for path in find_midi(folder)] == midi
+    rows = prepare_corpus(folder, tmp_path / "prepared").set_index("file")
+    found = rows.loc[["elsewhere", "deep/round"], ["status", "reason"]].values.tolist()
+    assert found == [
+        ["refused", "a link that leaves the folder"],
+        ["skipped", "a link to a folder that is read in its own place"],
+    ]
+
+
+def test_names_may_be_anything(tmp_path):
+    names = [
+        "two\nlines.mid", os.fsdecode(b"latin \xe9.mid"), 'comma, "quote".mid', "=1+1.mid", "NA",
+        "NA.mid", "音楽.MID", ".hidden.mid",
+    ]  # fmt: skip
+    source = tmp_path / "music"
+    source.mkdir()
+    for number, name in enumerate(names):
+        (source / name).write_bytes(hostile.smf(hostile.track(hostile.note(60 + number))))
+    (source / ".DS_Store").write_text("the system's")
+    rows = prepare_corpus(source, tmp_path / "p")
+    assert len(rows) == len(names)
+    assert (rows["status"] == "converted").sum() == len(load_corpus(tmp_path / "p")) == 7
+    assert set(rows["file"]) >= {"two\\nlines.mid", "latin \\udce9.mid", "音楽.MID"}
+    again = prepare_corpus(source, tmp_path / "p")
+    pd.testing.assert_frame_equal(again.drop(columns="seconds"), rows.drop(columns="seconds"))
+
+
+@pytest.fixture
+def bottomless(tmp_path, monkeypatch):
+    """Make folders in folders, deeper than Python calls itself and longer than a path may be."""
+    depth, source = 2100, tmp_path / "music"
+    source.mkdir()
+    monkeypatch.chdir(source)
+    for _ in range(depth):
+        os.mkdir("a")
+        os.chdir("a")
+    monkeypatch.chdir(tmp_path)
+    yield source
+    (source / "a" / "x.mid").unlink(missing_ok=True)
+    monkeypatch.chdir(source)
+    for _ in range(depth):
+        os.chdir("a")
+    for _ in range(depth):  # pytest itself could not
+        os.chdir("..")
+        os.rmdir("a")
+
+
+def test_folders_within_folders_have_an_end(bottomless, tmp_path):
+    save_midi(scale(), bottomless / "a" / "x.mid")
+    rows = prepare_corpus(bottomless, tmp_path / "p")
+    assert sorted(rows["status"]) == ["converted", "refused"]
+    assert "a folder that cannot be read: file name too long" in set(rows["reason"])
+
+
+def test_no_hostile_file_stops_the_others(tmp_path):
+    cases = list(hostile.cases())[::5]
+    for number, case in enumerate(cases):
+        (tmp_path / f"{number:04d}.mid").write_bytes(case.data)
+    rows = prepare_corpus(tmp_path, tmp_path / "prepared")
+    assert len(rows) == len(cases)
+    for case, status, reason in zip(cases, rows["status"], rows["reason"], strict=True):
+        if case.expect == hostile.REFUSED:
+            assert status == "refused", case.name
+            assert re.search(case.match, reason), case.name
+        elif case.expect == hostile.LEGAL and case.n_notes > 0:
+            assert status != "refused" or "88 keys" in reason, (case.name, reason)
+    assert {"converted", "refused", "skipped"} == set(rows["status"])
+    assert len(load_corpus(tmp_path / "prepared")) == (rows["status"] == "converted").sum()
+
+
+def test_a_full_disk_stops_with_a_sentence_and_leaves_no_half_file(folder, tmp_path, monkeypatch):
+    def full(path, data):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="the disk is full"):
+        prepare_corpus(folder, tmp_path / "prepared")
+    assert not list((tmp_path / "prepared").glob("*.npz"))
+    assert not list((tmp_path / "prepared").glob(".partial*"))
+
+
+def test_a_folder_without_midi_is_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("no music")
+    with pytest.raises(FileNotFoundError, match=rf"{re.escape(str(tmp_path))} holds no MIDI file"):
+        prepare_corpus(tmp_path, tmp_path / "prepared")
+    with pytest.raises(FileNotFoundError, match="does not exist or is no folder"):
+        prepare_corpus(tmp_path / "gone", tmp_path / "prepared")
+
+
+def test_a_corpus_that_was_not_prepared_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"report\.csv is missing; run notebook 01"):
+        load_corpus(tmp_path)

@@ -1,0 +1,142 @@
+"""Gathering the sets: what is read, what is refused, what is drawn, and always the same."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from musiclib import evaluation as ev
+from musiclib.midi import MidiFileError, save_midi
+from musiclib.pianoroll import to_midi
+from musiclib.pieces import Piece
+
+
+def chord(steps=128, low=39):
+    """Return a roll of one triad after another, a quarter each."""
+    roll = np.zeros((steps, 88, 2), np.uint8)
+    for start in range(0, steps, 4):
+        keys = low + np.array([0, 4, 7]) + (start // 4) % 5
+        roll[start : start + 4, keys, 1] = 1
+        roll[start, keys, 0] = 1
+    return roll
+
+
+def piece(name, steps=128, low=39):
+    roll = chord(steps, low)
+    lines = np.zeros((steps, 0), np.int16)
+    return Piece(name, roll, lines, np.zeros(steps, np.uint8), 16, 0, 80.0)
+
+
+def corpus():
+    """Return twelve pieces, every third of them short, and their split."""
+    pieces = [piece(f"p{i:02d}", 64 if i % 3 == 2 else 144, 30 + i) for i in range(12)]
+    sides = ["train"] * 6 + ["valid"] * 2 + ["test"] * 4
+    names = [p.name for p in pieces]
+    return pieces, pd.DataFrame({"piece": names, "group": names, "split": sides})
+
+
+def write(folder, model, seed, numbers, *, steps=128):
+    for number in numbers:
+        save_midi(to_midi(chord(steps, 30 + number)), folder / model / seed / f"{number:03d}.mid")
+
+
+def test_every_piece_of_every_seed_is_read_in_order(tmp_path):
+    write(tmp_path, "vae", "10", [0, 1])
+    write(tmp_path, "vae", "2", [1, 0])
+    write(tmp_path, "vae", "old", [0])
+    (tmp_path / "vae" / "2" / "notes.txt").write_text("no piece")
+    found = ev.read_generated(tmp_path, models=["vae"])
+    assert [(s.seed, s.sample) for s in found] == [(2, 0), (2, 1), (10, 0), (10, 1)]
+    assert found[0].file == f"data/{tmp_path.name}/vae/2/000.mid"
+    assert np.array_equal(found[1].roll, chord(128, 31))
+    assert {s.seed for s in ev.read_generated(tmp_path, models=["vae"], seeds=range(5))} == {2}
+    with pytest.raises(FileNotFoundError, match="vae holds no piece"):
+        ev.read_generated(tmp_path, models=["vae"], seeds=[0, 1])
+
+
+def test_files_of_other_lengths_become_128_steps(tmp_path):
+    write(tmp_path, "gan", "0", [0], steps=200)
+    write(tmp_path, "gan", "0", [1], steps=64)
+    save_midi(to_midi(np.zeros((8, 88, 2), np.uint8)), tmp_path / "gan" / "0" / "002.mid")
+    long, short, empty = (s.roll for s in ev.read_generated(tmp_path, models=["gan"]))
+    assert {roll.shape for roll in (long, short, empty)} == {(128, 88, 2)}
+    assert np.array_equal(long, chord(200, 30)[:128])
+    assert short[:64].any()
+    assert not short[64:].any()
+    assert not empty.any()
+
+
+def test_missing_pieces_name_folder_and_notebook(tmp_path):
+    write(tmp_path, "vae", "0", range(3))
+    with pytest.raises(FileNotFoundError, match=r"gan holds no piece .* run notebook 03 \(GAN\)"):
+        ev.read_generated(tmp_path)
+    with pytest.raises(FileNotFoundError, match="vae holds no piece"):
+        ev.read_generated(tmp_path / "nowhere")
+
+
+def test_a_damaged_piece_stops_with_its_name(tmp_path):
+    write(tmp_path, "lstm", "0", [0])
+    (tmp_path / "lstm" / "0" / "001.mid").write_bytes(b"MThd and nothing")
+    with pytest.raises(MidiFileError, match="001.mid"):
+        ev.read_generated(tmp_path, models=["lstm"])
+
+
+def test_the_first_three_are_never_picked(tmp_path):
+    for model in ev.MODELS:
+        write(tmp_path, model, "0", [4, 2, 1, 0])
+    samples = ev.read_generated(tmp_path)
+    chosen = ev.first_pieces(samples, seed=0)
+    assert [(s.model, s.sample) for s in chosen] == [(m, i) for m in ev.MODELS for i in range(3)]
+    with pytest.raises(
+        FileNotFoundError, match="vae: piece 000 of seed 7 is missing; run notebook 04"
+    ):
+        ev.first_pieces(samples, seed=7)
+    with pytest.raises(FileNotFoundError, match="vae: piece 003 of seed 0"):
+        ev.first_pieces(samples, seed=0, n=5)
+
+
+def test_real_music_is_the_beginning_of_long_held_out_pieces():
+    pieces, split = corpus()
+    found = ev.real_samples(pieces, split)
+    assert [s.file for s in found] == ["p09", "p10"]
+    assert {(s.model, s.seed) for s in found} == {("real", ev.NO_SEED)}
+    assert np.array_equal(found[0].roll, pieces[9].roll[:128])
+    with pytest.raises(ValueError, match="0 of the test split have 200 steps or more"):
+        ev.real_samples(pieces, split, steps=200)
+
+
+def test_training_pieces_and_baselines():
+    pieces, split = corpus()
+    training = ev.training_pieces(pieces, split)
+    assert [p.name for p in training] == [f"p{i:02d}" for i in range(6)]
+    with pytest.raises(ValueError, match="training side"):
+        ev.training_pieces(pieces, split.assign(split="test"))
+    found = ev.baseline_samples(training, n=5, seed=3)
+    counts = pd.Series([s.model for s in found]).value_counts().to_dict()
+    assert counts == {"training": 4, "markov": 5, "shuffled": 5, "random": 5}
+    drawn = [s.file for s in found if s.model == "training"]
+    assert drawn == ["p00", "p01", "p03", "p04"]
+    assert {s.seed for s in found} == {3}
+
+
+def test_baselines_come_from_their_seed_alone():
+    pieces, split = corpus()
+    training = ev.training_pieces(pieces, split)
+    first, again, other = (ev.baseline_samples(training, n=4, seed=s) for s in (0, 0, 1))
+    assert all(np.array_equal(a.roll, b.roll) for a, b in zip(first, again, strict=True))
+    assert any(not np.array_equal(a.roll, b.roll) for a, b in zip(first, other, strict=True))
+    fewer = ev.baseline_samples(training, n=2, seed=0)
+    markov = [[s.roll for s in some if s.model == "markov"] for some in (first, fewer)]
+    assert np.array_equal(markov[0][0], markov[1][0])
+
+
+def test_rolls_by_set_keeps_order_and_seeds():
+    rolls = [np.full((1, 88, 2), i, np.uint8) for i in range(3)]
+    samples = [
+        ev.Sample("vae", 1, 0, "", rolls[0]),
+        ev.Sample("vae", 0, 0, "", rolls[1]),
+        ev.Sample("vae", 1, 1, "", rolls[2]),
+    ]
+    found = ev.rolls_by_set(samples)
+    assert list(found["vae"]) == [1, 0]
+    assert [int(roll[0, 0, 0]) for roll in found["vae"][1]] == [0, 2]
+    assert samples[0].keys == {"model": "vae", "seed": 1, "sample": 0, "file": ""}

@@ -1,0 +1,197 @@
+"""The GAN of notebook 03: gate, ears, penalty, marginals, the way to codes and back."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
+from keras import layers, ops  # noqa: E402
+
+from musiclib import encoding  # noqa: E402
+from tests.cells import load_cells  # noqa: E402
+
+S = 13  # a rest and twelve keys, the lowest a C
+BARS, BEATS = 2, 1
+L = 2 * BARS * BEATS
+
+
+def load(voices):
+    keras.utils.set_random_seed(1)
+    space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "tf": tf}
+    space |= {"itertools": itertools, "encoding": encoding, "codec": SimpleNamespace(lowest=3)}
+    space |= {"V": voices, "S": S, "BARS": BARS, "BEATS": BEATS, "PATCHES": L // 2, "L": L}
+    return load_cells("03_gan", "model", space)
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return load(2)
+
+
+def windows(rng, n=6, voices=2):
+    """Draw sounds and onsets on the eighth grid in which every change of sound begins a note."""
+    sounds = rng.integers(0, S, (n, L, voices))
+    sounds[:, 1::2] = np.where(
+        rng.random((n, L // 2, voices)) < 0.5, sounds[:, ::2], sounds[:, 1::2]
+    )
+    onsets = sounds > 0
+    onsets[:, 1:] &= (sounds[:, 1:] != sounds[:, :-1]) | (rng.random((n, L - 1, voices)) < 0.3)
+    return sounds, onsets.astype("float32")
+
+
+def noise(rng, cells, n=3, voices=2):
+    return {
+        "piece_noise": rng.normal(size=(n, cells["PIECE_NOISE"])).astype("float32"),
+        "bar_noise": rng.normal(size=(n, BARS, cells["BAR_NOISE"])).astype("float32"),
+        "onset_noise": rng.uniform(0.01, 0.99, (n, L, voices)).astype("float32"),
+        "register": rng.integers(0, 12, n).astype("int32"),
+    }
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+@pytest.mark.parametrize("voices", [1, 2, 3])
+def test_both_networks_take_any_number_of_voices(voices):
+    cells, rng = load(voices), np.random.default_rng(0)
+    bias = cells["marginals"](*windows(rng, voices=voices))
+    given = noise(rng, cells, voices=voices)
+    score = cells["build_generator"](8, *bias)(given)
+    assert score.shape == (3, L, voices, S + 1)
+    np.testing.assert_allclose(array(score)[..., :-1].sum(axis=-1), 1, atol=1e-5)
+    assert set(np.unique(array(score)[..., -1].round(6))) <= {0.0, 1.0}
+    register = ops.convert_to_tensor(given["register"])
+    assert cells["build_critic"](8)([score, register]).shape == (3, 1)
+
+
+def test_a_sound_lasts_until_the_next_onset(cells):
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(1, 4, 2, S)).astype("float32")
+    struck = np.array([[0, 0], [1, 0], [0, 0], [1, 1]])  # the first step begins in any case
+    onsets = (20.0 * (2 * struck - 1))[None].astype("float32")
+    half = np.full((1, 4, 2), 0.5, "float32")
+    score = array(cells["OnsetGate"](scale=3.0)(logits, onsets, half))[0]
+    p = np.exp(3 * logits[0]) / np.exp(3 * logits[0]).sum(axis=-1, keepdims=True)
+    by_hand = np.stack([p[[0, 1, 1, 3], 0], p[[0, 0, 0, 3], 1]], axis=1)
+    np.testing.assert_allclose(score[..., :-1], by_hand, atol=1e-6)
+    np.testing.assert_allclose(score[..., -1], [[1, 1], [1, 0], [0, 0], [1, 1]], atol=1e-6)
+
+
+def test_onsets_are_drawn_with_their_probability_and_pass_a_gradient(cells):
+    gate, rng = cells["OnsetGate"](), np.random.default_rng(2)
+    logits = tf.fill((1, 20_001, 1), 0.8)
+    u = rng.uniform(1e-4, 1 - 1e-4, logits.shape).astype("float32")
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        drawn = gate.strike(logits, u)
+    share = array(drawn)[0, 1:].mean()
+    assert share == pytest.approx(1 / (1 + np.exp(-0.8)), abs=4 * 0.5 / np.sqrt(20_000))
+    slope = array(tape.gradient(drawn, logits))[0, :, 0]
+    assert slope[0] == 0
+    assert (slope[1:] > 0).mean() > 0.9
+
+
+def test_the_largest_sound_changes_only_where_an_onset_is(cells):
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(5, L, 2, S)).astype("float32")
+    onsets, u = rng.normal(size=(5, L, 2)), rng.uniform(0.01, 0.99, (5, L, 2))
+    score = array(cells["OnsetGate"]()(logits, onsets.astype("float32"), u.astype("float32")))
+    sound = score[..., :-1].argmax(axis=-1)
+    changed = sound[:, 1:] != sound[:, :-1]
+    assert changed.any()
+    assert (score[:, 1:, :, -1][changed] > 0.5).all()
+
+
+def heard(cells, sounds):
+    """Give the ears, and what they are to hear: certain sounds (1, L, V)."""
+    ears = cells["Hearing"](2, S, lowest=3)
+    sounds = np.array(sounds)[None]
+    return ears, cells["as_score"](sounds, np.ones(sounds.shape, "float32"))
+
+
+def test_ears_hear_chroma_and_intervals(cells):
+    c, e, g, rest = 1, 5, 8, 0
+    ears, score = heard(cells, [[e, c], [c, g], [g, g], [rest, c]])
+    chroma = ears.chroma(score)
+    assert array(chroma)[0, :3, 0].argmax(axis=-1).tolist() == [4, 0, 7]
+    assert array(chroma)[0, 3, 0].sum() == 0
+    interval = array(ears.interval(chroma, 0, 1))[0]
+    assert interval[:3].argmax(axis=-1).tolist() == [4, 5, 0]  # a third, a fourth, a unison
+    assert interval.sum(axis=-1).tolist() == [1, 1, 1, 0]
+
+
+def test_the_interval_of_blends_is_that_of_independent_draws(cells):
+    ears, score = heard(cells, [[1, 1]] * 4)
+    score = array(score)
+    score[0, 0, 0, :3] = [0.5, 0.25, 0.25]  # rest, C, C sharp, against C
+    interval = array(ears.interval(ears.chroma(ops.convert_to_tensor(score)), 0, 1))[0, 0]
+    np.testing.assert_allclose(interval, [0.25, 0.25, *[0] * 10], atol=1e-6)
+
+
+def test_ears_hear_a_step_over_a_quarter(cells):
+    ears, score = heard(cells, [[3, 9], [3, 9], [5, 6], [5, 6]])
+    melody = array(ears.melody(score))[0]
+    assert melody.argmax(axis=-1).tolist() == [[9, 9], [9, 9], [11, 6], [11, 6]]
+    np.testing.assert_allclose(melody[2, 0, [10, 11, 12]], np.exp([-2, 0, -2]), rtol=1e-5)
+    assert ears(score).shape == (1, 4, 12 + 12 + 2 * 19)
+
+
+def test_the_penalty_of_a_linear_critic(cells):
+    weights = np.random.default_rng(4).normal(size=(L, 2, S + 1)).astype("float32")
+
+    def critic(inputs):
+        return tf.reduce_sum(inputs[0] * weights, axis=[1, 2, 3])[:, None]
+
+    score = tf.random.stateless_uniform((3, L, 2, S + 1), seed=(0, 1))
+    penalty = float(cells["gradient_penalty"](critic, score, tf.zeros(3, "int32")))
+    assert penalty == pytest.approx((np.linalg.norm(weights) - 1) ** 2, rel=1e-5)
+
+
+def test_the_generators_biases_are_the_marginals(cells):
+    rng = np.random.default_rng(5)
+    sounds, onsets = windows(rng, n=40)
+    generator = cells["build_generator"](8, *cells["marginals"](sounds, onsets))
+    for name in ("sounds", "onsets"):
+        kernel = generator.get_layer(name).kernel
+        kernel.assign(ops.zeros_like(kernel))
+    names = ("sound_logits", "onset_logits")
+    logits = keras.Model(generator.inputs, [generator.get_layer(n).output for n in names])
+    given = noise(rng, cells, n=1)
+    sound, onset = (array(x)[0] for x in logits([given[k.name] for k in generator.inputs]))
+    p = array(ops.softmax(cells["SCALE"] * sound))
+    for half, v in np.ndindex(2, 2):
+        counted = np.bincount(sounds[:, half::2, v].ravel(), minlength=S) + 1
+        np.testing.assert_allclose(p[half::2, v], [counted / counted.sum()] * (L // 2), atol=1e-5)
+        rate = onsets[:, [t for t in range(1, L) if t % 2 == half], v].mean()
+        np.testing.assert_allclose(1 / (1 + np.exp(-onset[half::2, v])), rate, atol=1e-5)
+
+
+def test_windows_go_to_eighths_and_scores_back_to_codes(cells):
+    codes = np.array([[2, 1, 1, 5, 0, 0, 6, 1]]).T[None]
+    kept = np.array([[1, 1, 1, 4, 0, 0, 5, 5]]).T[None]
+    sounds, onsets = cells["to_eighths"]({"codes": codes, "sounds": kept})
+    assert sounds[0, :, 0].tolist() == [1, 1, 0, 5]
+    assert onsets[0, :, 0].tolist() == [1, 0, 0, 1]
+    back = cells["decode"](array(cells["as_score"](sounds, onsets)))
+    assert back[0, :, 0].tolist() == [2, 1, 1, 1, 0, 0, 6, 1]
+
+
+def test_a_sound_that_changes_between_eighths_begins_there(cells):
+    codes, kept = np.array([[2, 3, 1, 1]]).T[None], np.array([[1, 2, 2, 2]]).T[None]
+    sounds, onsets = cells["to_eighths"]({"codes": codes, "sounds": kept})
+    assert (sounds[0, :, 0].tolist(), onsets[0, :, 0].tolist()) == ([1, 2], [1, 1])
+
+
+def test_decoding_gives_back_what_was_encoded(cells):
+    sounds, onsets = windows(np.random.default_rng(6), n=20)
+    codes = cells["decode"](array(cells["as_score"](sounds, onsets)))
+    kept = np.repeat(sounds, 2, axis=1)
+    again = cells["to_eighths"]({"codes": codes, "sounds": kept})
+    assert (again[0] == sounds).all()
+    assert (again[1] == onsets).all()

@@ -1,0 +1,100 @@
+"""What a model notebook leaves behind."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from musiclib import generated, load_midi, to_piano_roll
+from musiclib.files import write_text
+
+
+def roll_of(*notes, steps=128):
+    roll = np.zeros((steps, 88, 2), np.uint8)
+    for start, end, key in notes:
+        roll[start, key, 0] = 1
+        roll[start:end, key, 1] = 1
+    return roll
+
+
+def lively(seed):
+    rng = np.random.default_rng(seed)
+    return roll_of(*[(t, t + 4, int(k)) for t in range(0, 128, 4) for k in rng.integers(30, 60, 3)])
+
+
+def test_pieces_are_written_in_order_and_flaws_are_reported(tmp_path):
+    rolls = [lively(0), roll_of(), roll_of((0, 128, 40))]
+    table = generated.write_pieces(rolls, tmp_path)
+    assert table["file"].tolist() == ["000.mid", "001.mid", "002.mid"]
+    assert table["flaws"][0] == ""
+    assert "no note" in table["flaws"][1]
+    assert "stuck" in table["flaws"][2]
+    back = to_piano_roll(load_midi(tmp_path / "000.mid"), length=128)
+    np.testing.assert_array_equal(back, rolls[0])
+
+
+def test_an_earlier_runs_pieces_are_removed_or_kept(tmp_path):
+    generated.write_pieces([lively(0), lively(1)], tmp_path)
+    generated.write_pieces([lively(2)], tmp_path, keep=True)
+    assert len(list(tmp_path.glob("*.mid"))) == 2
+    generated.write_pieces([lively(2)], tmp_path)
+    assert [p.name for p in tmp_path.glob("*.mid")] == ["000.mid"]
+
+
+def test_inside_real_counts_measure_by_measure_and_all_at_once():
+    real = [lively(s) for s in range(30)]
+    table = generated.inside_real([real[3], roll_of((0, 128, 5)), roll_of()], real)
+    assert table.loc[0, "polyphony"]
+    assert not table.loc[1, "polyphony"]
+    assert not table.loc[1, "all"]
+    assert not table.loc[2, "all"]
+    assert table["all"].equals(table.drop(columns="all").all(axis=1))
+
+
+def test_a_card_names_its_weights_and_a_mismatch_says_what_differs(tmp_path):
+    weights = tmp_path / "lstm.weights.h5"
+    write_text("not really weights", weights)
+    path = generated.write_card(weights, {"settings": {"units": 8}})
+    assert path.name == "lstm.json"
+    assert generated.check_card(weights, {"settings": {"units": 8}})["settings"] == {"units": 8}
+    with pytest.raises(ValueError, match=r"settings \{'units': 8\}, this notebook needs"):
+        generated.check_card(weights, {"settings": {"units": 9}})
+    write_text("changed", weights)
+    with pytest.raises(ValueError, match="SHA-256 differs"):
+        generated.check_card(weights, {})
+    assert json.loads(path.read_text())["sha256"]
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        generated.check_card(tmp_path / "gan.weights.h5", {})
+
+
+def test_a_corpus_has_a_safe_short_name():
+    assert generated.corpus_name("chorales") == "chorales"
+    assert generated.corpus_name("/some/where/My Songs (2)") == "my_songs_2"
+    assert generated.corpus_name("/some/where/chorales") == "chorales_folder"
+    assert generated.corpus_name("/") == "corpus"
+
+
+class Model:
+    """What `save_weights` asks of a model: it writes down whether it still has its optimizer."""
+
+    optimizer = "adam"
+
+    def save_weights(self, path):
+        write_text(f"optimizer: {self.optimizer}", path)
+
+    def load_weights(self, path):
+        self.loaded = path.read_text(), self.optimizer
+
+
+def test_weights_are_kept_without_their_optimizer_and_loaded_if_the_card_fits(tmp_path):
+    model, weights = Model(), tmp_path / "new" / "vae.weights.h5"
+    assert generated.save_weights(model, weights, {"units": 8}).name == "vae.json"
+    assert generated.load_weights(model, weights, {"units": 8})["units"] == 8
+    assert model.loaded == ("optimizer: None", None)
+    assert model.optimizer == "adam"
+    del model.loaded
+    with pytest.raises(ValueError, match="trained with units 8, this notebook needs 9"):
+        generated.load_weights(model, weights, {"units": 9})
+    assert not hasattr(model, "loaded")

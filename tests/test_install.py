@@ -1,0 +1,177 @@
+"""What the installer refuses, leaves alone and falls back on; nothing is installed here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from musiclib import fluidsynth_engine
+from tools import install
+
+
+@pytest.mark.parametrize("version", [(3, 10, 4), (2, 7), (3, 14, 0)])
+def test_a_python_without_tensorflow_is_refused(version):
+    got = f"{version[0]}.{version[1]}"
+    with pytest.raises(install.InstallError, match=rf"Python {got} cannot .* 3\.11 to 3\.13"):
+        install.require_python(version)
+
+
+@pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 9), (3, 13, 1)])
+def test_a_python_with_tensorflow_will_do(version):
+    install.require_python(version)
+
+
+def test_without_fluidsynth_each_system_has_its_command(monkeypatch):
+    monkeypatch.setattr(install, "apt_install", lambda package: False)
+    with pytest.raises(install.InstallError, match="FluidSynth's library is missing") as caught:
+        install.require_fluidsynth(lambda: None)
+    commands = re.findall(r"'([^']+)'", fluidsynth_engine._INSTALL.split("Its Python binding")[0])
+    assert len(commands) == 5
+    for command in commands:  # musiclib says the same
+        assert command in str(caught.value)
+
+
+def test_fluidsynth_is_installed_only_where_it_is_missing(monkeypatch):
+    asked = []
+    monkeypatch.setattr(install, "apt_install", lambda package: not asked.append(package))
+    install.require_fluidsynth(lambda: "libfluidsynth.so.3")
+    assert asked == []
+    install.require_fluidsynth(lambda: "libfluidsynth.so.3" if asked else None)
+    assert asked == ["libfluidsynth3"]
+
+
+def test_apt_get_is_used_by_root_or_passwordless_sudo_only(monkeypatch):
+    commands = []
+
+    def succeeds(command, *, answer):
+        commands.append(command)
+        return answer(command)
+
+    def apt(user, answer):
+        commands.clear()
+        monkeypatch.setattr(install.os, "geteuid", lambda: user, raising=False)
+        monkeypatch.setattr(install.shutil, "which", lambda name: "/usr/bin/apt-get")
+        monkeypatch.setattr(install, "_succeeds", lambda c: succeeds(c, answer=answer))
+        return install.apt_install("libfluidsynth3")
+
+    assert not apt(1000, lambda command: False)
+    assert commands == [["sudo", "-n", "true"]]
+    assert apt(0, lambda command: True)
+    assert len(commands) == 1
+    assert commands[0][0] == "env"
+    answers = iter([True, False, True, True])  # sudo, install, update, install
+    assert apt(1000, lambda command: next(answers))
+    assert [c[:2] for c in commands] == [["sudo", "-n"]] * 4
+    monkeypatch.setattr(install.shutil, "which", lambda name: None)
+    assert not install.apt_install("libfluidsynth3")
+
+
+def test_an_environment_is_made_anew_only_for_another_python(tmp_path, monkeypatch):
+    commands, venv = [], tmp_path / "venv"
+
+    def succeeds(command, *, fits):
+        commands.append("venv" if "venv" in command else "check")
+        if "venv" in command:
+            python = Path(command[-1], "Scripts/python.exe" if os.name == "nt" else "bin/python")
+            python.parent.mkdir(parents=True, exist_ok=True)
+            python.touch()
+        return fits or "venv" in command
+
+    def made(*, fits):
+        commands.clear()
+        monkeypatch.setattr(install, "_succeeds", lambda c: succeeds(c, fits=fits))
+        assert install.make_venv(venv).is_relative_to(venv)
+        return commands
+
+    assert made(fits=True) == ["venv"]
+    assert made(fits=True) == ["check"]
+    assert made(fits=False) == ["check", "venv"]
+
+
+def test_an_environment_that_cannot_be_made_has_its_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(install.sys, "version_info", (3, 10))
+    monkeypatch.setattr(install.sys, "executable", "no-such-python")
+    monkeypatch.setattr(install, "apt_install", lambda package: False)
+    with pytest.raises(
+        install.InstallError, match=r"'sudo apt-get install python3\.10-venv' helps"
+    ):
+        install.make_venv(tmp_path / "venv")
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout whose packages are noted instead of installed."""
+    for name in ("requirements.txt", "requirements-dev.txt", "pyproject.toml"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".venv").mkdir()
+    noted = []
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    monkeypatch.setattr(install, "make_venv", lambda venv: venv / "bin" / "python")
+    monkeypatch.setattr(install, "_install", lambda python, packages: noted.append(packages))
+    monkeypatch.setattr(install, "_import_once", lambda python: None)
+    return SimpleNamespace(root=tmp_path, venv=tmp_path / ".venv", noted=noted)
+
+
+def test_packages_are_installed_once_until_a_list_changes(checkout):
+    def installed(*, test):
+        checkout.noted.clear()
+        install.install_packages(checkout.venv, test=test)
+        return [len(packages) for packages in checkout.noted]
+
+    assert installed(test=False) == [4]
+    assert installed(test=False) == []
+    assert installed(test=True) == [6]
+    assert installed(test=True) == installed(test=False) == []
+    (checkout.root / "requirements.txt").write_text("changed")
+    assert installed(test=False) == [4]
+
+
+def test_an_installation_that_broke_off_is_taken_up_again(checkout, monkeypatch):
+    def fail(python, packages):
+        raise install.InstallError("no network")
+
+    monkeypatch.setattr(install, "_install", fail)
+    with pytest.raises(install.InstallError):
+        install.install_packages(checkout.venv, test=False)
+    assert not list(checkout.venv.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("uv", "own_index", "used"), [(0, False, ["uv"]), (1, False, ["uv", "pip"]), (0, True, ["pip"])]
+)
+def test_uv_is_used_unless_it_fails_or_pip_has_an_index_of_its_own(
+    monkeypatch, uv, own_index, used
+):
+    calls = []
+
+    def run(command, **_):
+        tool = "uv" if "uv" in command[:3] else "pip"
+        calls.append(tool)
+        return subprocess.CompletedProcess(command, uv if tool == "uv" else 0)
+
+    monkeypatch.setattr(install.subprocess, "run", run)
+    monkeypatch.setattr(install, "_succeeds", lambda command: True)
+    monkeypatch.setattr(install, "_has_own_index", lambda pip: own_index)
+    install._install(Path("python"), ["numpy"])
+    assert calls == used
+
+
+def test_a_package_that_does_not_work_is_named(monkeypatch):
+    monkeypatch.setattr(install, "_FIRST_IMPORTS", ("json, csv", "sys"))
+    install._import_once(Path(sys.executable))
+    monkeypatch.setattr(install, "_FIRST_IMPORTS", ("json", "no_such_package"))
+    with pytest.raises(install.InstallError, match="does not work: .*'no_such_package'"):
+        install._import_once(Path(sys.executable))
+
+
+def test_the_command_says_its_error_in_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(install, "find_fluidsynth", lambda: None)
+    monkeypatch.setattr(install, "require_fluidsynth", lambda: install.require_python((3, 9)))
+    assert install.main([]) == 1
+    assert capsys.readouterr().err.startswith("Python 3.9 cannot run the study")

@@ -1,0 +1,286 @@
+"""The LSTMs of notebook 02, of voices and of keys: causality, the joint output, the composers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+from keras import layers, ops  # noqa: E402
+
+from musiclib import encoding, keys, study  # noqa: E402
+from tests.cells import load_cells  # noqa: E402
+
+V, S = 3, 6
+C = S + 1
+
+
+@pytest.fixture(scope="module")
+def cells():
+    keras.utils.set_random_seed(1)
+    space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "encoding": encoding}
+    space |= {"V": V, "S": S, "C": C, "study": study, "keys": keys, "seed": 0}
+    return load_cells("02_lstm", "model", space)
+
+
+@pytest.fixture(scope="module")
+def model(cells):
+    return cells["build_model"](8, hidden=12)
+
+
+def inputs(rng, batch=2, steps=7):
+    sounds = rng.integers(0, S, (batch, steps, V))
+    codes = np.where(sounds > 0, sounds + 1, 0)
+    before = np.concatenate([np.zeros((batch, 1, V), int), sounds[:, :-1]], axis=1)
+    metre = np.tile(np.arange(steps), (batch, 1))
+    now = np.stack([sounds, codes], axis=-1)
+    given = {"before": before, "metre": metre, "register": np.zeros_like(metre), "now": now}
+    return {k: v.astype("int32") for k, v in given.items()}
+
+
+def test_logits_have_a_row_for_each_voice_and_code(model):
+    logits = ops.convert_to_numpy(model(inputs(np.random.default_rng(0))))
+    assert logits.shape == (2, 7, V, C)
+    assert np.isfinite(logits).all()
+
+
+def test_a_step_sees_the_past_only(model):
+    given = inputs(np.random.default_rng(1), batch=1)
+    changed = {k: v.copy() for k, v in given.items()}
+    changed["before"][0, 4] = (changed["before"][0, 4] + 1) % S
+    a, b = (ops.convert_to_numpy(model(x)) for x in (given, changed))
+    np.testing.assert_allclose(a[:, :4], b[:, :4], atol=1e-6)
+    assert np.abs(a[:, 4:] - b[:, 4:]).max() > 1e-6
+
+
+def test_a_voice_sees_only_the_voices_before_it_in_the_order(model):
+    order = model.get_layer("joint").order
+    assert order == [0, V - 1, 1]
+    given = inputs(np.random.default_rng(2), batch=1)
+    for j, v in enumerate(order):
+        changed = {k: x.copy() for k, x in given.items()}
+        changed["now"][0, 3, v] = [(given["now"][0, 3, v, 0] + 1) % S, 2]
+        a, b = (ops.convert_to_numpy(model(x)) for x in (given, changed))
+        moved = np.abs(a - b).max(axis=(0, 3))
+        assert (moved[:3] == 0).all()
+        assert (moved[4:] == 0).all()
+        for later in order[j + 1 :]:
+            assert moved[3, later] > 0
+        for earlier in order[: j + 1]:
+            assert moved[3, earlier] == 0
+
+
+def test_the_loss_sums_voices_and_averages_unpadded_steps(cells):
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(2, 4, V, C)).astype("float32")
+    codes = rng.integers(0, C, (2, 4, V))
+    mask = np.array([[1, 1, 1, 0], [1, 0, 0, 0]], "float32")
+    log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    nll = -np.take_along_axis(log_p, codes[..., None], axis=-1)[..., 0].sum(axis=-1)
+    by_hand = (nll * mask).sum() / mask.sum()
+    loss = cells["StepNLL"]()(codes, logits, sample_weight=mask)
+    assert float(loss) == pytest.approx(by_hand, rel=1e-5)
+
+
+def composer_input(rng, steps=9, batch=4, temperature=1.0, top_p=1.0):
+    given = np.full((batch, steps, 2 * V + 4), -1.0, "float32")
+    given[..., :V] = rng.random((batch, steps, V))
+    given[..., -4], given[..., -3] = np.arange(steps), 0
+    given[..., -2:] = temperature, top_p
+    return given
+
+
+def compose(cells, model, given):
+    net = layers.RNN(cells["Composer"](model), return_sequences=True)
+    return ops.convert_to_numpy(net(given)).astype(int)
+
+
+def test_the_composer_obeys_a_forced_beginning_and_never_holds_a_rest(cells, model):
+    given = composer_input(np.random.default_rng(4))
+    given[:, 0, V : 2 * V] = [3, 0, 5]
+    codes = compose(cells, model, given)
+    assert (codes[:, 0] == [3, 0, 5]).all()
+    assert codes.min() >= 0
+    assert codes.max() < C
+    sounding = np.zeros((4, V), bool)
+    for t in range(codes.shape[1]):
+        assert not ((codes[:, t] == 1) & ~sounding).any()
+        sounding = codes[:, t] > 0
+
+
+def test_the_composer_draws_from_the_trained_models_own_distribution(cells, model):
+    """Two routes: the share of first codes drawn, and the training model's probability."""
+    n = 4000
+    given = composer_input(np.random.default_rng(5), steps=1, batch=n)
+    first = compose(cells, model, given)[:, 0, 0]
+    start = {k: v[:1, :1] * 0 for k, v in inputs(np.random.default_rng(0)).items()}
+    p = ops.convert_to_numpy(ops.softmax(model(start)[0, 0, 0]))
+    p = np.where(np.arange(C) == 1, 0, p)  # nothing sounds yet, so nothing can be held
+    share = np.bincount(first, minlength=C) / n
+    np.testing.assert_allclose(share, p / p.sum(), atol=4 * 0.5 / np.sqrt(n))
+
+
+def test_low_temperature_and_top_p_choose_the_likeliest_onset(cells, model):
+    for settings in ({"temperature": 1e-3}, {"top_p": 1e-6}):
+        given = composer_input(np.random.default_rng(6), steps=1, batch=200, **settings)
+        first = compose(cells, model, given)[:, 0, 0]
+        assert len(np.unique(first[first > 1])) == 1
+        assert len(np.unique(first)) == 2  # the share of rests stays the model's own
+
+
+# The model of keys
+
+K = 14
+
+
+def keys_model(cells, *, joint, states=3):
+    """A small model of keys whose weights are all drawn, so that every path counts."""
+    model = cells["build_keys_model"](K, states, joint=joint, units=6, frame_units=5, hidden=7)
+    rng = np.random.default_rng(9)
+    for weight in model.weights:
+        weight.assign(rng.normal(size=weight.shape) * 0.4)
+    return model
+
+
+@pytest.fixture(scope="module")
+def joint_keys(cells):
+    return keys_model(cells, joint=True)
+
+
+def key_inputs(rng, *, batch=2, steps=6, states=3):
+    """Codes that can be: what did not sound is not held."""
+    now = rng.choice(states, (batch, steps, K), p=(0.6, 0.2, 0.2)[:states])
+    before = np.concatenate([np.zeros((batch, 1, K), int), now[:, :-1]], axis=1)
+    metre = np.tile(np.arange(steps), (batch, 1))
+    given = {"before": before, "now": now, "metre": metre, "register": np.ones_like(metre)}
+    return {k: v.astype("int32") for k, v in given.items()}
+
+
+def moved(model, given, change):
+    """Tell where logits differ, (T, K), once `change` is made to the first piece."""
+    changed = {k: v.copy() for k, v in given.items()}
+    change(changed)
+    a, b = (ops.convert_to_numpy(model(x)) for x in (given, changed))
+    return np.abs(a - b)[0].max(axis=-1) > 0
+
+
+def test_a_key_hears_the_keys_above_it_in_its_step_and_no_other(joint_keys):
+    given = key_inputs(np.random.default_rng(0))
+
+    def change(x):
+        x["now"][0, 2, 8] = (x["now"][0, 2, 8] + 1) % 3
+
+    where = moved(joint_keys, given, change)
+    assert where[2, :8].sum() >= 6  # a rectified unit or two may be silent for both
+    assert not where[2, 8:].any()
+    assert not np.delete(where, 2, axis=0).any()
+
+
+def test_independent_keys_hear_nothing_of_their_step(cells):
+    model, given = keys_model(cells, joint=False), key_inputs(np.random.default_rng(0))
+    assert not moved(model, given, lambda x: x["now"].fill(0)).any()
+
+
+def test_the_keys_of_a_step_see_the_past_only(joint_keys):
+    given = key_inputs(np.random.default_rng(1))
+
+    def change(x):
+        x["before"][0, 3] = (x["before"][0, 3] + 1) % 3
+
+    where = moved(joint_keys, given, change)
+    assert not where[:3].any()
+    assert where[3].any()
+    assert where[5].any()
+
+
+def test_padding_at_the_end_changes_no_frame_before_it(joint_keys):
+    given = key_inputs(np.random.default_rng(2))
+    short = {k: v[:, :4] for k, v in given.items()}
+    a, b = (ops.convert_to_numpy(joint_keys(x)) for x in (given, short))
+    np.testing.assert_allclose(a[:, :4], b, atol=1e-5)
+
+
+def test_the_probabilities_of_all_frames_of_four_keys_add_up_to_one(cells):
+    """The product over the keys is a distribution over frames: nothing is counted twice."""
+    model = keys_model(cells, joint=True, states=2)
+    frames = (np.arange(16)[:, None] >> np.arange(4)) & 1
+    now = np.zeros((16, 1, K), "int32")
+    now[:, 0, 5:9] = frames
+    given = {"before": np.zeros_like(now), "now": now}
+    given |= {k: np.zeros((16, 1), "int32") for k in ("metre", "register")}
+    log_p = ops.convert_to_numpy(ops.log_softmax(model(given)))[:, 0, 5:9]
+    chosen = np.take_along_axis(log_p, frames[..., None], axis=-1)[..., 0].sum(axis=1)
+    assert np.exp(chosen).sum() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_silence_cannot_be_held(joint_keys):
+    given = key_inputs(np.random.default_rng(3))
+    p = ops.convert_to_numpy(ops.softmax(joint_keys(given)))
+    silent = given["before"] == 0
+    assert p[silent][:, 1].max() == 0
+    assert p[~silent][:, 1].max() > 0
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_the_key_composer_draws_from_the_trained_model(cells, joint):
+    """Two routes: the composer's own draws, and the same noise held against the model's logits."""
+    model, rng = keys_model(cells, joint=joint), np.random.default_rng(4)
+    given = np.ones((3, 5, K + 3), "float32")
+    given[..., :K], given[..., K] = rng.random((3, 5, K)), np.arange(5)
+    net = layers.RNN(cells["KeyComposer"](model), return_sequences=True)
+    codes = ops.convert_to_numpy(net(given)).astype("int32")
+    before = np.concatenate([np.zeros_like(codes[:, :1]), codes[:, :-1]], axis=1)
+    metre = np.tile(np.arange(5), (3, 1))
+    told = {"before": before, "now": codes, "metre": metre, "register": np.ones_like(metre)}
+    p = ops.convert_to_numpy(ops.softmax(model({k: v.astype("int32") for k, v in told.items()})))
+    by_hand = (given[..., :K, None] > np.cumsum(p, axis=-1)[..., :-1]).sum(axis=-1)
+    assert (by_hand == codes).mean() > 0.99  # a draw on the very edge may fall either way
+    assert set(np.unique(codes)) == {0, 1, 2}
+
+
+def test_nats_of_whole_pieces_do_not_depend_on_what_they_are_padded_with(cells):
+    """Two routes: all pieces at once, and each by hand from the model's own logits."""
+    model, rng = keys_model(cells, joint=True, states=2), np.random.default_rng(5)
+    pieces = [rng.integers(0, 2, (n, K)).astype(np.uint8) for n in (5, 20, 12)]
+    examples = [keys.KeyExample("", p, np.zeros(len(p), np.int32)) for p in pieces]
+    found = cells["frame_nats"](model, examples, frames=40)
+    assert [len(nats) for nats in found] == [4, 19, 11]
+    for nats, piece in zip(found, pieces, strict=True):
+        given = {"before": piece[None, :-1], "now": piece[None, 1:]}
+        given |= {k: np.zeros((1, len(piece) - 1)) for k in ("metre", "register")}
+        given = {k: v.astype("int32") for k, v in given.items()}
+        log_p = ops.convert_to_numpy(ops.log_softmax(model(given)))[0]
+        chosen = np.take_along_axis(log_p, piece[1:, :, None].astype(int), axis=-1)[..., 0]
+        np.testing.assert_allclose(nats, -chosen.sum(axis=1), rtol=1e-4)
+
+
+def test_batches_hold_every_frame_once_and_begin_with_two_lengths(cells):
+    """Keras fixes the sizes that the first two batches share."""
+    sizes = (30, 31, 8, 9, 64, 65, 12, 200)
+    examples = [
+        keys.KeyExample(str(n), np.full((n, K), n % 2, np.uint8), np.arange(n, dtype=np.int32))
+        for n in sizes
+    ]
+    batches = cells["KeyBatches"](examples, window=40, frames=90)
+    for _ in range(3):
+        given = [batches[i] for i in range(len(batches))]
+        assert sum(mask.sum() for _, _, mask in given) == sum(n - 1 for n in sizes)
+        lengths = [mask.shape[1] for _, _, mask in given]
+        assert lengths[0] == max(lengths)
+        assert lengths[1] == min(lengths) < lengths[0]
+        batches.on_epoch_end()
+
+
+@pytest.mark.parametrize("n", [1, 2, 6])
+def test_the_first_two_batches_share_no_size_that_keras_could_take_for_fixed(cells, n):
+    examples = [
+        keys.KeyExample(str(i), np.ones((9, K), np.uint8), np.arange(9, dtype=np.int32))
+        for i in range(n)
+    ]
+    batches = cells["KeyBatches"](examples, window=40, frames=18)
+    assert len(batches) == max(n // 2, 2)
+    first, second = (batches[i][2].shape for i in (0, 1))
+    assert all(a != b for a, b in zip(first, second, strict=True))
+    given, target, mask = batches[1]
+    assert {v.shape[:2] for v in given.values()} | {target.shape[:2]} == {mask.shape}
+    assert mask.sum() == 8 * min(n, 2)

@@ -1,0 +1,188 @@
+"""Measuring many pieces: what a row holds, what the cache may and may not do, recordings."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from musiclib import audio_metrics, measuring, music_metrics, recordings
+from musiclib.audio_files import write_wav
+from musiclib.evaluation import Sample
+from musiclib.generated import inside_real
+from musiclib.originality import TrainingIndex
+from musiclib.ranges import inside_range
+
+SR = measuring.SR
+
+
+def triads(shift=0, steps=16):
+    roll = np.zeros((steps, 88, 2), np.uint8)
+    for start in range(0, steps, 2):
+        keys = 39 + shift + np.array([0, 4, 7]) + start // 2
+        roll[start : start + 2, keys, 1] = 1
+        roll[start, keys, 0] = 1
+    return roll
+
+
+SAMPLES = [
+    Sample("vae", 0, 0, "a.mid", triads()),
+    Sample("real", -1, 0, "b", triads(20)),
+    Sample("training", 0, 0, "c", triads(20)),
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def table(cache):
+    index = TrainingIndex([triads(20)])
+    return measuring.sample_table(SAMPLES, index=index, cache=cache, workers=1)
+
+
+def test_a_rendering_lasts_as_long_as_its_roll_and_grows_with_velocity():
+    roll = triads()
+    roll[8:] = 0
+    x = measuring.render(roll)
+    assert x.size == round((16 / 4 * 60 / 80 + 1) * SR)
+    assert audio_metrics.energy(measuring.render(roll, velocity=40)) < audio_metrics.energy(x) / 2
+
+
+def test_a_row_is_what_the_functions_say(table):
+    row = table.iloc[0]
+    assert row[["model", "seed", "sample", "file"]].tolist() == ["vae", 0, 0, "a.mid"]
+    assert row["polyphony"] == music_metrics.polyphony(triads()) == 3.0
+    assert row["energy"] == audio_metrics.energy(measuring.render(triads()))
+    expected = {*music_metrics.MEASURES, *audio_metrics.AUDIO_UNITS, *measuring.PROBLEMS}
+    assert expected <= set(table.columns)
+
+
+def test_copies_are_found_up_to_transposition(table):
+    vae, real, training = (row for _, row in table.iterrows())
+    assert (vae["exact_8"], vae["transposed_8"]) == (0, vae["windows_8"])
+    assert real["exact_16"] == real["windows_16"] == 1
+    assert real["longest_exact"] == 16
+    assert math.isnan(training["windows_8"])
+
+
+def test_training_pieces_are_not_rendered(table):
+    row = table[table["model"] == "training"].iloc[0]
+    assert row[list(audio_metrics.AUDIO_UNITS)].isna().all()
+    assert row["polyphony"] == 3.0
+
+
+def test_the_cache_is_used_and_gives_the_same_table(table, cache, monkeypatch):
+    assert len(list(cache.glob("*.json"))) == 2
+
+    def never(roll):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(measuring, "measure_roll", never)
+    index = TrainingIndex([triads(20)])
+    again = measuring.sample_table(SAMPLES, index=index, cache=cache, workers=1)
+    pd.testing.assert_frame_equal(again, table)
+
+
+def fake(item):
+    return {"value": float(item), "level": -math.inf, "ratio": math.nan}
+
+
+def test_kept_numbers_come_back_as_they_were(tmp_path):
+    first = measuring.measured(fake, [1, 2, 1], key=str, cache=tmp_path, workers=1)
+    assert [row["value"] for row in first] == [1, 2, 1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.json", "2.json"]
+    kept = {"value": 10.0}
+    (tmp_path / "1.json").write_text(json.dumps({"sha256": measuring._hash(kept), **kept}))
+    (tmp_path / "2.json").write_text('{"value": 1')
+    second = measuring.measured(fake, [1, 2], key=str, cache=tmp_path, workers=1)
+    assert second[0] == {"value": 10.0}
+    assert second[1]["level"] == -math.inf
+    assert math.isnan(second[1]["ratio"])
+
+
+def test_the_key_changes_with_notes_and_with_code(monkeypatch):
+    key = measuring._roll_key
+    moved = triads(1)
+    longer = np.concatenate([triads(), np.zeros((1, 88, 2), np.uint8)])
+    assert len({key(triads()), key(moved), key(longer)}) == 3
+    before = key(triads())
+    monkeypatch.setattr(measuring, "code_hash", lambda: "other code")
+    assert key(triads()) != before
+
+
+def test_problems_are_named():
+    stuck = np.zeros((64, 88, 2), np.uint8)
+    stuck[:40, 40, 1] = 1
+    stuck[0, 40, 0] = 1
+    assert measuring.problems(stuck) == {"no_note": 0.0, "stuck": 1.0, "empty_bars_found": 1.0}
+    silent = np.zeros((64, 88, 2), np.uint8)
+    assert measuring.problems(silent) == {"no_note": 1.0, "stuck": 0.0, "empty_bars_found": 0.0}
+    row = measuring.measure_roll(silent[:16])
+    assert row["energy"] == 0
+    assert row["rms_dbfs"] == -math.inf
+    assert math.isnan(row["polyphony"])
+
+
+def test_no_piece_is_refused():
+    with pytest.raises(ValueError, match="samples must hold at least one piece"):
+        measuring.sample_table([])
+
+
+def test_the_range_agrees_with_the_model_notebooks():
+    rng = np.random.default_rng(0)
+    rolls = [
+        triads(int(rng.integers(-9, 9)), steps=int(16 * rng.integers(1, 5))) for _ in range(30)
+    ]
+    real, ours = rolls[:20], rolls[20:]
+    rows = [
+        {"model": "real" if i < 20 else "vae", **music_metrics.measures(r)}
+        for i, r in enumerate(rolls)
+    ]
+    inside = inside_range(pd.DataFrame(rows)).iloc[20:].all(axis=1).tolist()
+    assert inside == inside_real(ours, real)["all"].tolist()
+
+
+@pytest.mark.long
+def test_processes_give_the_same_as_none():
+    samples = [Sample("vae", 0, i, "", triads(i)) for i in range(24)]
+    one, two = (measuring.sample_table(samples, workers=n) for n in (1, 2))
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_recordings_are_read_as_one_channel_at_one_rate(tmp_path):
+    t = np.arange(int(2.5 * 22_050)) / 22_050
+    sine = 0.5 * np.sin(2 * np.pi * 441 * t)
+    write_wav(np.stack([sine, np.zeros_like(sine)], axis=1), tmp_path / "a.wav", sr=22_050)
+    x = recordings.read_recording(tmp_path / "a.wav", seconds=2)
+    assert x.shape == (2 * SR,)
+    assert audio_metrics.rms(x) == pytest.approx(0.25 / math.sqrt(2), rel=0.01)
+
+
+def test_recordings_that_do_not_serve_are_skipped_with_a_reason(tmp_path):
+    write_wav(np.full(3 * SR, 0.25), tmp_path / "long.wav", sr=SR)
+    write_wav(np.full(SR, 0.25), tmp_path / "short.wav", sr=SR)
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    with (
+        pytest.warns(UserWarning, match="short.wav lasts 1.0 s, under 2 s"),
+        pytest.warns(UserWarning, match="broken.wav cannot be read as audio"),
+    ):
+        table = recordings.recorded_table(tmp_path, seconds=2, workers=1)
+    assert table[["model", "file"]].values.tolist() == [["audio", "long.wav"]]
+    assert table["energy"].item() == pytest.approx(2 * SR * 0.25**2)
+    assert table["mean"].item() == pytest.approx(0.25)
+
+
+def test_no_recording_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist or is no folder"):
+        recordings.recorded_table(tmp_path / "nowhere", seconds=2)
+    with pytest.raises(FileNotFoundError, match="holds no audio file of 2 s or more"):
+        recordings.recorded_table(tmp_path, seconds=2)
+
+
+def test_many_recordings_are_taken_evenly():
+    assert recordings._evenly(list(range(10)), 4) == [0, 2, 5, 7]
+    assert recordings._evenly(list(range(3)), 4) == [0, 1, 2]

@@ -1,0 +1,176 @@
+"""Players: a roll above a small MP3 that never plays by itself."""
+
+import base64
+import io
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pretty_midi
+import pytest
+import soundfile
+from IPython.display import Audio, Image
+
+from musiclib import player
+from musiclib.pianoroll import to_midi
+from musiclib.player import LONGEST, encode_mp3, play, show_piece
+from musiclib.roll_notes import roll_of
+
+RATE = 22_050
+
+
+def tone(seconds=1.0, *, sr=RATE, level=0.5, pitch=440.0):
+    return level * np.sin(2 * np.pi * pitch * np.arange(int(seconds * sr)) / sr)
+
+
+def decoded(audio: Audio) -> tuple[np.ndarray, int]:
+    (code,) = re.findall(r'src="data:audio/mpeg;base64,([^"]+)"', audio._repr_html_())
+    return soundfile.read(io.BytesIO(base64.b64decode(code)))
+
+
+# Sound
+
+
+@pytest.mark.parametrize("sr", [16_000, 22_050, 44_100])
+def test_what_is_heard_is_what_was_given(sr):
+    x = tone(2.0, sr=sr).astype(np.float32)
+    heard, rate = decoded(play(x, sr))
+    assert rate == sr
+    assert heard.ndim == 1
+    middle = slice(sr // 4, -sr // 4)
+    error = heard[: len(x)][middle] - x[middle]
+    assert np.sqrt(np.mean(error**2)) < 0.1 * np.sqrt(np.mean(x**2))
+
+
+def test_a_soft_sound_stays_soft():
+    loud, soft = (decoded(play(tone(level=level), RATE))[0] for level in (0.5, 0.01))
+    assert np.abs(soft).max() < 0.05 * np.abs(loud).max()
+
+
+def test_nothing_plays_by_itself_and_the_kind_is_said():
+    page = play(tone(), RATE)._repr_html_()
+    assert "autoplay" not in page
+    assert "controls" in page
+    assert "audio/mpeg" in page
+    assert "audio/wav" not in page
+
+
+def test_the_same_sound_gives_the_same_bytes():
+    assert encode_mp3(tone(), RATE) == encode_mp3(tone(), RATE)
+
+
+def test_a_clip_is_small():
+    noise = np.random.default_rng(0).normal(size=12 * RATE).clip(-4, 4) / 8
+    assert len(encode_mp3(noise, RATE)) < 12 * 6_000  # six kilobytes a second at the very most
+
+
+@pytest.mark.parametrize(
+    ("x", "sr", "reason"),
+    [
+        (np.zeros((10, 2)), RATE, "floats of shape"),
+        (np.zeros(0), RATE, "floats of shape"),
+        (np.zeros(10, np.int16), RATE, "got int16"),
+        (np.full(10, 1.5), RATE, r"peak of 1\.5, allowed is 1"),
+        (np.array([0.0, np.nan]), RATE, "peak of nan"),
+        (np.zeros(10), 8_000, "sr: got 8000"),
+        (np.zeros(10), 22_000, "sr: got 22000, allowed are 16000"),
+        (np.zeros(int((LONGEST + 1) * RATE)), RATE, "lasts 61 s, and a player embeds 60 s"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(x, sr, reason):
+    with pytest.raises(ValueError, match=reason):
+        play(x, sr)
+
+
+def test_a_library_without_mp3_is_named(monkeypatch):
+    monkeypatch.setattr(soundfile, "available_formats", dict)
+    with pytest.raises(RuntimeError, match=r"writes no MP3; install libsndfile 1\.1"):
+        play(tone(), RATE)
+
+
+# Pieces
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Collect what a notebook would show, and what would be rendered."""
+    found = {"displayed": [], "rendered": []}
+
+    def synthesize(midi, *, sr, duration):
+        found["rendered"].append((midi, sr, duration))
+        return np.zeros(int((duration + 1) * sr), np.float32)
+
+    monkeypatch.setattr(player, "display", found["displayed"].append)
+    monkeypatch.setattr(player, "synthesize", synthesize)
+    return found
+
+
+def piece(steps=128):
+    return roll_of([0, 8, steps - 4], [39, 43, 46], [8, 8, 4], steps=steps)
+
+
+def test_a_roll_is_shown_above_its_sound(shown):
+    show_piece(piece(), "a tune", model="vae")
+    picture, audio = shown["displayed"]
+    assert isinstance(picture, Image)
+    assert picture.data.startswith(b"\x89PNG")
+    assert picture.alt == "Piano roll: a tune"
+    assert isinstance(audio, Audio)
+    assert not plt.get_fignums()
+    ((midi, sr, duration),) = shown["rendered"]
+    assert (sr, duration) == (RATE, 24.0)
+    assert [note.pitch for note in midi.instruments[0].notes] == [60, 64, 67]
+
+
+def test_only_the_beginning_is_heard(shown):
+    show_piece(piece(400), seconds=3.0)
+    ((midi, _, duration),) = shown["rendered"]
+    assert duration == 3.0
+    assert [note.pitch for note in midi.instruments[0].notes] == [60, 64]
+
+
+def test_the_rest_at_the_end_of_a_roll_is_heard(shown):
+    show_piece(roll_of([0], [39], [4], steps=32))
+    assert shown["rendered"][0][2] == 6.0
+
+
+def test_a_midi_piece_keeps_its_tempo_and_sounds_and_is_left_as_it_is(shown):
+    midi = to_midi(piece(), tempo=160.0, velocity=33)
+    track = midi.instruments[0]
+    track.control_changes.append(pretty_midi.ControlChange(64, 127, 5.0))
+    show_piece(midi, seconds=1.2)
+    ((heard, _, duration),) = shown["rendered"]
+    assert duration == 1.2
+    assert [(n.velocity, n.end) for n in heard.instruments[0].notes] == [(33, 0.75), (33, 1.2)]
+    assert heard.instruments[0].control_changes == []
+    assert len(track.notes) == 3
+    assert len(track.control_changes) == 1
+
+
+def test_a_position_may_be_longer_than_what_is_shown(shown):
+    show_piece(piece(400), seconds=3.0, position=np.arange(400) % 16)
+    assert len(shown["displayed"]) == 2
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 59.5, float("nan")])
+def test_an_impossible_length_is_refused(shown, seconds):
+    with pytest.raises(ValueError, match="seconds: got .* allowed is above 0 and up to 59"):
+        show_piece(piece(), seconds=seconds)
+    assert not shown["displayed"]
+
+
+def test_what_is_no_piece_is_refused(shown):
+    with pytest.raises(ValueError, match="piece must be uint8"):
+        show_piece(np.zeros((4, 88)))
+    assert not shown["displayed"]
+
+
+def test_a_piece_sounds_for_real(monkeypatch):
+    displayed = []
+    monkeypatch.setattr(player, "display", displayed.append)
+    show_piece(piece(32), "short")
+    heard, rate = decoded(displayed[1])
+    assert rate == RATE
+    assert np.abs(heard).max() > 0.01
+    assert len(heard) == pytest.approx(7 * RATE, rel=0.02)
+    assert len(displayed[1].data) < 7 * 6_000

@@ -1,0 +1,545 @@
+"""Pictures: that they show the numbers they were given, in the colours they should have."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from musiclib import plots
+from musiclib.diagram_layout import arrange
+from musiclib.model_graph import Block, ranks, read_blocks
+from musiclib.plots import envelope
+from musiclib.roll_notes import roll_of
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def labels(ax, axis="x"):
+    return [text.get_text() for text in getattr(ax, f"get_{axis}ticklabels")()]
+
+
+def rendered(ax) -> bytes:
+    memory = io.BytesIO()
+    ax.figure.savefig(memory, format="png", dpi=50)
+    return memory.getvalue()
+
+
+# Looks
+
+
+def test_every_model_has_a_look_of_its_own():
+    assert (
+        plots.COLOURS.keys() == plots.MARKERS.keys() == plots.HATCHES.keys() == plots.LABELS.keys()
+    )
+    for cue in (plots.COLOURS, plots.MARKERS, plots.HATCHES, plots.LABELS):
+        assert len(set(cue.values())) == len(cue)
+
+
+def test_the_papers_colours():
+    blue, red, orange = (to_rgb(plots.COLOURS[model]) for model in ("vae", "gan", "lstm"))
+    assert blue[2] == max(blue)
+    assert red[0] > 2 * max(red[1:])
+    assert orange[0] > orange[1] > 5 * orange[2]
+
+
+def test_colours_differ_in_grey_or_for_the_colour_blind_or_by_marker():
+    spare = [plots.look(f"group {i}", index=i) for i in range(6)]
+    assert len({one.colour for one in spare}) == len({one.marker for one in spare}) == 6
+    assert {one.colour for one in spare}.isdisjoint(plots.COLOURS.values())
+    assert plots.look("LSTM") == plots.look("lstm")
+
+
+def test_the_style_can_be_read_from_afar():
+    with plt.rc_context():
+        plots.use_style()
+        assert plt.rcParams["font.size"] >= 12
+        assert not plt.rcParams["axes.spines.top"]
+
+
+# Rolls
+
+
+def boxes_of(ax, label):
+    (collection,) = [c for c in ax.collections if c.get_label() == label]
+    return [tuple(np.round(path.get_extents().extents, 6)) for path in collection.get_paths()]
+
+
+def test_a_roll_shows_each_note_and_each_onset():
+    roll = roll_of([0, 4], [39, 39], [4, 12], steps=20)
+    ax = plots.plot_roll(roll)
+    assert boxes_of(ax, "sustain") == [(0, 38.6, 4, 39.4), (4, 38.6, 16, 39.4)]
+    assert [(box[0], box[1]) for box in boxes_of(ax, "onset")] == [(0, 38.6), (4, 38.6)]
+    assert ax.get_xlim() == (0, 20)
+
+
+def test_held_and_repeated_look_different():
+    held = plots.plot_roll(roll_of([0], [39], [16], steps=16))
+    repeated = plots.plot_roll(roll_of([0, 4, 8, 12], [39] * 4, [4] * 4, steps=16))
+    assert len(boxes_of(held, "onset")) == 1
+    assert len(boxes_of(repeated, "onset")) == 4
+    assert rendered(held) != rendered(repeated)
+
+
+def test_a_note_cut_by_a_window_has_no_head():
+    ax = plots.plot_roll(roll_of([0], [39], [16], steps=16)[4:])
+    assert boxes_of(ax, "sustain") == [(0, 38.6, 12, 39.4)]
+    assert boxes_of(ax, "onset") == []
+
+
+def test_the_keys_have_names_with_octaves():
+    ax = plots.plot_roll(roll_of([0, 0], [39, 51], [4, 4], steps=16))
+    ticks = dict(zip(ax.get_yticks(), labels(ax, "y"), strict=True))
+    assert ticks[39] == "C4"
+    assert ticks[51] == "C5"
+    assert ax.get_ylabel() == "key"
+
+
+def test_bars_are_numbered_and_quarters_ticked():
+    ax = plots.plot_roll(roll_of([0], [39], [40], steps=40))
+    assert ax.get_xticks().tolist() == [0, 16, 32]
+    assert labels(ax) == ["1", "2", "3"]
+    assert set(ax.get_xticks(minor=True)) | {0, 16, 32} == set(range(0, 40, 4))
+
+
+def test_bar_lines_follow_an_upbeat():
+    position = [12, 13, 14, 15, *range(16), *range(4)]
+    ax = plots.plot_roll(roll_of([0], [39], [24], steps=24), position=np.array(position))
+    assert ax.get_xticks().tolist() == [4, 20]
+    assert labels(ax) == ["1", "2"]
+
+
+def test_a_long_piece_does_not_number_every_bar():
+    ax = plots.plot_roll(roll_of([0], [39], [16], steps=1600))
+    assert len(ax.get_xticks()) <= 13
+    assert labels(ax)[:2] == ["1", "17"]
+
+
+def test_time_in_seconds_follows_the_tempo():
+    ax = plots.plot_roll(roll_of([4], [39], [4], steps=128), seconds=True, tempo=80)
+    assert ax.get_xlim() == (0, 24)
+    assert boxes_of(ax, "sustain")[0][:3:2] == (0.75, 1.5)
+    assert "(s)" in ax.get_xlabel()
+
+
+def test_an_empty_roll_is_an_empty_picture():
+    ax = plots.plot_roll(np.zeros((0, 88, 2), np.uint8))
+    assert boxes_of(ax, "sustain") == []
+    rendered(ax)
+
+
+def test_what_is_no_roll_is_not_drawn():
+    with pytest.raises(ValueError, match="roll must be uint8"):
+        plots.plot_roll(np.zeros((4, 88)))
+    with pytest.raises(ValueError, match="position has 3 steps, and roll 4"):
+        plots.plot_roll(np.zeros((4, 88, 2), np.uint8), position=np.arange(3))
+    assert not plt.get_fignums()
+
+
+def test_a_picture_is_drawn_where_told():
+    _, (left, right) = plt.subplots(1, 2)
+    assert plots.plot_roll(roll_of([0], [39], [4], steps=4), ax=right) is right
+    assert not left.collections
+
+
+@pytest.mark.parametrize(
+    ("pitch", "name"), [(21, "A0"), (59, "B3"), (60, "C4"), (61, "C♯4"), (108, "C8")]
+)
+def test_pitch_names(pitch, name):
+    assert plots.pitch_name(pitch) == name
+
+
+# Waveforms
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 3000), st.integers(1, 60), st.integers(0, 9))
+def test_the_envelope_covers_every_sample(n, columns, seed):
+    columns = min(columns, n)
+    x = np.random.default_rng(seed).normal(size=n)
+    time, low, high = envelope(x, columns=columns)
+    assert low.min() == x.min()
+    assert high.max() == x.max()
+    for t, a, b in zip(time, low, high, strict=True):
+        assert a <= x[int(t)] <= b
+    assert (np.diff(time) > 0).all()
+
+
+def test_a_single_click_is_seen_however_long_the_waveform():
+    x = np.zeros(1_000_000, np.float32)
+    x[654_321] = -0.9
+    ax = plots.plot_waveform(x, sr=44100, model="gan", limit=1)
+    (band,) = ax.collections
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 1].min() == pytest.approx(-0.9)
+    assert corners[corners[:, 1].argmin(), 0] == pytest.approx(654_321 / 44100, abs=0.02)
+    assert to_hex(band.get_facecolor()[0]) == plots.COLOURS["gan"].lower()
+    assert ax.get_xlim() == (0, pytest.approx(1e6 / 44100))
+    assert ax.get_ylim() == (-1, 1)
+    assert ax.get_xlabel() == "time (s)"
+
+
+def test_a_short_waveform_is_drawn_sample_by_sample():
+    x = np.sin(np.arange(500.0))
+    ax = plots.plot_waveform(x, sr=1000, model="vae")
+    assert np.array_equal(ax.lines[0].get_ydata(), x)
+    assert ax.lines[0].get_xdata()[-1] == pytest.approx(0.499)
+
+
+def test_a_long_waveform_makes_a_small_file():
+    x = np.random.default_rng(0).normal(size=44100 * 24).astype(np.float32)
+    memory = io.BytesIO()
+    plots.plot_waveform(x, sr=44100).figure.savefig(memory, format="svg")
+    assert len(memory.getvalue()) < 300_000
+
+
+@pytest.mark.parametrize("x", [np.zeros(0), np.zeros((4, 2)), np.array([0.0, np.nan])])
+def test_what_is_no_waveform_is_refused(x):
+    with pytest.raises(ValueError, match=r"x must be finite with shape \(N,\)"):
+        plots.plot_waveform(x, sr=44100)
+
+
+def test_silence_has_an_axis():
+    ax = plots.plot_waveform(np.zeros(10), sr=10)
+    assert ax.get_ylim() == (-1.05, 1.05)
+
+
+# Histograms
+
+
+def test_shares_of_pitches():
+    rolls = [roll_of([0, 4, 8, 12], [39, 39, 39, 43], [2, 2, 2, 2], steps=16)]
+    ax = plots.plot_pitch_histogram(rolls)
+    heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in ax.patches}
+    assert heights == {60: 75, 61: 0, 62: 0, 63: 0, 64: 25}
+    assert "%" in ax.get_ylabel()
+
+
+def test_octaves_fold_into_classes():
+    rolls = [roll_of([0, 0, 0, 0], [39, 51, 27, 43], [2, 2, 2, 2], steps=4)]
+    ax = plots.plot_pitch_histogram(rolls, by="class")
+    assert [bar.get_height() for bar in ax.patches] == [75, 0, 0, 0, 25, *[0] * 7]
+    assert labels(ax)[:2] == ["C", "C♯"]
+
+
+def test_shares_of_durations():
+    rolls = [roll_of([0, 4, 8, 12], [39, 40, 41, 42], [1, 4, 4, 40], steps=64)]
+    ax = plots.plot_duration_histogram(rolls)
+    heights = [bar.get_height() for bar in ax.patches]
+    assert (heights[0], heights[3], heights[16], sum(heights)) == (25, 50, 25, 100)
+    assert labels(ax)[-1] == "over 4"
+
+
+def test_several_groups_are_told_apart_by_colour_and_marker():
+    groups = {
+        name: [roll_of([0], [key], [4], steps=4)] for name, key in (("real", 39), ("gan", 41))
+    }
+    ax = plots.plot_pitch_histogram(groups)
+    assert [line.get_color() for line in ax.lines] == [plots.COLOURS["real"], plots.COLOURS["gan"]]
+    assert [line.get_marker() for line in ax.lines] == [plots.MARKERS["real"], plots.MARKERS["gan"]]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "real (n = 1 notes)",
+        "GAN (n = 1 notes)",
+    ]
+
+
+def test_histograms_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="'gan' holds no note"):
+        plots.plot_duration_histogram({"gan": [np.zeros((4, 88, 2), np.uint8)]})
+    with pytest.raises(ValueError, match="by: got 'octave', allowed are 'pitch' and 'class'"):
+        plots.plot_pitch_histogram([], by="octave")
+
+
+# Charts
+
+
+HISTORY = pd.DataFrame({
+    "step": [10, 20, 30], "loss": [3.0, 2.0, 1.0], "valid_loss": [np.nan, 2.5, 2.0],
+    "train_kl": [1.0, 1.0, 1.0], "val_kl": [2.0, 2.0, 2.0],
+})  # fmt: skip
+
+
+def curves(ax):
+    return {
+        line.get_label(): (line.get_linestyle(), line.get_xdata().tolist()) for line in ax.lines
+    }
+
+
+def test_training_is_solid_and_validation_dashed():
+    ax = plots.plot_history(HISTORY, model="vae", unit="nats a step")
+    assert curves(ax) == {
+        "loss, training": ("-", [10, 20, 30]),
+        "loss, validation": ("--", [20, 30]),
+        "kl, training": ("-", [10, 20, 30]),
+        "kl, validation": ("--", [10, 20, 30]),
+    }
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("step", "loss (nats a step)")
+    markers = {line.get_label(): line.get_marker() for line in ax.lines}
+    assert markers["loss, training"] != markers["kl, training"]
+
+
+def test_train_and_valid_alone_are_the_loss():
+    history = pd.DataFrame({"epoch": [1, 2], "train": [1.0, 0.5], "valid": [1.0, 0.7]})
+    assert list(curves(plots.plot_history(history))) == ["loss, training", "loss, validation"]
+
+
+def test_terms_can_be_chosen_and_must_be_there():
+    assert list(curves(plots.plot_history(HISTORY, terms=["kl"]))) == [
+        "kl, training",
+        "kl, validation",
+    ]
+    with pytest.raises(ValueError, match=r"terms: \['beta'\] are not in the history, which has"):
+        plots.plot_history(HISTORY, terms=["beta"])
+    with pytest.raises(ValueError, match="terms"):
+        plots.plot_history(HISTORY[["step"]])
+
+
+def test_intervals_show_value_and_ends_in_order():
+    table = pd.DataFrame({
+        "model": ["lstm", "gan"], "value": [1.0, 2.0], "low": [0.5, np.nan], "high": [1.5, np.nan],
+    })  # fmt: skip
+    ax = plots.plot_intervals(table, reference=0, unit="semitones")
+    assert list(ax.lines[0].get_xdata()) == [0.5, 1.5]
+    assert list(ax.lines[1].get_xdata()) == [1.0]
+    assert [one.get_color() for one in ax.lines[1:4:2]] == [
+        plots.COLOURS["lstm"],
+        plots.COLOURS["gan"],
+    ]
+    assert labels(ax, "y") == ["LSTM", "GAN"]
+    assert ax.get_ylim() == (1.5, -0.5)
+    assert ax.get_xlabel() == "semitones"
+
+
+def test_intervals_that_do_not_hold_their_value_are_refused():
+    table = pd.DataFrame({"value": [2.0], "low": [0.0], "high": [1.0]})
+    with pytest.raises(ValueError, match="1 values lie outside their own interval"):
+        plots.plot_intervals(table)
+    with pytest.raises(ValueError, match=r"table has no column \['low', 'high'\]"):
+        plots.plot_intervals(table[["value"]])
+
+
+def test_a_distribution_shows_every_value_and_n():
+    ax = plots.plot_distribution(
+        {"real": [1.0, 2.0, 3.0], "vae": [5.0, np.nan]}, unit="keys", band=(1, 3)
+    )
+    assert labels(ax) == ["real\nn = 3", "VAE\nn = 1"]
+    points = [line for line in ax.lines if line.get_marker() in plots.MARKERS.values()]
+    assert [sorted(line.get_ydata()) for line in points] == [[1, 2, 3], [5]]
+    assert [line.get_marker() for line in points] == [plots.MARKERS["real"], plots.MARKERS["vae"]]
+    hatches = [patch.get_hatch() for patch in ax.patches if hasattr(patch, "get_hatch")]
+    assert plots.HATCHES["vae"] in hatches
+
+
+def test_a_distribution_is_the_same_at_each_run():
+    values = {"real": np.random.default_rng(0).normal(size=30)}
+    assert rendered(plots.plot_distribution(values)) == rendered(plots.plot_distribution(values))
+
+
+def test_a_distribution_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="group 'gan' has no finite value"):
+        plots.plot_distribution({"gan": [np.nan]})
+    with pytest.raises(ValueError, match="'gan' has values of 0 or below"):
+        plots.plot_distribution({"gan": [0.0, 1.0]}, log=True)
+
+
+# Diagrams
+
+
+def shapes(ax):
+    return (
+        [patch for patch in ax.patches if isinstance(patch, FancyBboxPatch)],
+        [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)],
+    )
+
+
+def words(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_the_workflow_has_the_papers_five_stages():
+    ax = plots.plot_workflow()
+    boxes, arrows = shapes(ax)
+    assert len(boxes) == 5 + 3
+    assert len(arrows) == 4
+    for word in ("Data collection", "Pre-processing", "Model", "Generation", "Analysis"):
+        assert word in words(ax)
+    colours = {to_hex(box.get_edgecolor()) for box in boxes}
+    assert {plots.COLOURS[m].lower() for m in ("gan", "lstm", "vae")} <= colours
+
+
+def blocks(*parents):
+    return [Block(f"b{i}", "Dense", "(None, 4)", 8, tuple(p)) for i, p in enumerate(parents)]
+
+
+def test_rows_come_below_their_parents_and_inputs_above_their_takers():
+    assert ranks(blocks((), (0,), (1,), (), (2, 3))) == [0, 1, 2, 2, 3]
+    assert ranks(blocks((), (), ())) == [0, 1, 2]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.lists(st.integers(0, 30), max_size=3), min_size=1, max_size=14))
+def test_no_boxes_overlap_and_arrows_go_down(parents):
+    graph = blocks(*(sorted({p % i for p in some}) if i else () for i, some in enumerate(parents)))
+    layout = arrange(graph)
+    for (x, row), (other, row2) in zip(layout.places, layout.places[1:], strict=False):
+        assert row != row2 or abs(x - other) >= 1 - 1e-9
+    by_row = {}
+    for x, row in layout.places:
+        assert all(abs(x - other) >= 1 - 1e-6 for other in by_row.setdefault(row, []))
+        by_row[row].append(x)
+        assert 0.5 - 1e-6 <= x <= layout.width - 0.5 + 1e-6
+    assert len(layout.routes) == sum(len(block.parents) for block in graph)
+    for route in layout.routes:
+        rows = [row for _, row in route]
+        assert rows == list(range(rows[0], rows[-1] + 1))
+        for x, row in route[1:-1]:
+            assert all(abs(x - other) >= 0.6 for other in by_row.get(row, []))
+
+
+@pytest.fixture(scope="module")
+def keras():
+    return pytest.importorskip("keras")
+
+
+@pytest.fixture(scope="module")
+def branched(keras):
+    """Two inputs, a skip, four like heads, an operation that is no layer."""
+    keras.utils.clear_session()  # names count from the beginning, whatever ran before
+    layers = keras.layers
+    codes, place = keras.Input((None, 8), name="codes"), keras.Input((None,), name="place")
+    x = layers.Dense(6, name="read")(codes)
+    x = layers.Dropout(0.1)(x)
+    y = layers.Embedding(5, 2, name="where")(place)
+    h = layers.Concatenate(name="both")([x, y])
+    s = layers.LSTM(4, return_sequences=True, name="memory")(h)
+    s = layers.Concatenate(name="skip")([s, h])
+    heads = [layers.Dense(3, name=f"voice_{i}")(s) for i in range(4)]
+    return keras.Model([codes, place], keras.ops.stack(heads, axis=2), name="lstm")
+
+
+def test_the_graph_is_read_off_the_model(branched):
+    found = {block.name: block for block in read_blocks(branched)}
+    order = [block.name for block in read_blocks(branched)]
+    assert set(order) == {
+        "codes",
+        "place",
+        "read",
+        "where",
+        "both",
+        "memory",
+        "skip",
+        "voice_0",
+        "stack",
+    }
+    assert found["read"].folded == ("Dropout",)
+    assert found["voice_0"].copies == 4
+    assert found["memory"].shape == "(None, None, 4)"
+    assert found["memory"].parameters == 4 * 4 * (8 + 4 + 1)
+    parents = {name: {order[p] for p in found[name].parents} for name in order}
+    assert parents["both"] == {"read", "where"}
+    assert parents["skip"] == {"memory", "both"}
+    assert parents["stack"] == {"voice_0"}
+
+
+@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize("merge", [True, False])
+def test_no_parameter_is_lost_or_counted_twice(keras, branched, fold, merge):
+    shared = keras.layers.Dense(8, name="shared")
+    x = keras.Input((8,))
+    twice = keras.Model(x, shared(keras.layers.ReLU()(shared(x))))
+    chain = keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(4), keras.layers.BatchNormalization()]
+    )
+    nested = keras.Model(x, chain(twice(x)))
+    for model in (branched, twice, chain, nested):
+        found = read_blocks(model, fold=fold, merge=merge)
+        assert sum(b.copies * b.parameters for b in found) == model.count_params()
+        for place, block in enumerate(found):
+            assert all(parent < place for parent in block.parents)
+
+
+def test_what_differs_by_more_than_a_number_stays_apart(keras):
+    x = keras.Input((8,))
+    heads = [keras.layers.Dense(2, name=name)(x) for name in ("z_mean", "z_log_var")]
+    names = [block.name for block in read_blocks(keras.Model(x, heads))]
+    assert set(names[1:]) == {"z_mean", "z_log_var"}
+
+
+def test_a_subclassed_model_is_listed(keras):
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__(name="own")
+            self.one, self.two = (
+                keras.layers.Dense(4, name="one"),
+                keras.layers.Dense(2, name="two"),
+            )
+
+        def call(self, x):
+            return self.two(self.one(x))
+
+    model = Own()
+    with pytest.raises(ValueError, match="'own' is not built"):
+        read_blocks(model)
+    model(np.zeros((1, 3), np.float32))
+    found = read_blocks(model)
+    assert [(block.name, block.parents) for block in found] == [("one", ()), ("two", ())]
+    assert sum(block.parameters for block in found) == model.count_params()
+    boxes, arrows = shapes(plots.plot_architecture(model))
+    assert (len(boxes), len(arrows)) == (2, 0)
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(ValueError, match="model: got str, allowed is a Keras model"):
+        plots.plot_architecture([("title", "no model")])
+
+
+def test_the_drawing_shows_names_shapes_and_counts(branched):
+    ax = plots.plot_architecture(branched, colour="lstm")
+    boxes, arrows = shapes(ax)
+    assert len(boxes) == len(read_blocks(branched))
+    assert len(arrows) == sum(len(block.parents) for block in read_blocks(branched))
+    shown = words(ax)
+    assert "memory" in shown
+    assert "4 × voice_0" in shown
+    assert "Dense + Dropout" in shown
+    assert "(None, None, 4)  208 parameters" in shown
+    assert f"{branched.count_params():,} parameters" in shown
+    assert to_rgb(plots.COLOURS["lstm"]) in {to_rgb(box.get_edgecolor()) for box in boxes}
+
+
+def test_stages_stand_side_by_side_with_an_arrow_between(keras):
+    x = keras.Input((8,))
+    encoder = keras.Model(x, keras.layers.Dense(2)(x), name="encoder")
+    z = keras.Input((2,))
+    decoder = keras.Model(z, keras.layers.Dense(8)(z), name="decoder")
+    ax = plots.plot_architecture([("Encoder", encoder), ("Decoder", decoder)])
+    boxes, arrows = shapes(ax)
+    assert (len(boxes), len(arrows)) == (4, 2 + 1)
+    assert {"Encoder", "Decoder", "18 parameters", "24 parameters"} <= set(words(ax))
+    left, right = boxes[0].get_extents(), boxes[2].get_extents()
+    assert left.x1 < right.x0
+
+
+def test_a_model_within_a_model_has_a_double_frame(keras):
+    x = keras.Input((8,))
+    inner = keras.Model(x, keras.layers.Dense(2)(x), name="inner")
+    y = keras.Input((8,))
+    ax = plots.plot_architecture(keras.Model(y, inner(y)))
+    assert len(shapes(ax)[0]) == 1 + 2
+    assert "sub-model" in words(ax)
+
+
+def test_text_shrinks_with_small_axes(branched):
+    natural = plots.plot_architecture(branched)
+    small = plots.plot_architecture(branched, ax=plt.subplots(figsize=(2, 2))[1])
+    sizes = [max(text.get_fontsize() for text in ax.texts) for ax in (natural, small)]
+    assert sizes[1] < 0.5 * sizes[0]

@@ -1,0 +1,426 @@
+"""The runner on notebooks of its own: what is run, what is not, and how it ends."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+from musiclib.locks import locked
+from musiclib.presets import preset
+from tools import notebook_state, run_study
+from tools.code_used import code_hash
+from tools.notebook_form import ROOT, FormError
+from tools.study_report import Watch, clock
+
+SMOKE = preset("smoke")
+PARAMETERS = 'preset = "full"\nseed = 0\ncorpus = "chorales"\nn_samples = None\noutput = ".."'
+
+# Each notebook notes that it ran, reads what came before and writes one file.
+FIRST = """\
+import os
+from pathlib import Path
+from musiclib.study import Paths, progress
+paths = Paths(output)
+with open("ran.txt", "a") as file:
+    file.write("01 ")
+for _ in progress(3, "steps"):
+    pass
+paths.results.mkdir(parents=True, exist_ok=True)
+threads = os.environ["TF_NUM_INTRAOP_THREADS"]
+_ = Path(paths.data, "a.txt").write_text(f"{preset} {seed} {n_samples} {threads}")"""
+SECOND = """\
+from pathlib import Path
+with open("ran.txt", "a") as file:
+    file.write("02 ")
+text = Path(output, "data", "a.txt").read_text()
+Path(output, "data", f"b{seed}.txt").write_text(text)
+table = "model,energy,paper_energy\\nVAE,123.456789,46085\\n"
+Path(output, "data", "results", "paper_table.csv").write_text(table)"""
+
+SLEEP = """\
+import os, time
+from pathlib import Path
+Path("pid.txt").write_text(str(os.getpid()))
+while not Path("awake.txt").exists():
+    time.sleep(0.1)"""
+
+
+def write(folder, name, *sources, depends=(), writes=(), trains=False):
+    v4 = nbformat.v4
+    cells = [v4.new_markdown_cell("# A title"), v4.new_code_cell(PARAMETERS)]
+    cells[1].metadata.tags = ["parameters"]
+    cells += [v4.new_code_cell(source) for source in sources]
+    study = {"depends": list(depends), "writes": list(writes), "trains": trains}
+    nbformat.write(
+        v4.new_notebook(cells=cells, metadata={"study": study}), folder / f"{name}.ipynb"
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A checkout of two notebooks."""
+    (tmp_path / "notebooks").mkdir()
+    write(tmp_path / "notebooks", "01_a", FIRST, writes=["data/a.txt"])
+    write(tmp_path / "notebooks", "02_b", SECOND, depends=["01_a"], writes=["data/b{seed}.txt"])
+    return tmp_path
+
+
+def arguments(folder, *more):
+    where = ["--notebooks", str(folder / "notebooks"), "--output", str(folder)]
+    return [*where, "--preset", "smoke", "--jobs", "2", *more]
+
+
+def study(folder, *more):
+    return run_study.main(arguments(folder, *more))
+
+
+def ran(folder):
+    """Give the notebooks that ran since the last call."""
+    path = folder / "notebooks" / "ran.txt"
+    names = path.read_text().split() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return names
+
+
+def change(folder, name, old, new):
+    path = folder / "notebooks" / f"{name}.ipynb"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_study_from_first_run_to_changed_notebook(folder, capsys, monkeypatch):
+    monkeypatch.setattr(notebook_state, "code_hash", lambda *_, **__: "as it is")
+    assert study(folder, "--seed", "3", "--samples", "5", "--threads", "2") == 0
+    assert ran(folder) == ["01", "02"]
+    assert (folder / "data" / "b3.txt").read_text() == "smoke 3 5 2"
+    out, err = capsys.readouterr()
+    assert "[1/2] 01_a  starts, 2 cells  0:00 elapsed, about " in out
+    assert "VAE    123.46         46085" in out
+    assert f"rendered notebooks:     2 in {folder / 'rendered'}" in out
+    assert err == ""
+    page = (folder / "rendered" / "01_a.html").read_text()
+    node = nbformat.read(folder / "rendered" / "01_a.ipynb", as_version=4)
+    assert "A title" in page
+    assert [out["data"] for out in node.cells[2].outputs] == [{"text/plain": "steps: 3 of 3"}]
+
+    same = ("--seed", "3", "--samples", "5", "--threads", "2")
+    change(folder, "01_a", "A title", "A better title")
+    assert study(folder, *same) == 0
+    assert ran(folder) == []
+    assert "[2/2] 02_b  unchanged, not run again" in capsys.readouterr().out
+    assert "A better title" in (folder / "rendered" / "01_a.html").read_text()
+
+    (folder / "data" / "b3.txt").unlink()
+    assert study(folder, *same) == 0
+    assert ran(folder) == ["02"]
+
+    change(folder, "01_a", "steps", "strides")
+    assert study(folder, *same) == 0
+    assert ran(folder) == ["01", "02"]
+    assert json.loads((folder / "rendered" / "state.json").read_text())["seconds"]["smoke"]["02_b"]
+
+
+def test_a_notebook_that_trains_is_run_for_each_seed_of_the_preset(folder, capsys):
+    write(
+        folder / "notebooks",
+        "02_b",
+        SECOND,
+        depends=["01_a"],
+        writes=["data/b{seed}.txt"],
+        trains=True,
+    )
+    last = "with open('ran.txt', 'a') as file:\n    file.write('03 ')"
+    write(folder / "notebooks", "03_c", last, depends=["02_b"])
+    n = preset("full").trainings
+    assert study(folder, "--preset", "full", "--seed", "2") == 0
+    assert ran(folder) == ["01", *["02"] * n, "03"]
+    assert {path.name for path in (folder / "data").glob("b*")} == {
+        f"b{seed}.txt" for seed in range(2, 2 + n)
+    }
+    out = capsys.readouterr().out
+    assert f"[{n + 1}/{n + 2}] 02_b_seed_{n + 1}  starts" in out
+    (folder / "data" / "b4.txt").unlink()
+    assert study(folder, "--preset", "full", "--seed", "2") == 0
+    assert ran(folder) == ["02"]
+    assert preset("classroom").trainings == 0
+
+
+def test_a_failing_notebook_says_one_line_and_is_run_again(folder, capsys):
+    write(folder / "notebooks", "03_c", "1 / 1", writes=["data/never.txt"])
+    write(folder / "notebooks", "04_d", "import os, signal", "os.kill(os.getpid(), signal.SIGKILL)")
+    change(folder, "01_a", "import os\\n", "raise ValueError('corpus: too few pieces\\\\nmore')\\n")
+    assert study(folder) == 1
+    out, err = capsys.readouterr()
+    log = folder / "rendered" / "01_a.log"
+    assert (
+        f"01_a  stopped in cell 2 of 2: ValueError: corpus: too few pieces (in full: {log})" in out
+    )
+    assert "[2/4] 02_b  not run, as it needs 01_a" in out
+    assert "03_c  ended without writing data/never.txt (in full: " in out
+    assert "04_d  stopped in cell 3 of 3: the kernel died, perhaps for want of memory" in out
+    assert "Traceback" not in out + err
+    assert "Traceback" in log.read_text()
+    assert (folder / "rendered" / "01_a.failed.ipynb").exists()
+    assert not (folder / "rendered" / "01_a.ipynb").exists()
+
+    for name in ("03_c", "04_d"):
+        (folder / "notebooks" / f"{name}.ipynb").unlink()
+    change(folder, "01_a", "raise ValueError('corpus: too few pieces\\\\nmore')\\n", "import os\\n")
+    assert study(folder) == 0
+    assert ran(folder) == ["01", "02"]
+    assert not log.exists()
+    assert not (folder / "rendered" / "01_a.failed.ipynb").exists()
+
+
+def hear_interrupts():
+    """Undo what a shell does to background jobs: a test run as one would ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def start(folder):
+    """Start a study whose second notebook sleeps, and wait until it does."""
+    sleep = (
+        "import os, time\nfrom pathlib import Path\nPath('pid.txt').write_text(str(os.getpid()))"
+    )
+    sleep += "\nwhile not Path('awake.txt').exists():\n    time.sleep(0.1)"
+    write(folder / "notebooks", "02_b", sleep, SECOND, depends=["01_a"], writes=["data/b0.txt"])
+    command = [sys.executable, "-m", "tools.run_study", *arguments(folder)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=hear_interrupts
+    )
+    pid = folder / "notebooks" / "pid.txt"
+    while process.poll() is None and not (pid.exists() and pid.read_text()):
+        time.sleep(0.05)
+    return process, int(pid.read_text())
+
+
+def is_gone(pid, *, within):
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.long)]
+)
+def test_an_interrupted_study_goes_on_where_it_stopped(folder, capsys, how):
+    process, kernel = start(folder)
+    assert study(folder) == run_study.REFUSED  # one study at a time
+    assert f"study: another study is running in {folder}; wait" in capsys.readouterr().err
+    process.send_signal(how)
+    out, _ = process.communicate(timeout=300)
+    assert is_gone(kernel, within=300)
+    if how == signal.SIGINT:
+        assert process.returncode == run_study.INTERRUPTED
+        assert "Interrupted. The same command goes on" in out
+        assert "Traceback" not in out
+    assert ran(folder) == ["01"]
+    (folder / "notebooks" / "awake.txt").touch()
+    assert study(folder) == 0
+    assert ran(folder) == ["02"]
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--preset", "fast"], "study: preset: got 'fast', allowed are smoke, standard"),
+        (["--corpus", "nowhere"], "study: corpus: got 'nowhere', allowed are chorales"),
+        (["--corpus", str(ROOT / "tools")], "holds no MIDI file"),
+        (["--notebooks", "nowhere"], "holds no notebook named 0*.ipynb"),
+        (["--seed", "-1"], "study: argument --seed: got -1, allowed is 0 or more"),
+        (["--jobs", "two"], "study: argument --jobs: invalid"),
+        (["--output", str(ROOT / "Makefile")], "Makefile"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence_before_any_kernel(folder, capsys, more, sentence):
+    try:
+        status = study(folder, *more)
+    except SystemExit as error:
+        status = error.code
+    out, err = capsys.readouterr()
+    assert status == run_study.REFUSED
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not (folder / "rendered").exists()
+
+
+def test_a_second_study_in_the_folder_is_refused(folder, capsys):
+    with locked(folder / "rendered" / ".study.lock"):
+        assert study(folder) == run_study.REFUSED
+    assert "another study is running" in capsys.readouterr().err
+    assert ran(folder) == []
+
+
+# Keys
+
+
+@functools.cache
+def surroundings():
+    return notebook_state.surroundings(SMOKE, threads=1, corpus=None)
+
+
+def keys(folder, given=(), **more):
+    given = {"preset": "smoke", "output": "x"} | dict(given)
+    notebooks = notebook_state.read_notebooks(folder / "notebooks", given)
+    notebook_state.set_keys(notebooks, surroundings=surroundings() | more)
+    return [nb.key for nb in notebooks]
+
+
+def test_what_decides_a_result_changes_its_key_and_those_that_depend_on_it(folder):
+    first, second = keys(folder)
+    assert keys(folder, {"output": "elsewhere", "preset": "smoke"}) == [first, second]
+    for changed in ({"seed": 1}, {"preset": "full"}, {"n_samples": 2}, {"corpus": "x"}):
+        assert not {first, second} & set(keys(folder, changed))
+    for changed in ({"budget": "x"}, {"versions": {}}, {"backend": "jax"}, {"threads": 2}):
+        assert not {first, second} & set(keys(folder, **changed))
+    change(folder, "02_b", "import Path", "import  Path")
+    assert keys(folder)[0] == first
+    assert keys(folder)[1] != second
+    change(folder, "01_a", "import os", "import  os")
+    assert keys(folder)[0] != first
+
+
+def test_a_parameter_that_the_run_gives_does_not_count_as_it_stands(folder):
+    before = keys(folder)
+    change(folder, "01_a", 'preset = \\"full\\"', 'preset = \\"smoke\\"')
+    assert keys(folder) == before
+    change(folder, "01_a", "seed = 0", "seed = 4")
+    assert keys(folder) != before
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A package in which `one` uses `two`, and nobody uses `three`."""
+    folder = tmp_path / "lib"
+    folder.mkdir()
+    texts = {
+        "__init__": "from lib.zero import f",
+        "zero": "f = 0",
+        "one": '"""A."""\ndef f(x):\n    """B."""\n    from lib.two import g\n    return x',
+        "two": "import os",
+        "three": "import json",
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+def uses(package, source):
+    """Give the modules whose change would change the hash of `source`."""
+    found = set()
+    for path in package.glob("*.py"):
+        before, text = code_hash([source], package), path.read_text()
+        path.write_text(text + "\nmore = 1")
+        if code_hash([source], package) != before:
+            found.add(path.stem)
+        path.write_text(text)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "modules"),
+    [
+        ("x = 1", {"__init__", "zero"}),
+        ("from lib import two, f", {"__init__", "zero", "two"}),
+        ("%matplotlib inline\nfrom lib.one import f", {"__init__", "zero", "one", "two"}),
+        ("import lib.three as t", {"__init__", "zero", "three"}),
+        ("import lib", {"__init__", "zero", "one", "two", "three"}),
+        ("no python", {"__init__", "zero", "one", "two", "three"}),
+    ],
+)
+def test_only_the_modules_that_a_notebook_uses_count(package, source, modules):
+    assert uses(package, source) == modules
+
+
+def test_comments_and_docstrings_do_not_count(package):
+    before = code_hash(["from lib import one"], package)
+    one = "def f(x):  # C\n    from lib.two import g\n    return (x)"
+    (package / "one.py").write_text(one)
+    assert code_hash(["from lib import one"], package) == before
+    assert code_hash(["from lib import one"], package, leave_out=["two"]) != before
+
+
+def test_a_preset_counts_by_its_own_values():
+    rest = {"threads": 1, "corpus": None}
+    smoke, full = (notebook_state.surroundings(preset(n), **rest) for n in ("smoke", "full"))
+    assert smoke["budget"] != full["budget"]
+    assert "minutes" not in dict(row[:2] for row in smoke["budget"])
+
+
+def test_a_folder_of_the_users_own_counts_by_its_files(tmp_path):
+    (tmp_path / "a.mid").write_bytes(b"x")
+    before = notebook_state.surroundings(SMOKE, threads=1, corpus=tmp_path)
+    (tmp_path / "a.mid").write_bytes(b"xy")
+    assert notebook_state.surroundings(SMOKE, threads=1, corpus=tmp_path) != before
+
+
+def test_a_folder_that_is_no_plain_folder_counts_all_the_same(tmp_path):
+    (tmp_path / "a.mid").write_bytes(b"x")
+    (tmp_path / "nowhere.mid").symlink_to(tmp_path / "gone")
+    (tmp_path / "circle.mid").symlink_to(tmp_path / "circle.mid")
+    (tmp_path / "round").symlink_to(tmp_path)
+    (tmp_path / os.fsdecode(b"\xff.mid")).write_bytes(b"y")
+    os.mkfifo(tmp_path / "pipe.mid")
+    found = notebook_state.surroundings(SMOKE, threads=1, corpus=tmp_path)["corpus"]
+    assert len(found) == 5
+    json.dumps(found)
+
+
+def test_a_notebook_depends_only_on_what_comes_before(folder):
+    write(folder / "notebooks", "00_z", "1", depends=["01_a"])
+    with pytest.raises(FormError, match="00_z: depends on 01_a, which does not come before it"):
+        keys(folder)
+
+
+def test_a_damaged_notebook_or_state_is_named(folder, capsys):
+    (folder / "notebooks" / "01_a.ipynb").write_text("{")
+    assert study(folder) == run_study.REFUSED
+    assert "01_a.ipynb: not a notebook that can be read" in capsys.readouterr().err
+    (folder / "rendered").mkdir()
+    (folder / "rendered" / "state.json").write_text("{")
+    notebook_state.State(folder / "rendered")
+    assert "state.json cannot be read, so every notebook is run again" in capsys.readouterr().out
+
+
+# Time left
+
+
+def watch(depends, *, jobs):
+    notebooks = [SimpleNamespace(name=name, depends=list(d)) for name, d in depends.items()]
+    return Watch(notebooks, expected=lambda nb: 10.0, jobs=jobs), notebooks
+
+
+@pytest.mark.parametrize(("jobs", "seconds"), [(1, 50.0), (2, 40.0), (3, 30.0)])
+def test_time_left_plays_through_who_waits_for_whom(jobs, seconds, capsys):
+    left, notebooks = watch({"1": "", "2": "1", "3": "1", "4": "1", "5": "234"}, jobs=jobs)
+    assert left.left() == seconds
+    left.skip(notebooks[0])
+    assert left.left() == seconds - 10
+    left.start(SimpleNamespace(nb=notebooks[1], seconds=4.0, cell=1, cells=9))
+    assert left.left() == pytest.approx({1: 36, 2: 26, 3: 20}[jobs])
+
+
+def test_a_clock_has_hours_only_when_there_are_any():
+    assert [clock(s) for s in (0, 59.6, 3599, 3600)] == ["0:00", "1:00", "59:59", "1:00:00"]
+
+
+def test_as_many_notebooks_at_once_as_the_machine_bears(monkeypatch):
+    for cores, jobs in ((1, 1), (2, 3), (8, 3), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        assert run_study.default_jobs() == jobs

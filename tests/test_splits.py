@@ -1,0 +1,303 @@
+"""Tunes and splits: who belongs together, and that no tune stands on two sides."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musiclib import chorales
+from musiclib.chorales import export_chorales
+from musiclib.corpus import load_corpus, prepare_corpus
+from musiclib.facts import corpus_facts, corpus_hash
+from musiclib.rhythm import note_density
+from musiclib.roll_notes import roll_of
+from musiclib.splits import (
+    SPLITS,
+    check_no_leak,
+    load_split,
+    melody,
+    save_split,
+    split_by_group,
+    tune_groups,
+)
+
+ROOT = Path(__file__).parent.parent
+COMMITTED = ROOT / "data" / "splits" / "chorales.csv"
+FACTS = ROOT / "data" / "results" / "corpus_facts.csv"
+README = ROOT / "data" / "README.md"
+
+needs_split = pytest.mark.skipif(not COMMITTED.is_file(), reason="no split is committed yet")
+
+
+def tune(seed, n=24):
+    return 50 + np.cumsum(np.random.default_rng(seed).integers(-2, 3, n))
+
+
+# Tunes
+
+
+def test_the_melody_is_the_top_key_at_each_quarter_without_rests():
+    roll = roll_of([0, 0, 4, 12, 13], [40, 30, 42, 20, 44], [4, 16, 4, 4, 2], steps=16)
+    assert melody(roll).tolist() == [40, 42, 30, 30]
+    silent = np.zeros((8, 88, 2), np.uint8)
+    assert melody(silent).tolist() == []
+
+
+@given(st.integers(0, 50), st.integers(-12, 12))
+def test_a_tune_in_another_key_is_the_same_tune(seed, semitones):
+    groups = tune_groups([tune(seed), tune(seed + 1000), tune(seed) + semitones])
+    assert groups[0] == groups[2] == 0
+
+
+def test_different_tunes_are_different():
+    assert tune_groups([tune(seed) for seed in range(12)]).tolist() == list(range(12))
+
+
+def test_tunes_that_begin_alike_or_share_a_fifth_belong_together():
+    first, second, third = tune(1), tune(2), tune(3)
+    begins = np.concatenate([first[:8], second])  # the first 7 intervals of the first tune
+    inside = np.concatenate([third, 7 + third[-1] - second[0] + second[:12]])
+    assert tune_groups([first, begins]).tolist() == [0, 0]
+    assert tune_groups([second, inside]).tolist() == [0, 0]
+    assert tune_groups([first, inside]).tolist() == [0, 1]
+
+
+def test_groups_are_closed():
+    a, b = tune(1), tune(2)
+    both = np.concatenate([a, b])
+    assert tune_groups([a, b, both]).tolist() == [0, 0, 0]
+    assert tune_groups([a, b]).tolist() == [0, 1]
+
+
+def test_pieces_too_short_to_tell_stand_alone():
+    assert tune_groups([np.array([1, 2, 3]), np.array([1, 2, 3]), np.array([])]).tolist() == [
+        0,
+        1,
+        2,
+    ]
+
+
+def test_a_held_note_is_no_tune():
+    assert tune_groups([np.full(20, 40), np.full(20, 43)]).tolist() == [0, 1]
+
+
+# The deal
+
+
+def deal(groups, *, seed=0):
+    groups = np.asarray(groups)
+    names = [f"p{i:03d}" for i in range(len(groups))]
+    return split_by_group(names, groups, order_by=np.arange(len(groups)) % 7.0, seed=seed)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(0, 40), min_size=10, max_size=120), st.integers(0, 3))
+def test_no_group_is_ever_split(groups, seed):
+    if len(set(groups)) < 3:
+        return
+    split = deal(groups, seed=seed)
+    check_no_leak(split)
+    assert set(split["split"]) == set(SPLITS)
+    assert split.groupby("group").size().to_dict() == {
+        f"p{groups.index(g):03d}": groups.count(g) for g in set(groups)
+    }
+
+
+def test_the_shares_are_those_stated():
+    sides = deal(range(200))["split"].value_counts()
+    assert sides.to_dict() == {"train": 140, "test": 40, "valid": 20}
+
+
+def test_like_music_stands_on_every_side():
+    names, values = [f"p{i}" for i in range(200)], np.arange(200.0)
+    split = split_by_group(names, np.arange(200), order_by=values, seed=0)
+    means = split.assign(value=values).groupby("split")["value"].mean()
+    assert (abs(means - values.mean()) < 12).all()
+
+
+def test_the_deal_depends_on_its_seed_alone():
+    assert deal(range(40)).equals(deal(range(40)))
+    assert not deal(range(40)).equals(deal(range(40), seed=1))
+
+
+@pytest.mark.parametrize("groups", [range(9), [0] * 5 + [1] * 5, [0] * 12, []])
+def test_too_few_pieces_are_refused_with_what_to_do(groups):
+    groups = np.asarray(list(groups), int)
+    message = f"{len(groups)} pieces of {len(set(groups.tolist()))} different tunes are too few"
+    with pytest.raises(ValueError, match=f"{message} .*at least 10"):
+        deal(groups)
+
+
+def test_names_that_are_not_unique_are_refused():
+    with pytest.raises(ValueError, match="unique"):
+        split_by_group(["a"] * 12, np.arange(12), order_by=np.arange(12))
+
+
+# On disk
+
+
+def test_a_split_comes_back(tmp_path):
+    split = deal(range(12))
+    save_split(split, tmp_path / "a.csv")
+    pd.testing.assert_frame_equal(load_split(tmp_path / "a.csv"), split, check_dtype=False)
+
+
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    split = deal(range(12)).assign(piece=[f"{i:02d}" for i in range(12)])
+    save_split(split, tmp_path / "a.csv")
+    assert load_split(tmp_path / "a.csv")["piece"].tolist() == split["piece"].tolist()
+
+
+def test_a_leak_is_found_and_named(tmp_path):
+    split = deal([0, 0, *range(1, 20)])
+    split.loc[0, "split"] = "test" if split["split"][1] != "test" else "train"
+    save_split(split, tmp_path / "leak.csv")
+    with pytest.raises(
+        ValueError, match=re.escape("1 tunes stand on two sides of the split: ['p000']")
+    ):
+        load_split(tmp_path / "leak.csv")
+
+
+def test_a_piece_that_stands_twice_is_found():
+    split = deal(range(12))
+    with pytest.raises(ValueError, match="a piece stands twice"):
+        check_no_leak(pd.concat([split, split.iloc[:1]]))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is no table"),
+        ("a,b\n1,2\n", "must have columns piece, group, split"),
+        ("piece,group,split\na,a,training\n", "train, valid or test"),
+    ],
+)
+def test_a_file_that_is_no_split_is_refused(tmp_path, text, reason):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(ValueError, match=rf"a\.csv .*{reason}"):
+        load_split(tmp_path / "a.csv")
+
+
+def test_a_missing_split_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gone\.csv is missing; run notebook 01"):
+        load_split(tmp_path / "gone.csv")
+
+
+# The split that is committed
+
+
+def assert_no_tune_on_two_sides(pieces, split):
+    """Find the tunes anew from the music, whatever the file says of them."""
+    side = dict(zip(split["piece"], split["split"], strict=True))
+    groups = tune_groups([melody(piece.roll) for piece in pieces])
+    found = pd.DataFrame({"group": groups, "side": [side[piece.name] for piece in pieces]})
+    leaks = found.groupby("group")["side"].nunique()
+    assert leaks.max() == 1, [pieces[g].name for g in leaks.index[leaks > 1]]
+
+
+@pytest.fixture(scope="module")
+def some_chorales(tmp_path_factory):
+    """Prepare some members of the largest families of each side."""
+    split = load_split(COMMITTED)
+    size = split.groupby("group")["piece"].transform("size")
+    ordered = split.assign(size=size).sort_values(["size", "group", "piece"], ascending=False)
+    chosen = ordered.groupby("split").head(4)["piece"]
+    folder = tmp_path_factory.mktemp("chorales")
+    scores = {chorales.piece_name(score): score for score in chorales.chorale_scores()}
+    for name in chosen:
+        chorales.convert_score(scores[name], folder / "midi" / f"{name}.mid")
+    prepare_corpus(folder / "midi", folder / "prepared")
+    return load_corpus(folder / "prepared")
+
+
+@needs_split
+def test_the_committed_split_holds_every_side_and_no_leak():
+    split = load_split(COMMITTED)
+    assert set(split["split"]) == set(SPLITS)
+    share = split["split"].value_counts(normalize=True)
+    assert share["train"] == pytest.approx(0.7, abs=0.06)
+    assert share["test"] == pytest.approx(0.2, abs=0.05)
+
+
+@needs_split
+def test_real_melodies_of_a_sample_do_not_leak(some_chorales):
+    split = load_split(COMMITTED)
+    assert len(some_chorales) == 12
+    assert_no_tune_on_two_sides(some_chorales, split)
+    groups = tune_groups([melody(piece.roll) for piece in some_chorales])
+    assert len(set(groups)) < len(groups) - 5  # there are tunes to keep together
+
+
+@needs_split
+def test_a_leak_of_real_melodies_would_be_found(some_chorales):
+    piece = some_chorales[0]
+    split = load_split(COMMITTED)
+    other = "test" if split.set_index("piece").loc[piece.name, "split"] != "test" else "train"
+    twin = type(piece)("twin", np.roll(piece.roll, 2, axis=1), *list(vars(piece).values())[2:])
+    leaking = pd.concat([split, pd.DataFrame([("twin", "twin", other)], columns=split.columns)])
+    check_no_leak(leaking)  # the file alone does not tell
+    with pytest.raises(AssertionError, match=re.escape(piece.name)):
+        assert_no_tune_on_two_sides([*some_chorales, twin], leaking)
+
+
+# The facts, and the page that quotes them
+
+
+def test_facts_are_counted():
+    from musiclib.corpus import Piece
+
+    def piece(name, steps, key, first):
+        roll = roll_of([0, 0], [key, key + 7], [steps, 2], steps=steps)
+        position = (np.arange(steps) + first) % 16
+        return Piece(name, roll, np.zeros((steps, 0)), position, 16, 0, 80.0)
+
+    pieces = [piece(f"p{i:03d}", 64 + 64 * (i % 2), 30 + i, 12 * (i == 3)) for i in range(12)]
+    report = pd.DataFrame({
+        "status": ["converted"] * 12 + ["refused"], "notes": [2] * 12 + [0],
+        "off_grid": [0.5] + [0.0] * 11 + [np.nan], "merged": [0.0] * 12 + [np.nan],
+        "sha256": [f"{i:064x}" for i in range(12)] + [""],
+    })  # fmt: skip
+    facts = dict(corpus_facts(pieces, report, deal(range(12))).to_numpy())
+    assert facts["pieces"] == "12"
+    assert facts["files refused or skipped"] == "1"
+    assert facts["tunes"] == "12"
+    assert facts["pieces that share their tune"] == "0"
+    assert facts["pieces of 128 steps and over"] == "6"
+    assert facts["pieces by length of the bar"] == "4 quarters: 12"
+    assert facts["pieces that begin with an upbeat"] == "1"
+    assert facts["shortest, median, longest piece (quarters)"] == "16, 24, 32"
+    assert facts["notes"] == "24"
+    assert facts["lowest and highest pitch"] == "E♭3, A4"
+    assert facts["notes that the grid moved (%)"] == f"{100 * 0.5 / 12:.3f}"
+    assert facts["SHA-256 of the corpus"] == corpus_hash(report.iloc[::-1])
+    with pytest.raises(ValueError, match="same pieces in the same order"):
+        corpus_facts(pieces[::-1], report, deal(range(12)))
+
+
+@pytest.mark.skipif(not FACTS.is_file(), reason="no facts are committed yet")
+def test_the_page_on_the_data_quotes_the_facts_as_computed():
+    page = README.read_text(encoding="utf-8")
+    quoted = dict(re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|$", page, flags=re.MULTILINE))
+    facts = pd.read_csv(FACTS, dtype=str)
+    for fact, value in facts.itertuples(index=False):
+        assert quoted.get(fact, "").strip("`") == value, fact
+
+
+@pytest.mark.long
+@needs_split
+def test_the_whole_corpus_gives_the_committed_split_and_facts(tmp_path):
+    export_chorales(tmp_path / "midi")
+    report = prepare_corpus(tmp_path / "midi", tmp_path / "prepared")
+    pieces = load_corpus(tmp_path / "prepared")
+    split = load_split(COMMITTED)
+    assert_no_tune_on_two_sides(pieces, split)
+    names, density = [p.name for p in pieces], np.array([note_density(p.roll) for p in pieces])
+    groups = tune_groups([melody(p.roll) for p in pieces])
+    made = split_by_group(names, groups, order_by=density, seed=0)
+    pd.testing.assert_frame_equal(made, split, check_dtype=False)
+    facts = corpus_facts(pieces, report, split)
+    pd.testing.assert_frame_equal(facts, pd.read_csv(FACTS, dtype=str), check_dtype=False)

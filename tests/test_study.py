@@ -1,0 +1,268 @@
+"""Presets, folders, seeds, progress, figures, tables and locks."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from musiclib import benchmarks, study
+from musiclib.locks import locked
+from musiclib.progress import _Line
+
+# Presets
+
+
+def test_every_budget_has_a_value_for_every_preset():
+    for key, row in study.BUDGETS.items():
+        assert len(row) == len(study.PRESET_NAMES), key
+        assert study.preset("full")[key] == row[-1] == study.preset("smoke").full(key)
+
+
+def test_smoke_is_the_smallest_and_classroom_trains_nothing():
+    smoke, classroom = study.preset("smoke"), study.preset("classroom")
+    for key in (key for key in study.BUDGETS if key.endswith("_steps")):
+        assert 0 < smoke[key] < smoke.full(key)
+        assert classroom[key] == 0
+
+
+def test_the_table_sets_the_full_value_beside():
+    table = study.preset("smoke").table()
+    assert list(table.columns) == ["smoke (here)", "full"]
+    assert table.loc["n_samples"].tolist() == [
+        study.preset("smoke")["n_samples"],
+        study.preset("full")["n_samples"],
+    ]
+
+
+def test_an_unknown_preset_or_budget_is_refused_with_what_is_allowed():
+    with pytest.raises(ValueError, match="preset: got 'fast', allowed are smoke, standard"):
+        study.preset("fast")
+    with pytest.raises(ValueError, match="key: got 'epochs', the budgets are max_pieces"):
+        study.preset("smoke")["epochs"]
+
+
+# Corpus and folders
+
+
+def test_a_corpus_is_a_name_or_a_folder(tmp_path):
+    assert study.corpus_folder("chorales") is None
+    assert study.corpus_folder(str(tmp_path)) == tmp_path
+    with pytest.raises(ValueError, match="corpus: got 'nowhere', allowed are chorales"):
+        study.corpus_folder("nowhere")
+
+
+def test_a_benchmark_set_is_refused_with_the_command_that_runs_it():
+    assert set(benchmarks.SETS) == set(study.BENCHMARK_SETS)
+    with pytest.raises(
+        ValueError, match="run that notebook alone with: make benchmark DATASET=jsb"
+    ):
+        study.corpus_folder("jsb")
+
+
+def test_paths_stay_as_given_and_create_nothing(tmp_path):
+    paths = study.Paths("..")
+    assert paths.generated.as_posix() == "../data/generated"
+    assert paths.figures.as_posix() == "../figures"
+    below = study.Paths(tmp_path)
+    names = ("prepared", "generated", "results", "audio", "weights")
+    assert [getattr(below, name) for name in names] == [tmp_path / "data" / n for n in names]
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        below.output = Path("elsewhere")
+
+
+# Seeds
+
+
+def test_the_same_seed_gives_the_same_weights_and_numbers():
+    keras = pytest.importorskip("keras")
+
+    def draw(seed):
+        rng = study.seed_everything(seed)
+        weights = keras.layers.Dense(4)
+        weights.build((None, 3))
+        return rng.integers(1 << 30, size=5).tolist(), weights.kernel.numpy().tolist()
+
+    assert draw(3) == draw(3)
+    numbers, weights = draw(4)
+    assert numbers != draw(3)[0]
+    assert weights != draw(3)[1]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0", True, None])
+def test_a_seed_out_of_range_is_refused(seed):
+    with pytest.raises(
+        ValueError, match="seed: got .*, allowed is an integer from 0 to 4294967295"
+    ):
+        study.seed_everything(seed)
+
+
+def test_the_kernel_environment_fixes_threads_and_hashes():
+    environment = study.kernel_environment(threads=3)
+    assert environment["TF_NUM_INTRAOP_THREADS"] == environment["OMP_NUM_THREADS"] == "3"
+    assert environment["PYTHONHASHSEED"] == "0"
+    assert study.kernel_environment()["TF_NUM_INTRAOP_THREADS"] == str(study.KERNEL_THREADS)
+
+
+# Progress
+
+
+def test_progress_yields_every_item_and_leaves_one_line(capsys):
+    bar = study.progress(3, "steps")
+    for step in bar:
+        bar.note = f"loss {step / 2}"
+    assert capsys.readouterr().out == "steps: 3 of 3, loss 1.0\n"
+    assert list(study.progress(iter("ab"), "letters")) == ["a", "b"]
+    assert capsys.readouterr().out == "letters: 2\n"
+
+
+def test_progress_by_steps_says_where_a_loop_broke_off(capsys):
+    bar = study.progress(10, "epochs")
+    bar.step("loss 2")
+    bar.step("loss 1")
+    bar.close()
+    bar.close()
+    assert capsys.readouterr().out == "epochs: 2 of 10, loss 1\n"
+    for step in study.progress(10, "steps"):
+        if step == 4:
+            break
+    assert capsys.readouterr().out == "steps: 4 of 10\n"
+
+
+def test_in_a_notebook_one_display_is_updated():
+    calls = []
+
+    class Handle:
+        def display(self, data, raw):
+            calls.append(("display", data["text/plain"], raw))
+
+        def update(self, data, raw):
+            calls.append(("update", data["text/plain"], raw))
+
+    line = _Line()
+    line._handle, line._every = Handle(), 0.0
+    for text in ("a: 1", "a: 1", "a: 2"):
+        line.show(text)
+    assert calls == [("display", "a: 1", True), ("update", "a: 2", True)]
+
+
+# Figures
+
+
+@pytest.fixture
+def figure():
+    fig, ax = plt.subplots()
+    ax.plot(np.arange(5), label="five")
+    ax.fill_between([0, 1], [0, 1], hatch="//")
+    ax.legend()
+    yield fig
+    plt.close(fig)
+
+
+def test_a_figure_is_written_twice_with_the_same_bytes(figure, tmp_path):
+    def digests(folder):
+        written = study.save_figure(figure, "fig1_workflow", study.Paths(folder))
+        assert written == folder / "figures" / "fig1_workflow.png"
+        files = sorted(written.parent.iterdir())
+        assert [file.name for file in files] == ["fig1_workflow.png", "fig1_workflow.svg"]
+        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    svg = (tmp_path / "a" / "figures" / "fig1_workflow.svg").read_text()
+    assert "<dc:date>" not in svg
+    assert "matplotlib.org" not in svg.split("<metadata>")[1].split("</metadata>")[0]
+
+
+@pytest.mark.parametrize("name", ["../x", "Fig 1", "", "a.png"])
+def test_a_figure_name_with_other_signs_is_refused(figure, tmp_path, name):
+    with pytest.raises(ValueError, match="name: got .*, allowed are lowercase letters"):
+        study.save_figure(figure, name, study.Paths(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+# Tables
+
+KEYS = ("model", "sample")
+
+
+def test_rows_are_added_replaced_and_sorted(tmp_path):
+    path = tmp_path / "results" / "samples.csv"
+    study.record_table([{"model": "vae", "sample": 10, "x": 0.1}], path, keys=KEYS)
+    study.record_table(
+        [{"model": "vae", "sample": 9, "x": None}, {"model": "gan", "sample": 0, "y": 1}],
+        path,
+        keys=KEYS,
+    )
+    study.record_table(
+        pd.DataFrame({"model": ["vae"], "sample": [10], "x": [2 / 3]}), path, keys=KEYS
+    )
+    assert path.read_text() == ("model,sample,x,y\ngan,0,,1\nvae,9,,\nvae,10,0.6666666666666666,\n")
+
+
+def test_rows_that_stay_are_kept_letter_by_letter(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('model,sample,x\n"a, b",007,1.50\n')
+    study.record_table([{"model": "c", "sample": 1, "x": 2}], path, keys=KEYS)
+    assert path.read_text() == 'model,sample,x\n"a, b",007,1.50\nc,1,2\n'
+
+
+def test_the_order_of_writers_does_not_matter(tmp_path):
+    rows = [{"model": m, "sample": s, "x": s / 3} for m in "ab" for s in (0, 2, 10)]
+    for name, order in (("one", rows), ("two", rows[::-1])):
+        for row in order:
+            study.record_table([row], tmp_path / name, keys=KEYS)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("rows", "keys", "match"),
+    [
+        ([{"model": "a"}], KEYS, "rows: key 'sample' is missing"),
+        ([{"model": "a", "sample": None}], KEYS, "rows: key 'sample' is missing"),
+        ([{"model": "a"}], (), "keys: got none"),
+        ([{"model": "a"}, {"model": "a"}], ("model",), "rows: two rows have the same keys"),
+    ],
+)
+def test_rows_without_their_keys_are_refused(tmp_path, rows, keys, match):
+    with pytest.raises(ValueError, match=match):
+        study.record_table(rows, tmp_path / "t.csv", keys=keys)
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_two_writers_at_once_lose_no_row(tmp_path):
+    path = tmp_path / "t.csv"
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: study.record_table([{"n": n}], path, keys=("n",)), range(20)))
+    assert pd.read_csv(path)["n"].tolist() == list(range(20))
+
+
+# Locks
+
+
+def test_a_lock_is_refused_while_it_is_held_and_free_afterwards(tmp_path):
+    lock = tmp_path / "new" / ".lock"
+    with locked(lock), pytest.raises(BlockingIOError, match="is locked by another process"):
+        locked(lock, wait=False).__enter__()
+    with locked(lock, wait=False):
+        pass
+
+
+def test_musiclib_study_starts_no_backend():
+    code = "import sys, musiclib.study; print('keras' in sys.modules, 'tensorflow' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False"]
+
+
+def test_weights_of_seed_0_bear_the_model_s_name_alone(tmp_path):
+    paths = study.Paths(tmp_path)
+    assert paths.weights_of("gan", seed=0) == tmp_path / "data" / "weights" / "gan.weights.h5"
+    assert paths.weights_of("gan", seed=12).name == "gan_12.weights.h5"

@@ -1,0 +1,281 @@
+"""Intervals, ranges, claims and the verdict: by hand, by a second route, and with too little."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from musiclib import claims, intervals, ranges, verdicts
+from musiclib.audio_metrics import AUDIO_UNITS
+from musiclib.comparison import FEATURES
+from musiclib.measuring import PROBLEMS
+from musiclib.music_metrics import MEASURES
+from musiclib.statistics import bootstrap, cliffs_delta
+
+SETS = ("vae", "gan", "lstm", "real", "training", "markov", "shuffled", "random")
+MODELS = SETS[:3]
+
+
+def table(*, seeds=5, n=20, shift=None, seed=0):
+    """Return pieces of all sets, every measure normal about its shift in the set, spread 1."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for model in SETS:
+        for s in range(seeds if model in MODELS else 1):
+            values = rng.normal(size=(n, len(MEASURES) + len(AUDIO_UNITS)))
+            frame = pd.DataFrame(values, columns=[*MEASURES, *AUDIO_UNITS])
+            for measure, by_model in (shift or {}).items():
+                frame[measure] += by_model.get(model, 0.0)
+            frame["energy"] = 10 ** (frame["energy"] / 10)
+            rows.append(
+                frame.assign(model=model, seed=s, sample=range(n), **dict.fromkeys(PROBLEMS, 0.0))
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=12),
+    st.lists(st.integers(0, 5), min_size=1, max_size=12),
+)
+def test_delta_is_cliffs_delta(first, second):
+    a, b = np.array(first, float), np.array(second, float)
+    assert intervals.delta(a, b) == pytest.approx(cliffs_delta(a, b))
+
+
+def test_an_interval_of_one_seed_is_the_plain_bootstrap_about_the_estimate():
+    values = {0: np.random.default_rng(0).normal(size=60)}
+    plain = bootstrap(np.mean, values, rng=np.random.default_rng(1), n_resamples=800)
+    found = intervals.seed_interval(np.mean, values, rng=np.random.default_rng(1), n_resamples=800)
+    assert found.high - found.low == pytest.approx(plain.high - plain.low)
+    assert found.estimate == plain.estimate
+    assert found.low == pytest.approx(plain.low, abs=0.02)
+
+
+def test_few_seeds_widen_by_the_factor_written_down():
+    values = {s: np.random.default_rng(s).normal(s, 1, size=30) for s in range(5)}
+    plain = bootstrap(np.mean, values, rng=np.random.default_rng(1), n_resamples=500)
+    found = intervals.seed_interval(np.mean, values, rng=np.random.default_rng(1), n_resamples=500)
+    factor = math.sqrt(5 / 4) * stats.t.ppf(0.975, 4) / stats.norm.ppf(0.975)
+    assert (found.high - found.low) / (plain.high - plain.low) == pytest.approx(factor)
+    assert (found.n_seeds, found.n) == (5, 150)
+
+
+def test_five_seeds_cover_the_truth_about_as_often_as_promised():
+    rng, hits, runs = np.random.default_rng(0), 0, 50
+    for _ in range(runs):
+        sets = [{s: rng.normal(rng.normal(), 0.3, size=8) for s in range(5)} for _ in range(2)]
+        found = intervals.seed_interval(claims.mean_difference, *sets, rng=rng, n_resamples=100)
+        hits += found.low <= 0 <= found.high
+    assert hits / runs > 0.9
+
+
+def test_intervals_hold_their_estimate_and_stay_in_bounds():
+    low, high = {0: np.zeros(20)}, {0: np.ones(20)}
+    rng = np.random.default_rng(0)
+    found = intervals.seed_interval(intervals.delta, high, low, rng=rng, bounds=(-1, 1))
+    assert found[:3] == (1.0, 1.0, 1.0)
+    nothing = intervals.seed_interval(np.mean, {0: np.full(3, np.nan)}, rng=rng)
+    assert math.isnan(nothing.estimate)
+    assert nothing.n == 0
+    assert math.isnan(intervals.seed_interval(np.mean, {}, rng=rng).low)
+
+
+def test_values_by_seed_drops_the_level_of_silence():
+    frame = pd.DataFrame(
+        {"model": ["vae", "vae", "gan"], "seed": [1, 0, 0], "x": [1.0, -np.inf, 3]}
+    )
+    found = intervals.values_by_seed(frame, "vae", "x")
+    assert list(found) == [0, 1]
+    assert math.isnan(found[0][0])
+    assert found[1].tolist() == [1.0]
+    assert intervals.values_by_seed(frame, "lstm", "x") == {}
+
+
+def test_summary_says_n_and_seeds():
+    frame = table(seeds=2, n=6)
+    frame.loc[(frame["model"] == "vae") & (frame["seed"] == 0), "silence"] = np.nan
+    found = intervals.summary_table(frame, ["silence"], seed=0, n_resamples=100).set_index("model")
+    assert found.loc["vae", ["seeds", "n"]].tolist() == [1, 6]
+    assert found.loc["gan", ["seeds", "n"]].tolist() == [2, 12]
+    chosen = frame.loc[frame["model"] == "gan", "silence"]
+    assert found.loc["gan", "mean"] == pytest.approx(chosen.mean())
+    assert found.loc["gan", "spread"] == pytest.approx(chosen.std())
+
+
+def test_summary_agrees_with_the_interval_of_one_measure():
+    frame = table(seeds=5, n=10)
+    found = intervals.summary_table(frame, ["silence", "polyphony"], seed=0, n_resamples=2000)
+    row = found[(found["model"] == "gan") & (found["measure"] == "polyphony")].iloc[0]
+    samples = intervals.values_by_seed(frame, "gan", "polyphony")
+    rng = np.random.default_rng(1)
+    one = intervals.seed_interval(np.mean, samples, rng=rng, n_resamples=2000)
+    assert row["mean"] == pytest.approx(one.estimate)
+    assert row[["low", "high"]].tolist() == pytest.approx([one.low, one.high], abs=0.06)
+    assert found["measure"].tolist() == ["silence"] * 8 + ["polyphony"] * 8
+
+
+def test_models_are_tested_over_seeds_only():
+    frame = table(shift={"polyphony": {"vae": 9.0, "gan": 4.0}})
+    found = intervals.compare_models(frame, ["polyphony", "silence"])
+    by_seed = [frame[frame["model"] == m].groupby("seed")["polyphony"].mean() for m in MODELS]
+    assert found["p_seeds"][0] == pytest.approx(stats.kruskal(*by_seed).pvalue)
+    assert found["q_seeds"][0] == pytest.approx(2 * found["p_seeds"][0])
+    assert found.loc[0, ["first", "second", "seeds", "n_first"]].tolist() == ["vae", "gan", 5, 100]
+    one = intervals.compare_models(table(seeds=1), ["polyphony"])
+    assert one[["p_seeds", "q_seeds", "p_holm"]].isna().all(axis=None)
+    assert one["delta"].notna().all()
+
+
+def test_ranges_by_hand():
+    real = pd.DataFrame({"model": "real", "x": np.arange(101.0)})
+    ours = pd.DataFrame({"model": "vae", "x": [0.9, 1.0, 99.0, 99.1, np.nan]})
+    frame = pd.concat([real, ours], ignore_index=True)
+    assert ranges.real_ranges(frame, ["x"]).loc["x"].tolist() == [1.0, 99.0, 101]
+    assert ranges.inside_range(frame, ["x"])["x"].iloc[101:].tolist() == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    with pytest.raises(ValueError, match="no piece of the set 'real'"):
+        ranges.real_ranges(ours, ["x"])
+
+
+def test_range_table_counts_sets_seeds_and_flaws():
+    frame = table(seeds=2, n=10)
+    frame.loc[frame["model"] == "vae", "polyphony"] = 99.0
+    frame.loc[(frame["model"] == "gan") & (frame["seed"] == 1), "silence"] = 99.0
+    frame.loc[frame.index[0], "stuck"] = 1.0
+    found = ranges.range_table(frame).set_index("model")
+    assert found.loc["vae", ["seeds", "n", "polyphony", "all_four", "stuck"]].tolist() == [
+        2,
+        20,
+        0,
+        0,
+        1,
+    ]
+    assert found.loc["gan", "lowest_seed"] == 0
+    assert (
+        found.loc["gan", "silence"]
+        == 50
+        - 50
+        * (
+            ~ranges.inside_range(frame)["silence"][(frame["model"] == "gan") & (frame["seed"] == 0)]
+        ).mean()
+    )
+
+
+def test_features_outside_counts_what_is_undefined():
+    frame = table(n=20)
+    row = frame.index[frame["model"] == "vae"][0]
+    frame.loc[row, list(FEATURES)] = 0.0
+    assert ranges.features_outside(frame)[row] == 0
+    frame.loc[row, "polyphony"] = np.nan
+    frame.loc[row, "top_step"] = 1e6
+    assert ranges.features_outside(frame)[row] == 2
+
+
+def test_spread_ratio_by_hand():
+    floors = np.array([f.floor for f in FEATURES.values()])
+    real = np.tile(10 * floors, (4, 1)) * np.array([1, -1, 1, -1])[:, None]
+    assert claims.spread_ratio(0.5 * real, real) == pytest.approx(0.5)
+    assert claims.spread_ratio(real, 0 * real) == pytest.approx(10)
+
+
+def test_variance_within_seeds_ignores_what_lies_between_them():
+    frame = table(seeds=2, n=50)
+    frame.loc[frame["seed"] == 1, list(FEATURES)] += 1000
+    ready = verdicts.prepared(frame)
+    chosen = ready.loc[ready["model"] == "gan", "within_polyphony"]
+    own = frame[frame["model"] == "gan"].groupby("seed")["polyphony"].var(ddof=1)
+    assert (chosen**2).mean() == pytest.approx(own.mean())
+
+
+def test_the_rule_has_three_answers():
+    assert verdicts.decide(0.34, 0.9, 0.33) == "yes"
+    assert verdicts.decide(-1.0, 0.32, 0.33) == "no"
+    assert verdicts.decide(0.33, 0.9, 0.33) == "undecided"
+    assert verdicts.decide(math.nan, math.nan, 0.33) == "undecided"
+
+
+SHIFTS = {
+    "energy": {"vae": 20, "gan": 10, "lstm": 0, "real": 30, "shuffled": 50, "random": 50},
+    "mean": {"vae": 0.02, "gan": 0.01, "shuffled": 0.01, "random": 0.01},
+    "spectral_flatness": {"vae": 20, "gan": 10},
+    "key_drift": {"markov": 10, "lstm": -1},
+    **{name: {"vae": 100} for name in ("polyphony", "top_step", "pitch_range")},
+}
+
+
+def shifted(**change):
+    """Return pieces for which every claim holds by far, but for what is changed."""
+    frame = table(n=30, shift={**SHIFTS, **change})
+    frame["mean"] = frame["mean"] * 1e-6 + [
+        change.get("mean", SHIFTS["mean"]).get(m, 0.0) for m in frame["model"]
+    ]
+    return frame
+
+
+def test_what_holds_by_far_is_yes():
+    parts = verdicts.claim_parts(shifted(), seed=0, n_resamples=150)
+    assert verdicts.verdict(parts).set_index("claim")["holds"].to_dict() == {
+        "C1": "undecided", **{f"C{i}": "yes" for i in range(2, 9)},
+    }  # fmt: skip
+    assert (parts.loc[parts["decides"], "low"] <= parts.loc[parts["decides"], "effect"]).all()
+
+
+def test_one_part_that_fails_makes_a_no_and_is_the_one_shown():
+    frame = shifted(
+        energy={"vae": 20, "gan": 0, "lstm": 10, "real": 30, "shuffled": 50, "random": 50}
+    )
+    parts = verdicts.claim_parts(frame, seed=0, n_resamples=150)
+    c2 = verdicts.verdict(parts).set_index("claim").loc["C2"]
+    assert c2["holds"] == "no"
+    assert c2["effect"] == pytest.approx(-10, abs=1)
+    assert c2["low"] <= c2["effect"] <= c2["high"] < 1
+
+
+def test_one_training_decides_nothing_about_a_model():
+    parts = verdicts.claim_parts(shifted().query("seed == 0"), seed=0, n_resamples=100)
+    deciding = parts[parts["decides"]].set_index("claim")
+    assert (deciding.loc[["C2", "C3", "C4", "C6", "C7", "C8"], "holds"] == "undecided").all()
+    assert deciding.loc["C2", "why"].tolist() == ["trainings: 1, needed 5"] * 2
+    assert deciding.loc["C2", "effect"].notna().all()
+    assert verdicts.verdict(parts).set_index("claim").loc["C5", "holds"] == "yes"
+
+
+def test_few_pieces_or_none_decide_nothing():
+    frame = shifted()
+    few = frame[(frame["model"] != "real") | (frame["sample"] < 19)]
+    found = verdicts.verdict(verdicts.claim_parts(few, seed=0, n_resamples=100))
+    assert found.set_index("claim").loc["C5", "holds"] == "undecided"
+    without = frame[frame["model"] != "gan"]
+    parts = verdicts.claim_parts(without, seed=0, n_resamples=100)
+    c8 = parts[(parts["claim"] == "C8") & parts["decides"]].iloc[0]
+    assert (c8["holds"], c8["why"]) == ("undecided", "pieces of gan: 0, needed 20")
+    assert math.isnan(c8["effect"])
+    answers = verdicts.verdict(parts).set_index("claim")
+    assert (answers.loc[["C2", "C8"], "holds"] == "undecided").all()
+    assert math.isnan(answers.loc["C8", "effect"])
+
+
+def test_the_verdict_is_the_same_for_the_same_seed():
+    frame = table(seeds=2, n=8)
+    first, again, other = (verdicts.claim_parts(frame, seed=s, n_resamples=100) for s in (0, 0, 1))
+    pd.testing.assert_frame_equal(first, again)
+    assert not first["low"].equals(other["low"])
+    assert first["effect"].equals(other["effect"])
+
+
+def test_every_claim_has_its_rule_and_nothing_simulated_enters():
+    assert list(verdicts.rules()["claim"]) == [f"C{i}" for i in range(1, 9)]
+    assert {part.claim for part in claims.PARTS if part.decides} == {f"C{i}" for i in range(2, 9)}
+    assert not any("listen" in str(part.columns) for part in claims.PARTS)
+    empty = pd.DataFrame(columns=verdicts.PART_COLUMNS).astype({"decides": bool})
+    assert list(verdicts.verdict(empty).columns) == verdicts.COLUMNS
+    assert set(verdicts.verdict(empty)["holds"]) == {"undecided"}

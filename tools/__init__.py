@@ -1,0 +1,1 @@
+"""The commands behind the Makefile; each says its own with `python -m tools.NAME --help`."""

@@ -1,0 +1,188 @@
+"""Make the environment that the study runs in: FluidSynth's library, then Python's packages.
+
+    python3 tools/install.py            what `make study` needs
+    python3 tools/install.py --test     and what `make test` needs
+
+Conventions: run by the machine's own Python, so only the standard library is used here. What is
+there already is left alone. The packages are installed by uv where it can be had, which takes a
+third of pip's time, and by pip otherwise, or where pip has been told of another package index.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes.util
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST, NEWEST = (3, 11), (3, 13)
+
+# The names under which pyfluidsynth looks for the library.
+_LIBRARIES = ("fluidsynth", "fluidsynth-3", "libfluidsynth", "libfluidsynth-3", "libfluidsynth-2")
+_HOMEBREW = Path("/opt/homebrew/lib/libfluidsynth.dylib")
+# Imported once at the end, side by side: it shows that they work, and compiles them for all.
+_FIRST_IMPORTS = (
+    "tensorflow, keras",
+    "fluidsynth, ipywidgets, librosa, matplotlib.pyplot, music21, nbconvert, pandas, papermill, "
+    "pooch, pretty_midi, pyloudnorm, scikit_posthocs, scipy.stats, soundfile",
+)
+_FLUIDSYNTH_HELP = """\
+FluidSynth's library is missing, and without it no piece can be heard. Install it and try again:
+  Debian, Ubuntu   sudo apt-get install libfluidsynth3
+  Fedora           sudo dnf install fluidsynth-libs
+  macOS            brew install fluidsynth
+  conda            conda install -c conda-forge fluidsynth
+  Windows          choco install fluidsynth"""
+
+
+class InstallError(RuntimeError):
+    """Something is missing that cannot be installed from here; the message says what to do."""
+
+
+def require_python(version: Sequence[int]) -> None:
+    """Refuse a version of Python for which TensorFlow has no packages."""
+    if not OLDEST <= tuple(version[:2]) <= NEWEST:
+        got, low, high = (".".join(map(str, v[:2])) for v in (version, OLDEST, NEWEST))
+        raise InstallError(
+            f"Python {got} cannot run the study; install Python {low} to {high} and try again, "
+            f"with PYTHON=python{high} if it is not the first that is found"
+        )
+
+
+def find_fluidsynth() -> str | None:
+    """Give the name or path of FluidSynth's library, or None."""
+    for name in _LIBRARIES:
+        if found := ctypes.util.find_library(name):
+            return found
+    return str(_HOMEBREW) if _HOMEBREW.exists() else None
+
+
+def require_fluidsynth(find: Callable[[], str | None] = find_fluidsynth) -> None:
+    """See to FluidSynth's library: install it where that is possible, or say how."""
+    if find():
+        return
+    if not (apt_install("libfluidsynth3") and find()):
+        raise InstallError(_FLUIDSYNTH_HELP)
+
+
+def apt_install(package: str) -> bool:
+    """Install a Debian package if this account may, and tell whether it is installed."""
+    root = getattr(os, "geteuid", lambda: 1)() == 0
+    sudo = [] if root else ["sudo", "-n"]
+    if shutil.which("apt-get") is None or not (root or _succeeds(["sudo", "-n", "true"])):
+        return False
+    print(f"Installing {package} with apt-get ...", flush=True)
+    environment = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive"]
+    install = [*environment, "apt-get", "install", "-qq", "-y", "--no-install-recommends", package]
+    if _succeeds(install):
+        return True
+    return _succeeds([*environment, "apt-get", "update", "-qq"]) and _succeeds(install)
+
+
+def make_venv(venv: Path) -> Path:
+    """Make the virtual environment unless one of this Python is there; give its Python."""
+    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    same = f"import pip, sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    if python.exists() and _succeeds([str(python), "-c", same]):
+        return python
+    command = [sys.executable, "-m", "venv", "--clear", str(venv)]
+    package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    if not _succeeds(command) and not (apt_install(package) and _succeeds(command)):
+        raise InstallError(
+            f"Python could not make the environment {venv}; on Debian and Ubuntu "
+            f"'sudo apt-get install {package}' helps, else look at: {' '.join(command)}"
+        )
+    return python
+
+
+def install_packages(venv: Path, *, test: bool) -> None:
+    """Install what requirements.txt names, and musiclib, unless that was done before."""
+    lists = ["requirements.txt", *(["requirements-dev.txt"] if test else [])]
+    stamp, wanted = venv / "installed.json", _hashes([*lists, "pyproject.toml"])
+    python = make_venv(venv)
+    done = json.loads(stamp.read_text()) if stamp.exists() else {}
+    if wanted.items() <= done.items():
+        return
+    print(f"Installing the packages of {' and '.join(lists)} into {venv} ...", flush=True)
+    began = time.monotonic()
+    stamp.unlink(missing_ok=True)
+    packages = [part for name in lists for part in ("-r", str(ROOT / name))]
+    _install(python, [*packages, "-e", str(ROOT)])
+    _import_once(python)
+    stamp.write_text(json.dumps(wanted))
+    print(f"Installed in {time.monotonic() - began:.0f} s.", flush=True)
+
+
+def _hashes(names: list[str]) -> dict[str, str]:
+    files = {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in names}
+    return files | {"place": str(ROOT)}
+
+
+def _install(python: Path, packages: list[str]) -> None:
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+    if not _has_own_index(pip) and _succeeds([*pip, "install", "-q", "uv"]):
+        command = [str(python), "-m", "uv", "pip", "install", "-q", "--python", str(python)]
+        if subprocess.run([*command, *packages], check=False).returncode == 0:
+            return
+        print("uv could not install them; trying pip ...", flush=True)
+    if subprocess.run([*pip, "install", "-q", *packages], check=False).returncode:
+        raise InstallError(
+            "pip could not install the packages (its reason stands above); see to the network and "
+            "the disk, and run the same command again"
+        )
+
+
+def _import_once(python: Path) -> None:
+    """Import what was installed, or say what does not work."""
+    unwanted = {"PYTHONDONTWRITEBYTECODE"}
+    environment = {k: v for k, v in os.environ.items() if k not in unwanted}
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    commands = [[str(python), "-c", f"import {names}"] for names in _FIRST_IMPORTS]
+    started = [subprocess.Popen(command, env=environment, **pipes) for command in commands]
+    errors = [process.communicate()[1] for process in started]
+    for process, error in zip(started, errors, strict=True):
+        if process.returncode:
+            last = (error.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+            raise InstallError(f"the packages were installed, but one does not work: {last}")
+
+
+def _has_own_index(pip: list[str]) -> bool:
+    """Tell whether pip was told of another package index, which uv would not know of."""
+    listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False)
+    return "PIP_INDEX_URL" in os.environ or ".index-url=" in listed.stdout.replace("_", "-")
+
+
+def _succeeds(command: list[str]) -> bool:
+    """Run a command without a word, and tell whether it succeeded."""
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Install what is missing, and give the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
+    parser.add_argument("--test", action="store_true", help="also what the tests need")
+    options = parser.parse_args(arguments)
+    try:
+        require_python(sys.version_info)
+        require_fluidsynth()
+        install_packages(options.venv, test=options.test)
+    except InstallError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

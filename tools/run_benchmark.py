@@ -1,0 +1,77 @@
+"""Run the likelihood benchmark: notebook 02 alone, on one set, once for each seed.
+
+    python -m tools.run_benchmark --dataset jsb --seeds 3 --output .
+
+Conventions: the notebook appends a row for each look at the test set to
+``data/results/benchmark_nll.csv``; the last notebook as run stands in ``rendered/benchmark_NAME/``.
+The exit status is 0 when all is done, 1 when the notebook failed, 2 for a choice that cannot be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from musiclib.benchmarks import SETS, find_benchmark
+from musiclib.study import KERNEL_THREADS, PRESET_NAMES
+from tools.notebook_form import ROOT, read_notebook
+from tools.notebook_run import NotebookError, Run
+from tools.notebook_state import Notebook
+from tools.study_report import clock, say, shown
+
+NOTEBOOK = "02_lstm"
+DONE, FAILED, REFUSED = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark as the command line says, and give the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        say(f"{options.dataset}: {find_benchmark(options.dataset).name} is there")
+    except (ValueError, OSError) as error:
+        print(f"benchmark: {error}", file=sys.stderr, flush=True)
+        return REFUSED
+    output = options.output.expanduser().resolve()
+    rendered = output / "rendered" / f"benchmark_{options.dataset}"
+    for seed in range(options.first, options.first + options.seeds):
+        run = Run(_notebook(options, seed=seed, output=output))
+        try:
+            asyncio.run(run.execute(threads=options.threads))
+        except NotebookError as error:
+            log = run.keep_failure(error, rendered)
+            say(f"seed {seed}: {error} (in full: {shown(log)})")
+            return FAILED
+        run.keep(rendered)
+        say(f"seed {seed}: done in {clock(run.seconds)}")
+    say(f"Every look at the test set: {shown(output / 'data/results/benchmark_nll.csv')}")
+    return DONE
+
+
+def _notebook(options: argparse.Namespace, *, seed: int, output: Path) -> Notebook:
+    path = ROOT / "notebooks" / f"{NOTEBOOK}.ipynb"
+    given = {
+        "preset": options.preset,
+        "seed": seed,
+        "corpus": options.dataset,
+        "output": ".." if output == ROOT else str(output),
+    }
+    return Notebook(NOTEBOOK, path, read_notebook(path), [], [], given, dict(given))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="run_benchmark", description="Run the benchmark.")
+    add = parser.add_argument
+    add("--dataset", choices=list(SETS), default="jsb")
+    add("--preset", choices=PRESET_NAMES, default="full", help="smoke looks at no test set")
+    add("--seeds", type=int, default=3, help="how many, from the first on (default: 3)")
+    add("--first", type=int, default=0, help="the first seed (default: 0)")
+    add("--output", type=Path, default=ROOT, help="folder for data/ and rendered/")
+    add("--threads", type=int, default=KERNEL_THREADS, help="threads of the kernel")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""What a run of the study says: how far it is, and in the end the table and where things lie.
+
+Conventions: plain lines, one after the other, so that they read the same in a log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from musiclib.study import Paths
+from tools.notebook_run import Run
+from tools.notebook_state import Notebook
+
+_NEXT_CELL_SECONDS = 5.0  # a new cell is told at most this often
+_SAME_CELL_SECONDS = 20.0  # and a long one this often
+_WORDS = 60
+
+
+def say(text: str) -> None:
+    """Print one line at once."""
+    print(text, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as ``m:ss`` or ``h:mm:ss``.
+
+    Examples
+    --------
+    >>> clock(65), clock(3_725)
+    ('1:05', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def shown(path: Path) -> Path:
+    """Give `path` as it reads from here: relative if it lies below the working folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+class Watch:
+    """Tells how far the notebooks have come.
+
+    Parameters
+    ----------
+    notebooks : list of Notebook
+        All of the run, those that are skipped included.
+    expected : callable
+        Seconds that a notebook is expected to take.
+    jobs : int
+        Notebooks that run at once.
+    """
+
+    def __init__(
+        self, notebooks: list[Notebook], *, expected: Callable[[Notebook], float], jobs: int
+    ) -> None:
+        self._all, self._jobs = notebooks, jobs
+        self._expected = {nb.name: expected(nb) for nb in notebooks}
+        self._running: dict[str, Run] = {}
+        self._ended: set[str] = set()
+        self._told: dict[str, tuple[int, float]] = {}
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._began
+
+    def skip(self, nb: Notebook) -> None:
+        """Tell that `nb` need not be run."""
+        self._ended.add(nb.name)
+        say(f"{self._label(nb)}  unchanged, not run again")
+
+    def start(self, run: Run) -> None:
+        """Tell that a notebook starts."""
+        self._running[run.nb.name] = run
+        self._told[run.nb.name] = (0, time.monotonic())
+        say(f"{self._label(run.nb)}  starts, {run.cells} cells  {self._times()}")
+
+    def end(self, nb: Notebook, what: str) -> None:
+        """Tell how a notebook ended."""
+        self._ended.add(nb.name)
+        self._running.pop(nb.name, None)
+        say(f"{self._label(nb)}  {what}")
+
+    async def tick(self) -> None:
+        """Look at the running notebooks now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(1.0)
+            for run in self._running.values():
+                self._tell(run)
+
+    def _tell(self, run: Run) -> None:
+        cell, when = self._told[run.nb.name]
+        wait = _NEXT_CELL_SECONDS if run.cell != cell else _SAME_CELL_SECONDS
+        if time.monotonic() - when < wait:
+            return
+        self._told[run.nb.name] = (run.cell, time.monotonic())
+        words = run.last_words()[:_WORDS]
+        line = f"{self._label(run.nb)}  cell {run.cell} of {run.cells}  {self._times()}"
+        say(f"{line} | {words}" if words else line)
+
+    def _label(self, nb: Notebook) -> str:
+        return f"[{self._all.index(nb) + 1}/{len(self._all)}] {nb.name}"
+
+    def _times(self) -> str:
+        return f"{clock(self.seconds)} elapsed, about {clock(self.left())} left"
+
+    def left(self) -> float:
+        """Estimate the seconds left: play through who starts when, with the expected times."""
+        ends = {name: self._rest(run) for name, run in self._running.items()}
+        waiting = [nb for nb in self._all if nb.name not in self._ended | set(ends)]
+        busy = sorted(ends.values())
+        for nb in waiting:
+            free = busy[-self._jobs] if len(busy) >= self._jobs else 0.0
+            start = max([free, *(ends.get(name, 0.0) for name in nb.depends)])
+            ends[nb.name] = start + self._expected[nb.name]
+            busy = sorted([*busy, ends[nb.name]])
+        return max(ends.values(), default=0.0)
+
+    def _rest(self, run: Run) -> float:
+        """Expect a notebook that takes longer than it should to take a quarter longer still."""
+        return max(self._expected[run.nb.name] - run.seconds, 0.25 * run.seconds)
+
+
+def print_results(paths: Paths, *, rendered: Path) -> None:
+    """Print the paper's table beside ours, the verdict, and where things lie."""
+    for name, title in (
+        ("paper_table.csv", "The paper's table beside ours"),
+        ("verdict.csv", "The verdict on the paper's claims"),
+    ):
+        table = paths.results / name
+        if table.exists():
+            say(f"\n{title} ({shown(table)}):\n\n{_aligned(_read(table))}")
+    say("")
+    for what, folder, pattern in (
+        ("figures", paths.figures, "*.png"),
+        ("audio", paths.audio, "**/*.wav"),
+        ("pieces", paths.generated, "**/*.mid"),
+        ("tables", paths.results, "*.csv"),
+        ("rendered notebooks", rendered, "*.html"),
+    ):
+        if count := len(list(folder.glob(pattern))):
+            say(f"{what + ':':20}{count:5} in {shown(folder)}")
+
+
+def _read(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [[_short(field) for field in row] for row in csv.reader(file)]
+
+
+def _short(field: str) -> str:
+    """Cut a number to five digits; leave whole numbers and words."""
+    try:
+        return field if field.lstrip("+-").isdigit() else f"{float(field):.5g}"
+    except ValueError:
+        return field
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Set rows as a table of text, with numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=False)]
+    numbers = [_is_number(field) for field in rows[-1]]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, numbers, strict=False)
+        lines.append("  ".join(f.rjust(w) if right else f.ljust(w) for f, w, right in cells))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
