@@ -278,7 +278,8 @@ def surroundings():
 def keys(folder, given=(), **more):
     given = {"preset": "smoke", "output": "x"} | dict(given)
     notebooks = notebook_state.read_notebooks(folder / "notebooks", given)
-    notebook_state.set_keys(notebooks, surroundings=surroundings() | more)
+    around = surroundings() | more
+    notebook_state.set_keys(notebooks, surroundings=around, output=folder)
     return [nb.key for nb in notebooks]
 
 
@@ -294,6 +295,24 @@ def test_what_decides_a_result_changes_its_key_and_those_that_depend_on_it(folde
     assert keys(folder)[1] != second
     change(folder, "01_a", "import os", "import  os")
     assert keys(folder)[0] != first
+
+
+def test_what_people_add_for_a_notebook_changes_its_key(folder):
+    change(folder, "02_b", '"writes"', '"reads": ["answers/*.csv"], "writes"')
+    first, second = keys(folder)
+    answers = folder / "answers"
+    answers.mkdir()
+    (answers / "heron.txt").write_text("not asked for")
+    (answers / "folder.csv").mkdir()
+    assert keys(folder) == [first, second]
+    (answers / "heron.csv").write_text("4")
+    given = keys(folder)
+    assert given[0] == first
+    assert given[1] != second
+    (answers / "heron.csv").write_text("5")
+    assert keys(folder)[1] not in {second, given[1]}
+    (answers / "heron.csv").unlink()
+    assert keys(folder) == [first, second]
 
 
 def test_a_parameter_that_the_run_gives_does_not_count_as_it_stands(folder):

@@ -3,7 +3,8 @@
 Conventions: a notebook has one code cell tagged ``parameters`` (literals that a run may replace,
 as papermill does it) and, in its metadata, ``"study": {"depends": [...], "writes": [...]}``: the
 notebooks it reads from, and what it writes, as patterns below the output folder in which
-``{seed}`` stands for the parameter of that name. Sources always come from ``notebooks/``, outputs
+``{seed}`` stands for the parameter of that name; ``"reads"``, if there, are patterns of what people
+add between runs. Sources always come from ``notebooks/``, outputs
 from the last run.
 """
 

@@ -1,8 +1,9 @@
 """Which notebooks there are, what each depends on, and which of them need not be run again.
 
 Conventions: a notebook's *key* is a hash of all that decides its results: its code, its
-parameters, the modules of musiclib that it uses, the versions of what computes, and the keys of
-the notebooks that it depends on. The state of an output folder stands in ``rendered/state.json``.
+parameters, the modules of musiclib that it uses, the versions of what computes, the keys of the
+notebooks that it depends on, and the files that people add for it to read. The state of an output
+folder stands in ``rendered/state.json``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from musiclib.entries import find_midi
-from musiclib.files import write_json
+from musiclib.files import sha256_of, write_json
 from musiclib.presets import BUDGETS, Preset
 from tools.code_used import code_hash
 from tools.notebook_form import (
@@ -59,6 +60,7 @@ class Notebook:
     node: NotebookNode
     depends: list[str]
     writes: list[str]
+    reads: list[str]  # what people add between runs, as patterns below the output folder
     given: dict[str, Any]  # the parameters that the run replaces
     parameters: dict[str, Any]  # all of them
     key: str = ""
@@ -67,6 +69,12 @@ class Notebook:
         """List the declared outputs that are not there."""
         patterns = [pattern.format_map(self.parameters) for pattern in self.writes]
         return [pattern for pattern in patterns if not any(output.glob(pattern))]
+
+    def added(self, output: Path) -> list[tuple[str, str]]:
+        """List the files that people added for it to read: name and SHA-256."""
+        paths = sorted({path for pattern in self.reads for path in output.glob(pattern)})
+        files = [path for path in paths if path.is_file()]
+        return [(path.relative_to(output).as_posix(), sha256_of(path)) for path in files]
 
 
 def read_notebooks(folder: Path, given: Mapping[str, Any], *, trainings: int = 1) -> list[Notebook]:
@@ -126,11 +134,11 @@ def _read(path: Path, *, earlier: Sequence[Notebook], given: Mapping[str, Any]) 
         raise FormError(f"{path.stem}: depends on {min(unknown)}, which does not come before it")
     declared = declared_parameters(parameters_cell(node, name=path.stem))
     taken = {name: value for name, value in given.items() if name in declared}
-    writes = list(study.get("writes", []))
-    return Notebook(path.stem, path, node, depends, writes, taken, declared | taken)
+    writes, reads = (list(study.get(key, [])) for key in ("writes", "reads"))
+    return Notebook(path.stem, path, node, depends, writes, reads, taken, declared | taken)
 
 
-def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any]) -> None:
+def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], output: Path) -> None:
     """Give each notebook its key.
 
     Parameters
@@ -139,6 +147,8 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any]) -> N
         In order, so that what one depends on comes before it.
     surroundings : mapping
         What else decides the results of all of them.
+    output : Path
+        Where the files that people add are looked for.
     """
     keys: dict[str, str] = {}
     for nb in notebooks:
@@ -149,6 +159,7 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any]) -> N
             "musiclib": code_hash(code, ROOT / "musiclib", leave_out=["presets"]),
             "parameters": {k: v for k, v in nb.parameters.items() if k != "output"},
             "surroundings": dict(surroundings),
+            "added": nb.added(output),
             "depends": [keys[name] for name in nb.depends],
         }
         text = json.dumps(parts, sort_keys=True, default=str)

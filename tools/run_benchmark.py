@@ -58,7 +58,7 @@ def _notebook(options: argparse.Namespace, *, seed: int, output: Path) -> Notebo
         "corpus": options.dataset,
         "output": ".." if output == ROOT else str(output),
     }
-    return Notebook(NOTEBOOK, path, read_notebook(path), [], [], given, dict(given))
+    return Notebook(NOTEBOOK, path, read_notebook(path), [], [], [], given, dict(given))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -75,7 +75,7 @@ class Study:
             given["n_samples"] = options.samples
         self.notebooks = read_notebooks(notebooks, given, trainings=self.budget.trainings)
         around = surroundings(self.budget, threads=self.threads, corpus=folder)
-        set_keys(self.notebooks, surroundings=around)
+        set_keys(self.notebooks, surroundings=around, output=self.output)
 
     async def run(self) -> int:
         """Run what needs it, and give the exit status."""
