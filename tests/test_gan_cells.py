@@ -53,6 +53,13 @@ def noise(rng, cells, n=3, voices=2):
     }
 
 
+EVEN = np.ones((2, S, S), "float32")  # odds that know of no step
+
+
+def start(cells, *made):
+    return *cells["marginals"](*made), cells["step_odds"](*made)
+
+
 def array(x):
     return ops.convert_to_numpy(x)
 
@@ -60,9 +67,9 @@ def array(x):
 @pytest.mark.parametrize("voices", [1, 2, 3])
 def test_both_networks_take_any_number_of_voices(voices):
     cells, rng = load(voices), np.random.default_rng(0)
-    bias = cells["marginals"](*windows(rng, voices=voices))
+    begin = start(cells, *windows(rng, voices=voices))
     given = noise(rng, cells, voices=voices)
-    score = cells["build_generator"](8, *bias)(given)
+    score = cells["build_generator"](8, *begin)(given)
     assert score.shape == (3, L, voices, S + 1)
     np.testing.assert_allclose(array(score)[..., :-1].sum(axis=-1), 1, atol=1e-5)
     assert set(np.unique(array(score)[..., -1].round(6))) <= {0.0, 1.0}
@@ -76,15 +83,49 @@ def test_a_sound_lasts_until_the_next_onset(cells):
     struck = np.array([[0, 0], [1, 0], [0, 0], [1, 1]])  # the first step begins in any case
     onsets = (20.0 * (2 * struck - 1))[None].astype("float32")
     half = np.full((1, 4, 2), 0.5, "float32")
-    score = array(cells["OnsetGate"](scale=3.0)(logits, onsets, half))[0]
+    score = array(cells["OnsetGate"](EVEN, scale=3.0)(logits, onsets, half))[0]
     p = np.exp(3 * logits[0]) / np.exp(3 * logits[0]).sum(axis=-1, keepdims=True)
     by_hand = np.stack([p[[0, 1, 1, 3], 0], p[[0, 0, 0, 3], 1]], axis=1)
     np.testing.assert_allclose(score[..., :-1], by_hand, atol=1e-6)
     np.testing.assert_allclose(score[..., -1], [[1, 1], [1, 0], [0, 0], [1, 1]], atol=1e-6)
 
 
+def test_the_next_sound_is_weighed_by_its_step_from_the_one_before(cells):
+    rng = np.random.default_rng(7)
+    logits = rng.normal(size=(1, 3, 2, S)).astype("float32")
+    odds = rng.uniform(0.1, 9.0, (2, S, S)).astype("float32")
+    gate, half = cells["OnsetGate"](odds, scale=3.0), np.full((1, 3, 2), 0.5, "float32")
+    score = array(gate(logits, np.full((1, 3, 2), 20.0, "float32"), half))[0]
+    for v in range(2):
+        p = np.exp(3 * logits[0, 0, v]) / np.exp(3 * logits[0, 0, v]).sum()
+        for t in (1, 2):
+            weighed = np.exp(3 * logits[0, t, v]) * (p @ odds[v] + 1e-4)
+            p = weighed / weighed.sum()
+            np.testing.assert_allclose(score[t, v, :-1], p, rtol=1e-4, atol=1e-6)
+    assert not gate.trainable_variables
+
+
+def test_the_odds_of_a_step_are_counts_over_chance(cells):
+    c, d, rest = 1, 3, 0
+    sounds = np.array([[c, d, c, rest], [c, c, d, d]])[..., None]
+    onsets = np.array([[1, 1, 1, 0], [1, 0, 1, 1]])[..., None]
+    odds = cells["step_odds"](sounds, onsets)
+    assert odds.shape == (1, S, S)
+    assert (odds[0, 0] == 1).all()
+    assert (odds[0, :, 0] == 1).all()
+    share = np.ones(S - 1)
+    share[[c - 1, d - 1]] += 4, 3
+    share /= share.sum()
+    # four moves onto an onset: up two, down two, up two, and a note struck again
+    for step, count in ((2, 2), (-2, 1), (0, 1), (5, 0)):
+        chance = sum(share[i] * share[i + step] for i in range(S - 1) if 0 <= i + step < S - 1)
+        for i in range(1, S):
+            if 1 <= i + step < S:
+                assert odds[0, i, i + step] == pytest.approx((count + 1) / (4 * chance + 1))
+
+
 def test_onsets_are_drawn_with_their_probability_and_pass_a_gradient(cells):
-    gate, rng = cells["OnsetGate"](), np.random.default_rng(2)
+    gate, rng = cells["OnsetGate"](EVEN), np.random.default_rng(2)
     logits = tf.fill((1, 20_001, 1), 0.8)
     u = rng.uniform(1e-4, 1 - 1e-4, logits.shape).astype("float32")
     with tf.GradientTape() as tape:
@@ -101,7 +142,7 @@ def test_the_largest_sound_changes_only_where_an_onset_is(cells):
     rng = np.random.default_rng(3)
     logits = rng.normal(size=(5, L, 2, S)).astype("float32")
     onsets, u = rng.normal(size=(5, L, 2)), rng.uniform(0.01, 0.99, (5, L, 2))
-    score = array(cells["OnsetGate"]()(logits, onsets.astype("float32"), u.astype("float32")))
+    score = array(cells["OnsetGate"](EVEN)(logits, onsets.astype("float32"), u.astype("float32")))
     sound = score[..., :-1].argmax(axis=-1)
     changed = sound[:, 1:] != sound[:, :-1]
     assert changed.any()
@@ -156,7 +197,7 @@ def test_the_penalty_of_a_linear_critic(cells):
 def test_the_generators_biases_are_the_marginals(cells):
     rng = np.random.default_rng(5)
     sounds, onsets = windows(rng, n=40)
-    generator = cells["build_generator"](8, *cells["marginals"](sounds, onsets))
+    generator = cells["build_generator"](8, *start(cells, sounds, onsets))
     for name in ("sounds", "onsets"):
         kernel = generator.get_layer(name).kernel
         kernel.assign(ops.zeros_like(kernel))
