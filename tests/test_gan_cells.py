@@ -69,9 +69,13 @@ def test_both_networks_take_any_number_of_voices(voices):
     cells, rng = load(voices), np.random.default_rng(0)
     begin = start(cells, *windows(rng, voices=voices))
     given = noise(rng, cells, voices=voices)
-    score = cells["build_generator"](8, *begin)(given)
-    assert score.shape == (3, L, voices, S + 1)
-    np.testing.assert_allclose(array(score)[..., :-1].sum(axis=-1), 1, atol=1e-5)
+    generator = cells["build_generator"](8, *begin)
+    soft, score = generator(given, training=True), generator(given)
+    assert soft.shape == score.shape == (3, L, voices, S + 1)
+    np.testing.assert_allclose(array(soft)[..., :-1].sum(axis=-1), 1, atol=1e-5)
+    assert array(soft)[..., :-1].max() < 1
+    assert set(np.unique(array(score)[..., :-1])) == {0.0, 1.0}
+    assert (array(score)[..., -1] == array(soft)[..., -1]).all()
     assert set(np.unique(array(score)[..., -1].round(6))) <= {0.0, 1.0}
     register = ops.convert_to_tensor(given["register"])
     assert cells["build_critic"](8)([score, register]).shape == (3, 1)
@@ -83,7 +87,7 @@ def test_a_sound_lasts_until_the_next_onset(cells):
     struck = np.array([[0, 0], [1, 0], [0, 0], [1, 1]])  # the first step begins in any case
     onsets = (20.0 * (2 * struck - 1))[None].astype("float32")
     half = np.full((1, 4, 2), 0.5, "float32")
-    score = array(cells["OnsetGate"](EVEN, scale=3.0)(logits, onsets, half))[0]
+    score = array(cells["OnsetGate"](EVEN, scale=3.0)(logits, onsets, half, training=True))[0]
     p = np.exp(3 * logits[0]) / np.exp(3 * logits[0]).sum(axis=-1, keepdims=True)
     by_hand = np.stack([p[[0, 1, 1, 3], 0], p[[0, 0, 0, 3], 1]], axis=1)
     np.testing.assert_allclose(score[..., :-1], by_hand, atol=1e-6)
@@ -95,7 +99,7 @@ def test_the_next_sound_is_weighed_by_its_step_from_the_one_before(cells):
     logits = rng.normal(size=(1, 3, 2, S)).astype("float32")
     odds = rng.uniform(0.1, 9.0, (2, S, S)).astype("float32")
     gate, half = cells["OnsetGate"](odds, scale=3.0), np.full((1, 3, 2), 0.5, "float32")
-    score = array(gate(logits, np.full((1, 3, 2), 20.0, "float32"), half))[0]
+    score = array(gate(logits, np.full((1, 3, 2), 20.0, "float32"), half, training=True))[0]
     for v in range(2):
         p = np.exp(3 * logits[0, 0, v]) / np.exp(3 * logits[0, 0, v]).sum()
         for t in (1, 2):
@@ -136,6 +140,35 @@ def test_onsets_are_drawn_with_their_probability_and_pass_a_gradient(cells):
     slope = array(tape.gradient(drawn, logits))[0, :, 0]
     assert slope[0] == 0
     assert (slope[1:] > 0).mean() > 0.9
+
+
+def test_what_is_written_goes_on_from_the_note_that_sounds(cells):
+    rng = np.random.default_rng(8)
+    logits = rng.normal(size=(1, 4, 2, S)).astype("float32")
+    odds = rng.uniform(0.01, 9.0, (2, S, S)).astype("float32")
+    onsets, half = np.full((1, 4, 2), 20.0, "float32"), np.full((1, 4, 2), 0.5, "float32")
+    onsets[0, 2, 1] = -20.0
+    score = array(cells["OnsetGate"](odds, scale=3.0)(logits, onsets, half))[0]
+    for v in range(2):
+        note, by_hand = logits[0, 0, v].argmax(), []
+        for t in range(4):
+            if t and onsets[0, t, v] > 0:
+                note = (3 * logits[0, t, v] + np.log(odds[v, note] + 1e-4)).argmax()
+            by_hand.append(note)
+        assert score[:, v, :-1].argmax(axis=-1).tolist() == by_hand
+        assert (score[:, v, :-1].max(axis=-1) == 1).all()
+
+
+def test_wishes_are_spread_over_the_sounds(cells):
+    usual = np.random.default_rng(9).normal(size=(2, 2, S)).astype("float32")
+    spread = cells["Spread"](usual, lowest=3)  # the lowest key is a C
+    wishes = np.zeros((1, 4, 2, 14), "float32")
+    np.testing.assert_allclose(array(spread(wishes))[0], np.tile(usual, (2, 1, 1)), atol=1e-6)
+    wishes[0, 0, 1, 4], wishes[0, 1, 0, 12], wishes[0, 2, 0, 13] = 5, 7, 12
+    more = array(spread(wishes))[0] - np.tile(usual, (2, 1, 1))
+    assert np.flatnonzero(more[0, 1].round(4)).tolist() == [5]  # the E, the fifth sound
+    assert np.flatnonzero(more[1, 0].round(4)).tolist() == [0]  # the rest
+    np.testing.assert_allclose(more[2, 0], [0, *np.arange(-5.5, 6)], atol=1e-5)
 
 
 def test_the_largest_sound_changes_only_where_an_onset_is(cells):
@@ -198,7 +231,7 @@ def test_the_generators_biases_are_the_marginals(cells):
     rng = np.random.default_rng(5)
     sounds, onsets = windows(rng, n=40)
     generator = cells["build_generator"](8, *start(cells, sounds, onsets))
-    for name in ("sounds", "onsets"):
+    for name in ("wishes", "onsets"):
         kernel = generator.get_layer(name).kernel
         kernel.assign(ops.zeros_like(kernel))
     names = ("sound_logits", "onset_logits")
