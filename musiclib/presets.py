@@ -25,7 +25,7 @@ BUDGETS: Mapping[str, tuple[int, int, int, int]] = MappingProxyType(
         "lstm_units": (32, 192, 256, 256),  # cells of each LSTM layer
         "lstm_steps": (20, 350, 0, 800),  # optimizer steps; 0 loads the released weights
         "keys_steps": (4, 24, 0, 240),  # of the LSTM of keys, each of two trainings
-        "gan_steps": (20, 600, 0, 2_000),
+        "gan_steps": (20, 600, 0, 1_600),
         "vae_steps": (20, 700, 0, 2_000),
         "minutes": (4, 12, 4, 240),  # expected on two cores, for the first estimate of time left
     }
