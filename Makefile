@@ -9,6 +9,7 @@ JOBS    ?=
 THREADS ?=
 FORCE   ?=
 DATASET ?= jsb
+MODEL   ?= lstm
 SEEDS   ?= 3
 VENV    ?= .venv
 
@@ -34,8 +35,8 @@ help:
 	@echo "make study      environment, every notebook, results and figures"
 	@echo "                PRESET=smoke|standard|classroom|full  SEED=0  CORPUS=chorales or a folder"
 	@echo "                OUTPUT=folder  FORCE=1  SAMPLES=n  JOBS=n  THREADS=n"
-	@echo "make benchmark  notebook 02 on a published set: DATASET=jsb|piano_midi|nottingham|musedata"
-	@echo "                SEEDS=3  OUTPUT=folder  (MUSICLIB_DATA names the folder with the files)"
+	@echo "make benchmark  a model on a published set: DATASET=jsb|piano_midi|nottingham|musedata"
+	@echo "                MODEL=lstm|vae  SEEDS=3  OUTPUT=folder  (MUSICLIB_DATA names the folder with the files)"
 	@echo "make test       lint, tests, and every notebook with the smoke preset"
 	@echo "make test-long  the tests that take longer"
 	@echo "make lab        JupyterLab on the notebooks"
@@ -50,7 +51,7 @@ study: install
 
 # Every run is a look at the test set, and is written down as one.
 benchmark: install
-	@$(BIN)/python -m tools.run_benchmark --dataset "$(DATASET)" --seeds "$(SEEDS)" \
+	@$(BIN)/python -m tools.run_benchmark --model "$(MODEL)" --dataset "$(DATASET)" --seeds "$(SEEDS)" \
 		--output "$(OUTPUT)" $(if $(THREADS),--threads "$(THREADS)")
 
 test: install-test

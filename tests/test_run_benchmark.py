@@ -44,13 +44,15 @@ def command(folder, *more):
     return run_benchmark.main(["--dataset", "jsb", "--output", str(folder), *more])
 
 
-def test_each_seed_is_a_run_of_notebook_02_on_the_set(fake):
-    assert command(fake, "--seeds", "2", "--first", "3", "--preset", "smoke") == run_benchmark.DONE
+@pytest.mark.parametrize("model", ["lstm", "vae"])
+def test_each_seed_is_a_run_of_the_models_notebook_on_the_set(fake, model):
+    more = ["--seeds", "2", "--first", "3", "--preset", "smoke", "--model", model]
+    assert command(fake, *more) == run_benchmark.DONE
     assert [given["seed"] for given in FakeRun.seen] == [3, 4]
     assert {given["corpus"] for given in FakeRun.seen} == {"jsb"}
-    path = run_benchmark.ROOT / "notebooks" / "02_lstm.ipynb"
+    path = run_benchmark.ROOT / "notebooks" / f"{run_benchmark.NOTEBOOKS[model]}.ipynb"
     node = run_benchmark.read_notebook(path)
-    assert set(FakeRun.seen[0]) <= set(declared_parameters(parameters_cell(node, name="02")))
+    assert set(FakeRun.seen[0]) <= set(declared_parameters(parameters_cell(node, name=model)))
 
 
 def test_a_failure_is_told_and_ends_the_command(fake, capsys):

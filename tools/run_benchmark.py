@@ -1,9 +1,9 @@
-"""Run the likelihood benchmark: notebook 02 alone, on one set, once for each seed.
+"""Run the likelihood benchmark: notebook 02 or 04 alone, on one set, once for each seed.
 
-    python -m tools.run_benchmark --dataset jsb --seeds 3 --output .
+    python -m tools.run_benchmark --model lstm --dataset jsb --seeds 3 --output .
 
 Conventions: the notebook appends a row for each look at the test set to
-``data/results/benchmark_nll.csv``; the last notebook as run stands in ``rendered/benchmark_NAME/``.
+``data/results/benchmark_nll.csv``; the last as run stands in ``rendered/benchmark_NAME/``.
 The exit status is 0 when all is done, 1 when the notebook failed, 2 for a choice that cannot be.
 """
 
@@ -22,7 +22,7 @@ from tools.notebook_run import NotebookError, Run
 from tools.notebook_state import Notebook
 from tools.study_report import clock, say, shown
 
-NOTEBOOK = "02_lstm"
+NOTEBOOKS = {"lstm": "02_lstm", "vae": "04_vae"}
 DONE, FAILED, REFUSED = 0, 1, 2
 
 
@@ -51,19 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _notebook(options: argparse.Namespace, *, seed: int, output: Path) -> Notebook:
-    path = ROOT / "notebooks" / f"{NOTEBOOK}.ipynb"
+    name = NOTEBOOKS[options.model]
+    path = ROOT / "notebooks" / f"{name}.ipynb"
     given = {
         "preset": options.preset,
         "seed": seed,
         "corpus": options.dataset,
         "output": ".." if output == ROOT else str(output),
     }
-    return Notebook(NOTEBOOK, path, read_notebook(path), [], [], [], given, dict(given))
+    return Notebook(name, path, read_notebook(path), [], [], [], given, dict(given))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run_benchmark", description="Run the benchmark.")
     add = parser.add_argument
+    add("--model", choices=list(NOTEBOOKS), default="lstm", help="vae states a bound")
     add("--dataset", choices=list(SETS), default="jsb")
     add("--preset", choices=PRESET_NAMES, default="full", help="smoke looks at no test set")
     add("--seeds", type=int, default=3, help="how many, from the first on (default: 3)")
