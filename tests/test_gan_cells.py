@@ -44,12 +44,17 @@ def windows(rng, n=6, voices=2):
     return sounds, onsets.astype("float32")
 
 
+def nothing(n=1, voices=2):
+    return np.zeros((n, voices, S), "float32")
+
+
 def noise(rng, cells, n=3, voices=2):
     return {
         "piece_noise": rng.normal(size=(n, cells["PIECE_NOISE"])).astype("float32"),
         "bar_noise": rng.normal(size=(n, BARS, cells["BAR_NOISE"])).astype("float32"),
         "onset_noise": rng.uniform(0.01, 0.99, (n, L, voices)).astype("float32"),
         "register": rng.integers(0, 12, n).astype("int32"),
+        "before": nothing(n, voices=voices),
     }
 
 
@@ -87,7 +92,9 @@ def test_a_sound_lasts_until_the_next_onset(cells):
     struck = np.array([[0, 0], [1, 0], [0, 0], [1, 1]])  # the first step begins in any case
     onsets = (20.0 * (2 * struck - 1))[None].astype("float32")
     half = np.full((1, 4, 2), 0.5, "float32")
-    score = array(cells["OnsetGate"](EVEN, scale=3.0)(logits, onsets, half, training=True))[0]
+    score = array(
+        cells["OnsetGate"](EVEN, scale=3.0)(logits, onsets, half, nothing(), training=True)
+    )[0]
     p = np.exp(3 * logits[0]) / np.exp(3 * logits[0]).sum(axis=-1, keepdims=True)
     by_hand = np.stack([p[[0, 1, 1, 3], 0], p[[0, 0, 0, 3], 1]], axis=1)
     np.testing.assert_allclose(score[..., :-1], by_hand, atol=1e-6)
@@ -99,7 +106,8 @@ def test_the_next_sound_is_weighed_by_its_step_from_the_one_before(cells):
     logits = rng.normal(size=(1, 3, 2, S)).astype("float32")
     odds = rng.uniform(0.1, 9.0, (2, S, S)).astype("float32")
     gate, half = cells["OnsetGate"](odds, scale=3.0), np.full((1, 3, 2), 0.5, "float32")
-    score = array(gate(logits, np.full((1, 3, 2), 20.0, "float32"), half, training=True))[0]
+    onsets = np.full((1, 3, 2), 20.0, "float32")
+    score = array(gate(logits, onsets, half, nothing(), training=True))[0]
     for v in range(2):
         p = np.exp(3 * logits[0, 0, v]) / np.exp(3 * logits[0, 0, v]).sum()
         for t in (1, 2):
@@ -148,7 +156,7 @@ def test_what_is_written_goes_on_from_the_note_that_sounds(cells):
     odds = rng.uniform(0.01, 9.0, (2, S, S)).astype("float32")
     onsets, half = np.full((1, 4, 2), 20.0, "float32"), np.full((1, 4, 2), 0.5, "float32")
     onsets[0, 2, 1] = -20.0
-    score = array(cells["OnsetGate"](odds, scale=3.0)(logits, onsets, half))[0]
+    score = array(cells["OnsetGate"](odds, scale=3.0)(logits, onsets, half, nothing()))[0]
     for v in range(2):
         note, by_hand = logits[0, 0, v].argmax(), []
         for t in range(4):
@@ -157,6 +165,21 @@ def test_what_is_written_goes_on_from_the_note_that_sounds(cells):
             by_hand.append(note)
         assert score[:, v, :-1].argmax(axis=-1).tolist() == by_hand
         assert (score[:, v, :-1].max(axis=-1) == 1).all()
+
+
+def test_the_first_note_is_weighed_by_its_step_from_what_sounded_before(cells):
+    rng = np.random.default_rng(11)
+    logits = rng.normal(size=(1, 2, 2, S)).astype("float32")
+    odds = rng.uniform(0.01, 9.0, (2, S, S)).astype("float32")
+    onsets, half = np.full((1, 2, 2), -20.0, "float32"), np.full((1, 2, 2), 0.5, "float32")
+    gate, before, last = cells["OnsetGate"](odds, scale=3.0), nothing(), (4, 2)
+    before[0, [0, 1], last] = 1
+    score = array(gate(logits, onsets, half, before, training=True))[0]
+    for v in range(2):
+        weighed = np.exp(3 * logits[0, 0, v]) * (odds[v, last[v]] + 1e-4)
+        np.testing.assert_allclose(score[0, v, :-1], weighed / weighed.sum(), rtol=1e-4)
+    assert (score[0, :, -1] == 1).all()  # it begins anew all the same
+    np.testing.assert_array_equal(score[1, :, :-1], score[0, :, :-1])
 
 
 def test_wishes_are_spread_over_the_sounds(cells):
@@ -175,7 +198,9 @@ def test_the_largest_sound_changes_only_where_an_onset_is(cells):
     rng = np.random.default_rng(3)
     logits = rng.normal(size=(5, L, 2, S)).astype("float32")
     onsets, u = rng.normal(size=(5, L, 2)), rng.uniform(0.01, 0.99, (5, L, 2))
-    score = array(cells["OnsetGate"](EVEN)(logits, onsets.astype("float32"), u.astype("float32")))
+    score = array(
+        cells["OnsetGate"](EVEN)(logits, onsets.astype("float32"), u.astype("float32"), nothing(5))
+    )
     sound = score[..., :-1].argmax(axis=-1)
     changed = sound[:, 1:] != sound[:, :-1]
     assert changed.any()
