@@ -29,7 +29,7 @@ PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && echo $$p && break; done)
 endif
 
-.PHONY: help study benchmark test test-long notebooks lab install install-test clean
+.PHONY: help study benchmark budgets test test-long notebooks lab install install-test clean
 
 help:
 	@echo "make study      environment, every notebook, results and figures"
@@ -37,6 +37,7 @@ help:
 	@echo "                OUTPUT=folder  FORCE=1  SAMPLES=n  JOBS=n  THREADS=n"
 	@echo "make benchmark  a model on a published set: DATASET=jsb|piano_midi|nottingham|musedata"
 	@echo "                MODEL=lstm|vae  SEEDS=3  OUTPUT=folder  (MUSICLIB_DATA names the folder with the files)"
+	@echo "make budgets    each model with half and twice the full budget, for the table in 05"
 	@echo "make test       lint, tests, and every notebook with the smoke preset"
 	@echo "make test-long  the tests that take longer"
 	@echo "make lab        JupyterLab on the notebooks"
@@ -53,6 +54,13 @@ study: install
 benchmark: install
 	@$(BIN)/python -m tools.run_benchmark --model "$(MODEL)" --dataset "$(DATASET)" --seeds "$(SEEDS)" \
 		--output "$(OUTPUT)" $(if $(THREADS),--threads "$(THREADS)")
+
+# Half and twice the full budget, one training each, in folders of their own.
+budgets: install
+	@for p in half double; do $(BIN)/python -m tools.run_study --preset $$p \
+		--corpus "$(CORPUS)" --output "$(OUTPUT)/rendered/budgets/$$p" || exit 1; done
+	@$(BIN)/python -m tools.gather_budgets --into "$(OUTPUT)" \
+		"$(OUTPUT)/rendered/budgets/half" "$(OUTPUT)/rendered/budgets/double"
 
 test: install-test
 	$(BIN)/python -m ruff check .

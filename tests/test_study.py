@@ -34,6 +34,16 @@ def test_smoke_is_the_smallest_and_classroom_trains_nothing():
         assert classroom[key] == 0
 
 
+def test_half_and_double_are_full_but_for_the_steps_of_one_training():
+    for name, share in (("half", 0.5), ("double", 2.0)):
+        row = study.preset(name)
+        assert row.trainings == 1
+        for key in ("lstm_steps", "gan_steps", "vae_steps"):
+            assert row[key] == share * row.full(key)
+        for key in ("max_pieces", "n_samples", "lstm_units"):
+            assert row[key] == row.full(key)
+
+
 def test_the_table_sets_the_full_value_beside():
     table = study.preset("smoke").table()
     assert list(table.columns) == ["smoke (here)", "full"]
