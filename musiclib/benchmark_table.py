@@ -155,3 +155,20 @@ def summarise(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
             "train_seconds": group["train_seconds"].mean(),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def compared(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Set our models on one set among the floors and the published figures.
+
+    Returns
+    -------
+    pd.DataFrame
+        outputs, model, test_nll, spread, low, high, seeds, looks, source; in the order of
+        `OUTPUTS`, then by test_nll. The source is NaN for what is ours.
+    """
+    parts = [floors_of(looks, dataset), published(dataset), summarise(looks, dataset)]
+    rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    columns = ["outputs", "model", "test_nll", "spread", "low", "high", "seeds", "looks", "source"]
+    rows = rows.reindex(columns=columns).sort_values("test_nll")
+    order = rows["outputs"].map(OUTPUTS.index).sort_values(kind="stable").index
+    return rows.loc[order].reset_index(drop=True)

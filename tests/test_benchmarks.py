@@ -260,6 +260,20 @@ def test_published_figures_know_their_kind_and_source():
         benchmark_table.published("bach")
 
 
+def test_ours_stand_among_the_published_kind_by_kind():
+    floor = look(outputs="independent", model=benchmark_floors.NAMES[0], test_nll=61.0)
+    looks = pd.DataFrame([floor, look(test_nll=5.0), look(seed=1, test_nll=5.4)])
+    table = benchmark_table.compared(looks, "jsb")
+    assert list(dict.fromkeys(table["outputs"])) == list(benchmark_table.OUTPUTS)
+    for _, kind in table.groupby("outputs"):
+        assert kind["test_nll"].is_monotonic_increasing
+    mine = table[table["source"].isna()].set_index("model")
+    assert mine["outputs"].tolist() == ["floor", "joint"]
+    assert mine.loc["m", ["test_nll", "low", "high", "seeds"]].tolist() == [5.2, 5.0, 5.4, 2]
+    assert len(table) == 2 + len(benchmark_table.published("jsb"))
+    assert benchmark_table.compared(looks, "musedata")["source"].notna().all()
+
+
 def test_the_chart_has_a_row_a_model_in_groups_from_worse_to_better():
     ours = pd.DataFrame([
         {"outputs": "floor", "model": "chance", "test_nll": 61.0},
