@@ -292,6 +292,46 @@ def _drawn(
     ]
 
 
+def with_tunes(table: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
+    """Say of every real piece of a table which group of the split it belongs to.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        With the column file, as `measuring.sample_table` makes it.
+    split : pd.DataFrame
+        Columns piece and group (see `splits`).
+
+    Returns
+    -------
+    pd.DataFrame
+        A copy with the column tune: the group, "" for what is no piece of the corpus.
+    """
+    group = dict(zip(split["piece"], split["group"], strict=True))
+    return table.assign(tune=table["file"].map(group).fillna(""))
+
+
+def one_of_each_tune(samples: Iterable[Sample], split: pd.DataFrame) -> list[Sample]:
+    """Return the first piece of each group of the split: no two of them are settings of one tune.
+
+    Parameters
+    ----------
+    samples : iterable of Sample
+        Real pieces.
+    split : pd.DataFrame
+        Columns piece and group.
+
+    Returns
+    -------
+    list of Sample
+    """
+    group = dict(zip(split["piece"], split["group"], strict=True))
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        first.setdefault(group[sample.file], sample)
+    return list(first.values())
+
+
 def rolls_by_set(samples: Iterable[Sample]) -> dict[str, dict[int, list[np.ndarray]]]:
     """Return the rolls of each set and seed, in the order met."""
     found: dict[str, dict[int, list[np.ndarray]]] = {}

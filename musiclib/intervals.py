@@ -2,8 +2,9 @@
 
 Conventions: tables hold one row a piece, with columns model, seed and the measures, as
 `measuring.sample_table` makes them. Every interval comes from `seed_interval`: training seeds are
-resampled first, pieces second. A set without seeds of its own (real music, baselines) varies in its
-pieces only. Every table says n and the number of seeds.
+resampled first, pieces second. A set without seeds of its own varies in its pieces only: real music
+in its tunes first (column tune, see `evaluation.with_tunes`), since settings of one tune are alike.
+Every table says n and the number of seeds.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ NO_INTERVAL = Interval(math.nan, math.nan, math.nan, 0, 0)
 
 def values_by_seed(
     table: pd.DataFrame, model: str, columns: str | Sequence[str]
-) -> dict[int, np.ndarray]:
+) -> dict[int | str, np.ndarray]:
     """Return one set's values of a measure, by seed, as `statistics` takes them.
 
     Parameters
@@ -47,13 +48,15 @@ def values_by_seed(
 
     Returns
     -------
-    dict of int to np.ndarray, each of shape (n,) or (n, number of columns)
+    dict of int or str to np.ndarray, each of shape (n,) or (n, number of columns)
+        By tune instead, where the table has that column and every piece of the set a tune.
         Infinite values (the level of silence) become NaN. Empty if the set has no piece.
     """
     rows = table[table["model"] == model]
     chosen = columns if isinstance(columns, str) else list(columns)
-    groups = {int(seed): group[chosen].to_numpy(float) for seed, group in rows.groupby("seed")}
-    return {seed: np.where(np.isinf(values), np.nan, values) for seed, values in groups.items()}
+    by = "tune" if "tune" in rows and (rows["tune"] != "").all() else "seed"
+    groups = {key: group[chosen].to_numpy(float) for key, group in rows.groupby(by)}
+    return {key: np.where(np.isinf(values), np.nan, values) for key, values in groups.items()}
 
 
 def seed_interval(
@@ -87,12 +90,7 @@ def seed_interval(
     Notes
     -----
     The percentiles of `statistics.bootstrap`, taken about the estimate (so without the bias that
-    resampling adds to distances), times sqrt(k / (k - 1)) t / z: k is the smallest number of seeds
-    among the sets with several, t and z are the quantiles of Student's t (degrees of freedom: sum
-    of seeds - 1 over those sets) and of the normal distribution at `level`. A bootstrap over k
-    groups gives (k - 1) / k of the variance between them (Davison and Hinkley 1997, section 2.3),
-    and its normal-like tails are too light for so few. With one seed there is no such factor: the
-    interval then says nothing about another training.
+    resampling adds to distances), times `widening`.
     """
     draws: list[float] = []
 
@@ -100,36 +98,93 @@ def seed_interval(
         draws.append(float(statistic(*arrays)))
         return draws[-1]
 
-    if not all(_has_value(samples) for samples in sets):
+    if not all(_defined(samples) for samples in sets):
         return NO_INTERVAL
     found = bootstrap(recorded, *sets, rng=rng, n_resamples=n_resamples, level=level)
     centre = float(np.mean(draws[:-1]))
-    factor = few_seeds([_seeds(samples) for samples in sets], level)
+    factor = widening(statistic, *sets, rng=rng, level=level)
     ends = [found.estimate + (end - centre) * factor for end in (found.low, found.high)]
     low, high = np.clip(ends, *bounds)
     low, high = min(low, found.estimate), max(high, found.estimate)
     return found._replace(low=float(low), high=float(high))
 
 
-def _seeds(samples: Samples) -> int:
-    """Return how many seeds have a value."""
-    return sum(_has_value({0: values}) for values in samples.values())
-
-
-def _has_value(samples: Samples) -> bool:
-    """Tell whether any row of any seed is free of NaN."""
-    flat = [np.asarray(v, dtype=float).reshape(len(v), -1) for v in samples.values() if len(v)]
-    return any((~np.isnan(rows).any(axis=1)).any() for rows in flat)
-
-
 def few_seeds(seeds: Sequence[int], level: float) -> float:
-    """Return by how much a bootstrap over these numbers of seeds is too narrow."""
+    """Return by how much a bootstrap over these numbers of groups, of like variance, is too narrow.
+
+    Notes
+    -----
+    sqrt(k / (k - 1)) t / z: k is the smallest number above 1, t and z are the quantiles of
+    Student's t (degrees of freedom: sum of all k - 1) and of the normal distribution at `level`. A
+    bootstrap over k groups gives (k - 1) / k of the variance between them (Davison and Hinkley
+    1997, section 2.3), and its normal-like tails are too light for so few.
+    """
     several = [k for k in seeds if k > 1]
     if not several:
         return 1.0
     q = (1 + level) / 2
     t = stats.t.ppf(q, df=sum(several) - len(several)) / stats.norm.ppf(q)
     return float(t * math.sqrt(min(several) / (min(several) - 1)))
+
+
+def widening(
+    statistic: Callable[..., float],
+    *sets: Samples,
+    rng: np.random.Generator,
+    level: float,
+    n_resamples: int = 300,
+) -> float:
+    """Return by how much a joint bootstrap of these sets is too narrow: each set as its groups are.
+
+    Parameters
+    ----------
+    statistic, sets, rng, level
+        As `seed_interval`.
+    n_resamples : int
+        Draws of each set.
+
+    Returns
+    -------
+    float
+        1 or more; 1 where no set has several groups: nothing is known of another training then.
+
+    Notes
+    -----
+    Each set i is drawn alone while the others stay, which gives its part V_i of the variance. With
+    k_i groups it is to be c_i V_i, c_i = k_i / (k_i - 1), of k_i - 1 degrees of freedom (a set of
+    one group: V_i, one less than its pieces). The sum has the degrees of freedom that Welch and
+    Satterthwaite give it (F. E. Satterthwaite: An approximate distribution of estimates of variance
+    components. Biometrics Bulletin 2(6), 1946):
+
+        sqrt(sum c_i V_i / sum V_i) t / z,  df = (sum c_i V_i)^2 / sum((c_i V_i)^2 / df_i).
+
+    For one set it is `few_seeds`.
+    """
+    grouped = [_defined(samples) for samples in sets]
+    counts = [len(groups) for groups in grouped]
+    if max(counts) < 2:
+        return 1.0
+    whole = [np.concatenate(groups) for groups in grouped]
+    variances = np.zeros(len(sets))
+    for i, groups in enumerate(grouped):
+        drawn = (resample(groups, rng) for _ in range(n_resamples))
+        variances[i] = np.var([statistic(*whole[:i], one, *whole[i + 1 :]) for one in drawn])
+    if not variances.sum():
+        return few_seeds(counts, level)
+    sizes = [k if k > 1 else len(values) for k, values in zip(counts, whole, strict=True)]
+    freedom = np.maximum(np.array(sizes) - 1, 1)
+    grown = variances * [k / (k - 1) if k > 1 else 1.0 for k in counts]
+    df = grown.sum() ** 2 / (grown**2 / freedom).sum()
+    q = (1 + level) / 2
+    wider = math.sqrt(grown.sum() / variances.sum())
+    return float(wider * stats.t.ppf(q, df) / stats.norm.ppf(q))
+
+
+def _defined(samples: Samples) -> list[np.ndarray]:
+    """Return the groups that have a value, without rows that hold NaN."""
+    groups = [np.asarray(values, dtype=float) for values in samples.values() if len(values)]
+    kept = [g[~np.isnan(g.reshape(len(g), -1)).any(axis=1)] for g in groups]
+    return [group for group in kept if len(group)]
 
 
 def delta(first: np.ndarray, second: np.ndarray) -> float:
@@ -183,8 +238,9 @@ def summary_table(
     for model, rows in table.groupby("model", sort=False):
         groups = list(values_by_seed(rows, str(model), measures).values())
         draws = np.array([_means(resample(groups, rng)) for _ in range(n_resamples)])
+        seeds = rows.groupby("seed")[list(measures)].count().gt(0).sum().to_numpy()
         summary = _summary(groups, draws, level)
-        found.append(summary.assign(measure=list(measures), model=model))
+        found.append(summary.assign(measure=list(measures), model=model, seeds=seeds))
     columns = ["measure", "model", "mean", "low", "high", "spread", "seeds", "n"]
     whole = pd.concat(found)[columns]
     return whole.loc[list(range(len(measures)))].reset_index(drop=True)
@@ -193,17 +249,15 @@ def summary_table(
 def _summary(groups: list[np.ndarray], draws: np.ndarray, level: float) -> pd.DataFrame:
     """Return one set's rows of `summary_table`, a row a measure."""
     values = np.concatenate(groups)
-    seeds = np.sum([(~np.isnan(group)).any(axis=0) for group in groups], axis=0)
-    factor = np.array([few_seeds([int(k)], level) for k in seeds])
+    several = np.sum([(~np.isnan(group)).any(axis=0) for group in groups], axis=0)
+    factor = np.array([few_seeds([int(k)], level) for k in several])
     mean = _means(values)
     ends = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0) - _means(draws)
     low, high = mean + ends * factor
     n = (~np.isnan(values)).sum(axis=0)
     squares = _means((values - mean) ** 2)
     spread = np.sqrt(squares * n / np.where(n > 1, n - 1, np.nan))
-    return pd.DataFrame(
-        {"mean": mean, "low": low, "high": high, "spread": spread, "seeds": seeds, "n": n}
-    )
+    return pd.DataFrame({"mean": mean, "low": low, "high": high, "spread": spread, "n": n})
 
 
 def _means(values: np.ndarray) -> np.ndarray:
@@ -238,7 +292,8 @@ def compare_models(
     Notes
     -----
     scipy and scikit-posthocs, through `statistics`. With k seeds of each of three models the
-    smallest Kruskal-Wallis p is about 0.1 for k = 2, 0.027 for k = 3, 0.002 for k = 5.
+    smallest Kruskal-Wallis p is 6 over the number of ways to part them: 0.067 for k = 2, 0.0036 for
+    k = 3; for k = 5 what is drawn allows 0.0001.
     """
     found = [_tested(table, measure, models) for measure in measures]
     whole = pd.concat(found, ignore_index=True)
@@ -251,10 +306,10 @@ def compare_models(
 def _tested(table: pd.DataFrame, measure: str, models: Sequence[str]) -> pd.DataFrame:
     """Return the rows of one measure."""
     groups = {model: values_by_seed(table, model, measure) for model in models}
-    groups = {model: found for model, found in groups.items() if _has_value(found)}
+    groups = {model: found for model, found in groups.items() if _defined(found)}
     if len(groups) < 2:
         return pd.DataFrame([{"measure": measure, "p_seeds": math.nan, "p_holm": math.nan}])
-    seeds = min(map(_seeds, groups.values()))
+    seeds = min(len(_defined(found)) for found in groups.values())
     pairs = pd.DataFrame(
         [_pair(first, second, groups) for first, second in itertools.combinations(groups, 2)]
     )

@@ -61,9 +61,54 @@ def distance_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) ->
             n_resamples=n_resamples,
             bounds=(0.0, math.inf),
         )
-        rows.append((model, *found, sum(map(len, samples.values())) - found.n))
+        undefined = sum(map(len, samples.values())) - found.n
+        seeds = _trainings(table, model) if found.n else 0
+        rows.append((model, *found[:3], seeds, found.n, undefined))
     columns = ["model", "distance", "low", "high", "seeds", "n", "undefined"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _trainings(table: pd.DataFrame, model: str) -> int:
+    """Return how many seeds a set has."""
+    return int(table.loc[table["model"] == model, "seed"].nunique())
+
+
+def distance_by_training(
+    table: pd.DataFrame, *, size: int, seed: int, n_draws: int = 100
+) -> pd.DataFrame:
+    """Return how far each single training lies from held-out real music, all at one size.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        As in `distance_table`.
+    size : int
+        Pieces that each distance is taken of: a distance grows as a set gets smaller, so only
+        distances of one size can be compared.
+    seed : int
+        Of the draws.
+    n_draws : int
+        Random sets of `size` pieces of a training whose distances are averaged; one set where the
+        training has no more pieces.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns model, seed, distance, size (pieces of each draw: fewer where there are fewer). One
+        row a seed of each set but the real one.
+    """
+    reference = _features(table, REAL)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for (model, training), pieces in table.groupby(["model", "seed"], sort=False):
+        values = _features(pieces, str(model))
+        n = min(size, len(values))
+        if model == REAL or not n:
+            continue
+        draws = n_draws if n < len(values) else 1
+        found = [distance_of_values(rng.permutation(values)[:n], reference) for _ in range(draws)]
+        rows.append((model, training, float(np.mean(found)), n))
+    return pd.DataFrame(rows, columns=["model", "seed", "distance", "size"])
 
 
 def _features(table: pd.DataFrame, model: str) -> np.ndarray:
@@ -126,7 +171,8 @@ def copied_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) -> p
                 )
                 windows = sum(np.nansum(values[:, 1]) for values in samples.values())
                 if found.n:
-                    rows.append((model, length, kind, *found[:3], int(windows), *found[3:]))
+                    sizes = (int(windows), _trainings(table, model), found.n)
+                    rows.append((model, length, kind, *found[:3], *sizes))
     columns = ["model", "length", "kind", "share", "low", "high", "windows", "seeds", "n"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -137,13 +183,16 @@ def _share(counts: np.ndarray) -> float:
     return float(copied / windows) if windows else 0.0
 
 
-def variety_table(rolls: Rolls) -> pd.DataFrame:
+def variety_table(rolls: Rolls, reference: Sequence[np.ndarray] | None = None) -> pd.DataFrame:
     """Return how different the pieces of each training are, as a ratio to real music's.
 
     Parameters
     ----------
     rolls : mapping of set to mapping of seed to sequence of np.ndarray
         With the real set.
+    reference : sequence of np.ndarray, optional
+        Real pieces to compare with instead of the real set: one of each tune, say, for settings of
+        one tune lie nearer to each other than pieces do.
 
     Returns
     -------
@@ -152,7 +201,7 @@ def variety_table(rolls: Rolls) -> pd.DataFrame:
         1 is as varied as real music, 0 one piece again and again), lowest_nearest (of the worst
         training), n (pieces of the smallest seed). NaN for seeds of one piece.
     """
-    real = rolls[REAL][next(iter(rolls[REAL]))]
+    real = rolls[REAL][next(iter(rolls[REAL]))] if reference is None else reference
     rows = []
     for model, seeds in rolls.items():
         if model == REAL:

@@ -179,18 +179,30 @@ def kruskal_wallis(models: Mapping[str, Samples], *, by_seed: bool = True) -> di
     ------
     ValueError
         For fewer than two models, or a model without a value.
+
+    Notes
+    -----
+    p is the share of all ways to deal the values out to the models that give as large an H, or of
+    9,999 of them where there are more (always the same ones). The usual chi-square is for many
+    values: for three against three against three, wholly parted, it says 0.027 instead of 0.0036.
     """
     values = _values(models, by_seed=by_seed)
     pooled = np.concatenate(list(values.values()))
     if np.ptp(pooled) == 0:
         return {"statistic": 0.0, "p": 1.0, "epsilon_squared": 0.0, "n": len(pooled)}
-    h, p = stats.kruskal(*values.values())
-    return {
-        "statistic": float(h),
-        "p": float(p),
-        "epsilon_squared": float(h / (len(pooled) - 1)),
-        "n": len(pooled),
-    }
+    h = float(stats.kruskal(*values.values()).statistic)
+    ends = np.cumsum([len(group) for group in values.values()])[:-1]
+    found = stats.permutation_test(
+        np.split(stats.rankdata(pooled), ends), _between, permutation_type="independent",
+        n_resamples=9999, alternative="greater", vectorized=True, rng=np.random.default_rng(0),
+    )  # fmt: skip
+    epsilon = h / (len(pooled) - 1)
+    return {"statistic": h, "p": float(found.pvalue), "epsilon_squared": epsilon, "n": len(pooled)}
+
+
+def _between(*ranks: np.ndarray, axis: int) -> np.ndarray:
+    """Return what H depends on: the sum over the models of (sum of ranks) squared over n."""
+    return np.sum([group.sum(axis=axis) ** 2 / group.shape[axis] for group in ranks], axis=0)
 
 
 def pairwise_comparison(models: Mapping[str, Samples], *, by_seed: bool = True) -> pd.DataFrame:

@@ -104,6 +104,16 @@ def test_real_music_is_the_beginning_of_long_held_out_pieces():
         ev.real_samples(pieces, split, steps=200)
 
 
+def test_real_pieces_know_their_tune():
+    split = pd.DataFrame({"piece": ["p1", "p2", "p3"], "group": ["p1", "p1", "p3"]})
+    roll = np.zeros((128, 88, 2), np.uint8)
+    files = ["p2", "p1", "p3", "data/generated/vae/0/000.mid", ""]
+    samples = [ev.Sample("real", -1, i, file, roll) for i, file in enumerate(files)]
+    table = ev.with_tunes(pd.DataFrame([s.keys for s in samples]), split)
+    assert table["tune"].tolist() == ["p1", "p1", "p3", "", ""]
+    assert [s.file for s in ev.one_of_each_tune(samples[:3], split)] == ["p2", "p3"]
+
+
 def test_training_pieces_and_baselines():
     pieces, split = corpus()
     training = ev.training_pieces(pieces, split)

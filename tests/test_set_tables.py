@@ -62,6 +62,23 @@ def test_pieces_without_a_feature_are_counted_not_hidden(table):
     assert found.loc["vae", "undefined"] == 10
 
 
+def test_distances_of_trainings_are_of_one_size(table):
+    found = set_tables.distance_by_training(table, size=5, seed=0).set_index(["model", "seed"])
+    assert found["size"].tolist() == [5, 5, 5]
+    for seed, rolls in VAE.items():  # no more than five pieces: one set, all of them
+        assert found.loc[("vae", seed), "distance"] == pytest.approx(distance_to_real(rolls, REAL))
+    pairs = [distance_to_real([a, b], REAL) for i, a in enumerate(OTHER) for b in OTHER[:i]]
+    two = set_tables.distance_by_training(table, size=2, seed=0, n_draws=400)
+    assert two["distance"].iloc[-1] == pytest.approx(np.mean(pairs), rel=0.05)
+    assert two["distance"].iloc[-1] > found["distance"].iloc[-1]
+
+
+def test_variety_can_be_held_against_other_real_pieces():
+    one = set_tables.variety_table({"vae": VAE, "real": {-1: REAL}}, OTHER).iloc[0]
+    own = [diversity_ratio(pieces, OTHER).nearest for pieces in VAE.values()]
+    assert one["nearest"] == pytest.approx(np.mean(own))
+
+
 def test_features_make_up_the_distance(table):
     found = set_tables.feature_distance_table(table)
     assert len(found) == 2 * len(FEATURES)

@@ -64,6 +64,49 @@ def test_few_seeds_widen_by_the_factor_written_down():
     assert (found.n_seeds, found.n) == (5, 150)
 
 
+def test_a_set_without_trainings_is_not_widened_for_few_trainings():
+    rng = np.random.default_rng(0)
+    trainings = {s: rng.normal(s, 1, size=30) for s in range(5)}
+    other = {0: rng.normal(0, 1, size=40)}
+
+    def factor(*sets):
+        settings = {"rng": np.random.default_rng(1), "level": 0.95, "n_resamples": 4000}
+        return intervals.widening(claims.mean_difference, *sets, **settings)
+
+    one = intervals.widening(np.mean, trainings, rng=np.random.default_rng(1), level=0.95)
+    assert one == pytest.approx(intervals.few_seeds([5], 0.95))
+    assert intervals.widening(np.mean, other, rng=rng, level=0.95) == 1
+    still = {0: np.zeros(40)}  # adds no variance, so the five trainings decide alone
+    assert factor(trainings, still) == pytest.approx(one)
+    means = np.array([values.mean() for values in trainings.values()])
+    within = np.mean([values.var() for values in trainings.values()])
+    between, single = means.var() / 5 + within / 150, other[0].var() / 40
+    grown, wide = 5 / 4 * between, {0: 30 * other[0]}
+    for sets, v in (((trainings, other), single), ((trainings, wide), 900 * single)):
+        df = (grown + v) ** 2 / (grown**2 / 4 + v**2 / 39)
+        by_hand = np.sqrt((grown + v) / (between + v)) * stats.t.ppf(0.975, df)
+        assert factor(*sets) == pytest.approx(by_hand / stats.norm.ppf(0.975), rel=0.02)
+    assert factor(trainings, wide) < 1.05 < factor(trainings, other) < one
+
+
+def test_real_pieces_are_drawn_by_tune_and_seeds_still_told():
+    frame = table(n=24)
+    real = frame["model"] == "real"
+    tunes = [f"tune {i // 8}" for i in range(24)]
+    frame.loc[real, "polyphony"] = np.repeat([0.0, 5.0, 10.0], 8)
+    frame["tune"] = ""
+    frame.loc[real, "tune"] = tunes
+    found = intervals.values_by_seed(frame, "real", "polyphony")
+    assert {tune: len(values) for tune, values in found.items()} == dict.fromkeys(set(tunes), 8)
+    assert list(intervals.values_by_seed(frame, "vae", "polyphony")) == list(range(5))
+    by_tune = intervals.summary_table(frame, ["polyphony"], seed=0).set_index("model")
+    by_piece = intervals.summary_table(frame.drop(columns="tune"), ["polyphony"], seed=0)
+    by_piece = by_piece.set_index("model")
+    width = by_tune["high"] - by_tune["low"]
+    assert width["real"] > 2 * (by_piece["high"] - by_piece["low"])["real"]
+    assert by_tune.loc["real", ["seeds", "n"]].tolist() == [1, 24]
+
+
 def test_five_seeds_cover_the_truth_about_as_often_as_promised():
     rng, hits, runs = np.random.default_rng(0), 0, 50
     for _ in range(runs):
@@ -122,7 +165,8 @@ def test_models_are_tested_over_seeds_only():
     frame = table(shift={"polyphony": {"vae": 9.0, "gan": 4.0}})
     found = intervals.compare_models(frame, ["polyphony", "silence"])
     by_seed = [frame[frame["model"] == m].groupby("seed")["polyphony"].mean() for m in MODELS]
-    assert found["p_seeds"][0] == pytest.approx(stats.kruskal(*by_seed).pvalue)
+    assert stats.kruskal(*by_seed).statistic == pytest.approx(12.5)  # wholly parted
+    assert found["p_seeds"][0] < 0.001
     assert found["q_seeds"][0] == pytest.approx(2 * found["p_seeds"][0])
     assert found.loc[0, ["first", "second", "seeds", "n_first"]].tolist() == ["vae", "gan", 5, 100]
     one = intervals.compare_models(table(seeds=1), ["polyphony"])
