@@ -4,8 +4,8 @@ Conventions: a part compares a first set with a second one by one number, so tha
 a large one. The margins were chosen before any result was seen: for an order of two sets a medium
 Cliff's delta, 0.33 (J. Romano and others, 2006: below it, effects are called small); for energy
 1 dB, about the smallest difference in level that a listener notices; for an offset one step of
-16-bit audio, below which no file of that kind could hold it; for variety four fifths of real
-music's. All of it is our choice: the paper states no test.
+16-bit audio, at the study's one gain (a larger gain makes offsets larger); for variety four fifths
+of real music's. All of it is our choice: the paper states no test.
 """
 
 from __future__ import annotations

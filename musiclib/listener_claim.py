@@ -105,7 +105,7 @@ def _row(
     why = next((f"{what}: {n}, needed {least}" for what, n, least in needed if n < least), "")
     holds = "undecided" if why else decide(low, high, MARGIN)
     name = f"{_NAMES[pair[0]]} above {_NAMES[pair[1]]}"
-    words = ("C1", name, "listeners' choices", "log odds (Bradley-Terry)", True, holds)
+    words = ("C1", name, *pair, "listeners' choices", "log odds (Bradley-Terry)", True, holds)
     return (*words, effect, low, high, MARGIN, seeds, *sizes, why)
 
 

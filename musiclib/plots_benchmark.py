@@ -13,7 +13,7 @@ from musiclib.benchmark_table import OUTPUTS
 from musiclib.style import axes_or_new, look
 
 _HEADINGS = {
-    "floor": "floors",
+    "floor": "baselines",
     "independent": "independent keys",
     "joint": "joint frame",
     "latent": "latent (a bound)",
@@ -74,7 +74,8 @@ def _rows(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw(ax: Axes, row: dict[str, object], place: float) -> None:
-    one, value = look("lstm" if row["ours"] else "real"), float(row["test_nll"])
+    whose = "vae" if str(row["model"]).startswith("VAE") else "lstm"
+    one, value = look(whose if row["ours"] else "real"), float(row["test_nll"])
     mark, fill = ("x", one.colour) if row["outputs"] == "floor" else (one.marker, "white")
     if row["ours"] and row["outputs"] != "floor":
         fill = one.colour

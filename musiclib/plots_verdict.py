@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from musiclib.claims import CLAIMS
+from musiclib.style import LABELS
 
 HOLDS = {"yes": ("#1B7837", "YES"), "no": ("#8C2D04", "NO"), "undecided": ("#555555", "UNDECIDED")}
 """Colour and word of each answer."""
@@ -88,7 +89,10 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
 def _part_names(found: pd.DataFrame) -> Sequence[str]:
     """Return the parts' names, with their measure where a claim has several."""
     several = found["measure"].nunique() > 1
-    sizes = [f"n = {a}, {b}" for a, b in zip(found["n_first"], found["n_second"], strict=True)]
+    sizes = [
+        f"n = {a}" if a == b else f"{LABELS[first]} {a}, {LABELS[second]} {b}"
+        for first, second, a, b in found[["first", "second", "n_first", "n_second"]].to_numpy()
+    ]
     names = found["part"]
     measures = found["measure"] if several else [""] * len(found)
     return [

@@ -19,6 +19,7 @@ COLOURS = {
     "gan": "#C0392B",
     "lstm": "#E69F00",
     "real": "#666666",
+    "training": "#56B4E9",
     "markov": "#009E73",
     "shuffled": "#CC79A7",
     "random": "#999933",
@@ -30,6 +31,7 @@ MARKERS = {
     "gan": "s",
     "lstm": "^",
     "real": "D",
+    "training": "h",
     "markov": "v",
     "shuffled": "P",
     "random": "X",
@@ -39,6 +41,7 @@ HATCHES = {
     "gan": "\\\\",
     "lstm": "..",
     "real": "",
+    "training": "oo",
     "markov": "xx",
     "shuffled": "++",
     "random": "--",
@@ -48,13 +51,14 @@ LABELS = {
     "gan": "GAN",
     "lstm": "LSTM",
     "real": "real",
+    "training": "training",
     "markov": "Markov",
     "shuffled": "shuffled",
     "random": "random",
 }
 
-_SPARE = ("#56B4E9", "#5B4B8A", "#8C564B", "#2F4F4F", "#B07AA1", "#7F9F3F")
-_SPARE_MARKERS, _SPARE_HATCHES = "<>phdH", ("||", "oo", "OO", "**", "/|", "-/")
+_SPARE = ("#5B4B8A", "#8C564B", "#2F4F4F", "#B07AA1", "#7F9F3F")
+_SPARE_MARKERS, _SPARE_HATCHES = "<>pdH", ("||", "OO", "**", "/|", "-/")
 _QUIET = {
     "font.size": 12,
     "axes.titlesize": 13,

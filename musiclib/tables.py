@@ -56,6 +56,34 @@ def record_table(
         write_csv(new.sort_values(keys, key=_order, kind="stable"), path)
 
 
+def append_new(row: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Append `row` to the CSV `path`, unless it stands there already; what stands there stays.
+
+    Parameters
+    ----------
+    row : mapping
+        The new row. NaN and None become empty fields.
+    path : str or os.PathLike
+        The table; created if it is missing.
+
+    Raises
+    ------
+    ValueError
+        If the table has other columns.
+    """
+    new, path = _as_text([row]), Path(path)
+    with locked(path.with_name(f".{path.name}.lock")):
+        if path.exists():
+            old = pd.read_csv(path, dtype=str, keep_default_na=False)
+            if list(old.columns) != list(new.columns):
+                raise ValueError(
+                    f"{path}: got the columns {', '.join(old.columns)}; wanted "
+                    f"{', '.join(new.columns)}"
+                )
+            new = pd.concat([old, new]).drop_duplicates(keep="first")
+        write_csv(new, path)
+
+
 def _as_text(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Write every field as it will stand in the file, so that old and new rows are alike."""
     frame = rows.astype(object) if isinstance(rows, pd.DataFrame) else _frame(rows)

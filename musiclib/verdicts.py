@@ -29,13 +29,18 @@ FEWEST_PIECES = 20
 """Pieces of a set below which nothing is decided with it."""
 
 LEVEL = 1 - 0.05 / 8
-"""Level of each claim's intervals: there are eight claims, so all hold at once with 95 %."""
+"""Level of each interval: eight claims are decided at once.
+
+An answer is wrong only if the truth lies beyond one end: over the 17 parts that decide (two of them
+the listeners'), the chance of any wrong answer is at most 17 * 0.05 / 8 / 2, about 5 %.
+"""
 
 COLUMNS = ["claim", "measure", "holds", "effect", "low", "high", "rule"]
 """Columns of the verdict."""
 
 PART_COLUMNS = [
-    *("claim", "part", "measure", "unit", "decides", "holds", "effect", "low", "high", "margin"),
+    *("claim", "part", "first", "second", "measure", "unit", "decides", "holds"),
+    *("effect", "low", "high", "margin"),
     *("seeds", "n_first", "n_second", "why"),
 ]
 
@@ -139,7 +144,8 @@ def _part_row(part: Part, found: Interval, sizes: Sizes) -> tuple[object, ...]:
     why = _too_little(part, sizes)
     holds = "undecided" if why else decide(found.low, found.high, part.margin)
     numbers = (found.estimate, found.low, found.high, part.margin)
-    words = (part.claim, part.name, part.measure, part.unit, part.decides, holds)
+    sets = (part.first, part.second)
+    words = (part.claim, part.name, *sets, part.measure, part.unit, part.decides, holds)
     return (*words, *numbers, *sizes, why)
 
 

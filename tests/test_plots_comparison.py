@@ -103,9 +103,10 @@ def test_copies_are_drawn_in_percent():
 def parts():
     """Return deciding parts of two claims, one of them without numbers."""
     frame = pd.DataFrame([
-        ("C2", "VAE above GAN", "energy", "dB", True, "yes", 3.0, 2.0, 4.0, 1.0, 5, 40, 40, ""),
-        ("C8", "GAN beside real", "spread", "ratio", True, "undecided", np.nan, np.nan, np.nan, 0.8,
-         0, 0, 40, "pieces of gan: 0, needed 20"),
+        ("C2", "VAE above GAN", "vae", "gan", "energy", "dB", True, "yes", 3.0, 2.0, 4.0, 1.0,
+         5, 40, 40, ""),
+        ("C8", "GAN beside real", "gan", "real", "spread", "ratio", True, "undecided",
+         np.nan, np.nan, np.nan, 0.8, 0, 0, 40, "pieces of gan: 0, needed 20"),
     ], columns=verdicts.PART_COLUMNS)  # fmt: skip
     return frame
 
@@ -117,6 +118,8 @@ def test_the_verdict_shows_every_claim_and_why_it_is_open():
     assert sum(text in ("YES", "NO", "UNDECIDED") for text in said) == 8
     assert said.count("YES") == 1
     assert "pieces of gan: 0, needed 20" in said
+    labels = [tick.get_text() for ax in fig.axes for tick in ax.get_yticklabels()]
+    assert {"VAE above GAN (n = 40)", "GAN beside real (GAN 0, real 40)"} <= set(labels)
     assert any("only listeners can say" in text for text in said)
     fig.draw_without_rendering()
 

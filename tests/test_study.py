@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from musiclib import benchmarks, study
+from musiclib import benchmarks, study, tables
 from musiclib.locks import locked
 from musiclib.progress import _Line
 
@@ -216,6 +216,16 @@ def test_rows_are_added_replaced_and_sorted(tmp_path):
         pd.DataFrame({"model": ["vae"], "sample": [10], "x": [2 / 3]}), path, keys=KEYS
     )
     assert path.read_text() == ("model,sample,x,y\ngan,0,,1\nvae,9,,\nvae,10,0.6666666666666666,\n")
+
+
+def test_a_new_row_is_appended_and_one_that_stands_there_is_not(tmp_path):
+    path = tmp_path / "looks.csv"
+    first, second = {"pieces": "b", "holds": "no"}, {"pieces": "a", "holds": "yes"}
+    for row in (first, second, first, second):
+        tables.append_new(row, path)
+    assert path.read_text() == "pieces,holds\nb,no\na,yes\n"
+    with pytest.raises(ValueError, match="got the columns pieces, holds; wanted pieces"):
+        tables.append_new({"pieces": "c"}, path)
 
 
 def test_rows_that_stay_are_kept_letter_by_letter(tmp_path):
