@@ -162,7 +162,7 @@ def test_clear_orders_are_decided(order, holds, tmp_path):
     whole = pd.concat([found, found.assign(claim="C2", holds="no")], ignore_index=True)
     picture = plots_verdict.draw_verdict(whole, verdicts.verdict(whole))
     words = [text.get_text() for text in picture.axes[1].get_yticklabels()]
-    assert words == ["LSTM above GAN (n = 10)", "GAN above VAE (n = 10, 10)"]
+    assert words == ["LSTM above GAN (n = 10)", "GAN above VAE (n = 10)"]
     plt.close(picture)
     assert verdicts.verdict(whole)["holds"].tolist() == [holds, "no"] + ["undecided"] * 6
 
