@@ -24,7 +24,7 @@ KEYS = ["corpus", "trained_with", "model"]
 
 
 def gather(folders: Sequence[Path], *, into: Path) -> int:
-    """Record the rows of each folder's own preset in `into`; return how many.
+    """Record the rows of all folders in `into`, the last of equal keys; return how many.
 
     Raises
     ------
