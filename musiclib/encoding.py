@@ -287,11 +287,28 @@ def play_metre(example: Example, *, length: int) -> np.ndarray:
     -------
     np.ndarray, shape (length,), int32
     """
-    start, base = example.metre[0] % MAX_BAR, example.metre[0] - example.metre[0] % MAX_BAR
+    start = bar_position(example.metre[0])
+    base = example.metre[0] - start
     return (base + (start + np.arange(length)) % min(example.bar, MAX_BAR)).astype(np.int32)
 
 
+def bar_position(metre: np.ndarray) -> np.ndarray:
+    """Return where in its bar each step of a metre stands.
+
+    Parameters
+    ----------
+    metre : np.ndarray of int
+        As an `Example` has it, of any shape.
+
+    Returns
+    -------
+    np.ndarray, of the shape of `metre`
+        Steps since the bar line, 0 to 63.
+    """
+    return np.asarray(metre) % MAX_BAR
+
+
 __all__ = [
-    "HOLD", "N_METRES", "N_REGISTERS", "Example", "VoiceCodec", "begin_afresh", "choose_voices",
-    "cut", "fit_codec", "play_metre", "split_pieces",
+    "HOLD", "N_METRES", "N_REGISTERS", "Example", "VoiceCodec", "bar_position", "begin_afresh",
+    "choose_voices", "cut", "fit_codec", "play_metre", "split_pieces",
 ]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,6 +95,15 @@ def test_the_metre_of_a_new_piece_starts_like_the_example_and_repeats():
     example = encoding.fit_codec([one], n_voices=1).encode(one)
     metre = encoding.play_metre(example, length=30)
     assert metre[:13].tolist() == [*range(64, 76), 64]
+    assert encoding.bar_position(metre).tolist() == [t % 12 for t in range(30)]
+
+
+def test_the_bar_position_of_what_was_encoded_is_that_of_the_piece():
+    position = np.array([12, 13, 14, 15, 0, 1, 2, 3], np.uint8)
+    for bar in (16, 12):
+        one = dataclasses.replace(piece([[42]] * 8, bar=bar), position=position)
+        metre = encoding.fit_codec([one], n_voices=1).encode(one).metre
+        assert encoding.bar_position(metre).tolist() == position.tolist()
 
 
 def test_voices_follow_the_tracks_or_the_notes_that_sound_together():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
 from keras import layers, ops  # noqa: E402
 
-from musiclib import encoding  # noqa: E402
+from musiclib import encoding, keys, study  # noqa: E402
+from musiclib.resuming import Resume  # noqa: E402
 from tests.cells import load_cells  # noqa: E402
 
 V, S, QUARTERS, LATENT_DIM = 3, 6, 8, 5
@@ -418,3 +421,39 @@ def test_the_model_of_frames_is_trained_on_what_the_mask_keeps(cells):
     model.beta.assign(0.3)
     loss = float(model.compute_loss(y=given["now"], y_pred=told, sample_weight=mask))
     assert loss == pytest.approx(((of_keys + 0.3 * kl) * mask).sum() / 6, rel=1e-5)
+
+
+class Killed(Resume):
+    """A checkpoint whose run ends behind its second epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.long
+def test_a_killed_training_of_frames_goes_on_and_ends_the_same(cells, tmp_path):
+    rng, none = np.random.default_rng(6), np.zeros(20, "int32")
+    pieces = [
+        keys.KeyExample(str(i), rng.integers(0, 2, (20, 4)).astype("uint8"), none, 0, 16)
+        for i in range(5)
+    ]
+    sung, first = {"train": pieces[:3], "valid": pieces[3:]}, cells["build_frames"]
+    space = dict(cells) | {"keys": keys, "study": study, "preset": "smoke", "seed": 0, "name": "a"}
+    load_cells("04_vae", "frames", space)
+    space |= {"FRAME_EPOCHS": 5, "build_frames": lambda n, seed: first(n, units=6, seed=seed)}
+
+    def fit(resume, folder):
+        keras.utils.set_random_seed(7)
+        space.update(Resume=resume, paths=SimpleNamespace(checkpoints=tmp_path / folder))
+        return space["fit_frames"](sung, 4)
+
+    whole, resume = fit(Resume, "whole")
+    assert (resume.epoch, resume.checkpoint.step) == (0, 5)
+    with pytest.raises(KeyboardInterrupt):
+        fit(Killed, "killed")
+    again, resume = fit(Resume, "killed")
+    assert (resume.epoch, resume.checkpoint.step) == (2, 5)
+    for ours, theirs in zip(again.get_weights(), whole.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
