@@ -16,7 +16,6 @@ from musiclib.audio_levels import AES17_OFFSET_DB
 from musiclib.audio_readings import COLUMNS, level_db, readings, roll_readings
 
 __all__ = [
-    "PAPER_SOURCE",
     "PAPER_TABLE",
     "ClipLength",
     "clip_length_bounds",
@@ -27,11 +26,6 @@ __all__ = [
     "roll_readings",
 ]
 
-PAPER_SOURCE = (
-    "G. S. R. Pavan, A. V. Kucharlapati, N. Moneesh, S. Abhishek, T. Anjali, 'Exploring the "
-    "Potential of GANs, LSTM, and VAEs in Advancing Music Generation', its only table; it prints "
-    "energy in dBFS and mean in dB"
-)
 PAPER_TABLE = pd.DataFrame(
     {
         "model": ["VAE"] * 3 + ["GAN"] * 3 + ["LSTM"] * 3,
@@ -44,7 +38,9 @@ PAPER_TABLE = pd.DataFrame(
         "mean": [0.7116, 0.4031, 0.7011, -0.4634, -0.4270, -0.3910, -0.1270, -0.0973, -0.1079],
     }
 )
-"""The paper's table as printed (see `PAPER_SOURCE`); copy it before changing anything."""
+"""The paper's only table, which prints energy in dBFS and mean in dB (G. S. R. Pavan and others,
+Exploring the Potential of GANs, LSTM, and VAEs in Advancing Music Generation); copy it before
+changing anything."""
 
 _KEYS = COLUMNS[:-1]
 _SIGNED = {"mean", "median"}

@@ -38,10 +38,13 @@ def write_wav(x: np.ndarray, path: str | os.PathLike[str], *, sr: int, clip: boo
     Raises
     ------
     ValueError
-        If `x` is empty, not of floats, has a NaN, or passes full scale and `clip` is False.
+        If `x` is empty, not of floats, has a NaN, or passes full scale and `clip` is False; or if
+        `sr` is no rate.
     OSError
         If the file cannot be written; nothing half-written is left.
     """
+    if not (sr >= 1 and sr % 1 == 0):
+        raise ValueError(f"sr: got {sr!r}, allowed is a whole number of samples per second")
     steps = np.rint(np.multiply(_bounded(x, clip=clip), FULL_SCALE_16))
     _write(np.minimum(steps, FULL_SCALE_16 - 1).astype(np.int16), path, sr, "WAV", "PCM_16")
 
@@ -75,7 +78,8 @@ def write_mp3(x: np.ndarray, path: str | os.PathLike[str], *, sr: int, clip: boo
 def _bounded(x: np.ndarray, *, clip: bool) -> np.ndarray:
     """Return `x` checked, and within full scale."""
     x = np.asarray(x)
-    if not np.issubdtype(x.dtype, np.floating) or x.ndim not in (1, 2) or x.size == 0:
+    shaped = x.ndim == 1 or (x.ndim == 2 and x.shape[1] == 2)
+    if not np.issubdtype(x.dtype, np.floating) or not shaped or x.size == 0:
         raise ValueError(
             f"x: an array of {x.dtype}, shape {x.shape}; allowed are floats of shape (N,) or (N, 2)"
         )

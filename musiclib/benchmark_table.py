@@ -25,11 +25,6 @@ COLUMNS = (
     "dataset", "outputs", "model", "seed", "test_nll", "valid_nll", "parameters", "epochs",
     "train_seconds",
 )  # fmt: skip
-FOOTNOTE = (
-    "The joint and latent models' papers probably score the first frame of a piece too; ours, the "
-    "LSTM's and the TCN's figures leave it out. 'As cited': taken from other papers' tables. "
-    "DBN-LSTM is an outlier that nobody has repeated, as far as we know."
-)
 
 _TCN = "arXiv 1803.01271, table 1"
 _BL = "Boulanger-Lewandowski et al. 2012, as cited"

@@ -29,7 +29,6 @@ from musiclib.pieces import (
     load_piece,
     metre,
     piece_from_midi,
-    save_piece,
 )
 from musiclib.preparing import (
     MAX_MEMORY,
@@ -54,7 +53,6 @@ __all__ = [
     "metre",
     "piece_from_midi",
     "prepare_corpus",
-    "save_piece",
 ]
 
 PREPARE = "musiclib.preparing:prepare_file"

@@ -224,7 +224,7 @@ def cut(
     ----------
     examples : sequence of Example
     starts : sequence of (example, step)
-        Where each window begins; step -1 begins one step before the piece.
+        Where each window begins: a step of the example.
     length : int
         Steps L of a window.
 
@@ -234,6 +234,11 @@ def cut(
         ``codes`` and ``sounds`` (N, L, V), ``before`` (N, L, V): the sounds one step earlier,
         rests where the piece begins; ``metre`` (N, L), ``register`` (N,), and ``mask`` (N, L)
         float32, 0 where padded.
+
+    Raises
+    ------
+    ValueError
+        If a window begins outside its example.
     """
     n, voices = len(starts), examples[0].codes.shape[1]
     out = {k: np.zeros((n, length, voices), np.int32) for k in ("codes", "sounds", "before")}
@@ -242,6 +247,10 @@ def cut(
     out["mask"] = np.zeros((n, length), np.float32)
     for row, (i, start) in enumerate(starts):
         example = examples[i]
+        if not 0 <= start < len(example.codes):
+            raise ValueError(
+                f"starts: step {start} is none of {example.name}'s {len(example.codes)}"
+            )
         end = min(start + length, len(example.codes))
         size = end - start
         out["codes"][row, :size] = example.codes[start:end]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from musiclib.pianoroll import LOWEST_PITCH, ONSET, STEPS_PER_QUARTER
 from musiclib.pieces import Piece
-from musiclib.roll_plots import pitch_name
+from musiclib.pitch import pitch_name
 from musiclib.splits import SPLITS
 
 

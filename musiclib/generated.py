@@ -27,7 +27,11 @@ from musiclib.study import CORPORA
 
 PIECE_STEPS = 128
 TEMPO = 80.0
-WINDOWED = ("polyphony", "scale_consistency", "silence", "pitch_range")
+RANGED = ("polyphony", "scale_consistency", "silence", "pitch_range")
+"""The measures whose range in real music a generated piece shall keep to."""
+
+PERCENTILES = (0.01, 0.99)
+"""What bounds the range; with few real pieces that is nearly their lowest to highest value."""
 """The measures whose range in real music a generated piece shall keep to."""
 
 
@@ -44,7 +48,7 @@ def write_pieces(
     ----------
     rolls : sequence of np.ndarray, shape (T, 88, 2), uint8
     folder : path
-        Receives ``NNN.mid``; such files of an earlier run are removed first.
+        Receives ``NNN.mid`` (or more digits); such files of an earlier run are removed first.
     tempo : float
         Quarter notes a minute.
     keep : bool
@@ -57,8 +61,9 @@ def write_pieces(
     """
     folder, rows = Path(folder), []
     if not keep:
-        for old in folder.glob("[0-9][0-9][0-9].mid"):
-            old.unlink()
+        for old in folder.glob("*.mid"):
+            if old.stem.isdecimal():
+                old.unlink()
     for i, roll in enumerate(rolls):
         file = folder / f"{i:03d}.mid"
         if not keep:
@@ -85,7 +90,7 @@ def real_rolls(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[np
 
 
 def inside_real(
-    rolls: Sequence[np.ndarray], reference: Sequence[np.ndarray], *, names: Sequence[str] = WINDOWED
+    rolls: Sequence[np.ndarray], reference: Sequence[np.ndarray], *, names: Sequence[str] = RANGED
 ) -> pd.DataFrame:
     """Tell which pieces lie inside the real pieces' 1st to 99th percentile.
 
@@ -104,7 +109,8 @@ def inside_real(
     """
     real = pd.DataFrame([measures(r) for r in reference])[list(names)]
     ours = pd.DataFrame([measures(r) for r in rolls])[list(names)]
-    inside = (ours >= real.quantile(0.01)) & (ours <= real.quantile(0.99))
+    low, high = (real.quantile(share) for share in PERCENTILES)
+    inside = (ours >= low) & (ours <= high)
     return inside.assign(all=inside.all(axis=1))
 
 

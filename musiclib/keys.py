@@ -136,7 +136,8 @@ class KeyCodec:
             When a code is out of range or the number of keys is another.
         """
         codes = np.asarray(codes)
-        if codes.ndim != 2 or codes.shape[1] != self.n_keys or not np.isin(codes, range(3)).all():
+        known = np.isin(codes, range(self.n_states)).all()
+        if codes.ndim != 2 or codes.shape[1] != self.n_keys or not known:
             raise ValueError(
                 f"codes: got shape {codes.shape}, wanted (T, {self.n_keys}) of codes below "
                 f"{self.n_states}"

@@ -31,6 +31,7 @@ from musiclib.originality import TrainingIndex
 from musiclib.pianoroll import STEPS_PER_QUARTER, to_midi
 from musiclib.progress import progress
 from musiclib.synthesis import fluidsynth_version, soundfont_path, synthesize
+from musiclib.workers import cores
 
 SR = 44_100
 """Audio samples per second of every rendering that is measured."""
@@ -244,7 +245,7 @@ def _map(
     measure: Callable[[Any], dict[str, Any]], items: list[Any], workers: int | None
 ) -> Iterator[dict[str, Any]]:
     """Measure items one after the other, or in processes where there are enough of them."""
-    wanted = workers or _cores()
+    wanted = workers or cores()
     count = min(wanted, len(items) // _ENOUGH_FOR_A_PROCESS)
     if count < 2:
         yield from map(measure, items)
@@ -253,10 +254,3 @@ def _map(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context) as pool:
         yield from pool.map(measure, items, chunksize=2)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

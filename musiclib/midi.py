@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 MAX_BYTES = 8 * 1024 * 1024
+_LAST_TICK = 2**28 - 1  # four bytes of seven bits: the longest wait between two events
 PEDAL, PEDAL_DOWN = 64, 64  # controller number; lowest value that counts as down
 NOTE_DTYPE = np.dtype(
     [
@@ -104,8 +105,9 @@ def read_midi_bytes(path: str | os.PathLike[str]) -> bytes:
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise MidiFileError(f"cannot read {printable(path)}: {reason}") from error
-    except ValueError as error:  # its sentence names the file already
-        raise MidiFileError(printable(str(error))) from None
+    except ValueError as error:  # its sentence names the file already, but for a NUL in the path
+        named = "" if "cannot read" in str(error) else f"cannot read {printable(path)}: "
+        raise MidiFileError(named + printable(str(error))) from None
 
 
 def parse_midi(data: bytes, *, name: str, stacklevel: int = 2) -> pretty_midi.PrettyMIDI:
@@ -153,8 +155,10 @@ def save_midi(midi: pretty_midi.PrettyMIDI, path: str | os.PathLike[str]) -> Non
     Raises
     ------
     MidiFileError
-        If `midi` holds what no MIDI file can say: a pitch or velocity outside 0 to 127, a tempo
-        under 3.6 quarter notes a minute. The file is left as it was.
+        If `midi` holds what no MIDI file can say: a pitch outside 0 to 127, a velocity outside 1
+        to 127 (0 is a note's end), a note that starts before 0, does not end after its start or
+        lies behind tick 268,435,455, a tempo under 3.6 quarter notes a minute. The file is left
+        as it was.
     OSError
         If it cannot be written, with one sentence that says what to do.
 
@@ -162,8 +166,13 @@ def save_midi(midi: pretty_midi.PrettyMIDI, path: str | os.PathLike[str]) -> Non
     -----
     pretty_midi cuts a tempo off to whole microseconds, so that 80 quarter notes a minute may
     come back as 80.0001; here it is rounded. Names and texts are written as Latin-1 where that
-    holds all of them, and as UTF-8 otherwise.
+    holds all of them, and as UTF-8 otherwise. A file ends the earlier of two notes of one pitch
+    and track first, so one that lies within another comes back with the ends exchanged.
     """
+    for track in midi.instruments:
+        for note in track.notes:
+            if problem := _unwritable(note, midi):
+                raise MidiFileError(f"cannot write {printable(path)}: {problem} ({note})")
     copied = copy.copy(midi)
     nudge = 1 + 1e-12  # lifts 749999.9999999999 over 750000, and nothing else
     copied._tick_scales = [(tick, scale * nudge) for tick, scale in midi._tick_scales]
@@ -174,6 +183,17 @@ def save_midi(midi: pretty_midi.PrettyMIDI, path: str | os.PathLike[str]) -> Non
             copied.write(str(temporary))
         except (ValueError, TypeError) as error:
             raise MidiFileError(f"cannot write {printable(path)}: {error}") from error
+
+
+def _unwritable(note: pretty_midi.Note, midi: pretty_midi.PrettyMIDI) -> str:
+    """Say why no file can hold a note; empty if one can."""
+    if not 1 <= note.velocity <= 127:
+        return "a velocity outside 1 to 127"
+    if not 0 <= note.start < note.end < np.inf:
+        return "a note must start at 0 or later, and end after its start"
+    if midi.time_to_tick(note.end) > _LAST_TICK:
+        return f"a note ends behind tick {_LAST_TICK:,}"
+    return ""
 
 
 def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> np.ndarray:

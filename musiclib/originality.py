@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
 from musiclib.pianoroll import SUSTAIN
-from musiclib.roll_notes import ratio, require_piece
+from musiclib.roll_notes import require_piece
 
 WINDOW_LENGTHS = (8, 16, 32)
 """Lengths of the windows in sixteenths: two quarters, a bar of 4/4, two bars."""
@@ -246,35 +246,3 @@ def copied_windows(pieces: Iterable[np.ndarray], index: TrainingIndex) -> pd.Dat
         One row a piece; columns as `TrainingIndex.count`.
     """
     return pd.DataFrame([index.count(piece) for piece in pieces])
-
-
-def copied_share(pieces: Iterable[np.ndarray], index: TrainingIndex) -> pd.DataFrame:
-    """Return what share of a set's windows occurs in the training music.
-
-    Parameters
-    ----------
-    pieces : iterable of np.ndarray, each of shape (T, 88, 2), uint8
-        Pieces to look up; the held-out pieces' own share is the baseline.
-    index : TrainingIndex
-        The training music.
-
-    Returns
-    -------
-    pd.DataFrame
-        Index ``length`` (steps); columns ``windows`` (those that count, of all pieces together),
-        ``exact`` and ``transposed`` (shares, 0 to 1; NaN where no window counts).
-
-    Raises
-    ------
-    ValueError
-        If there is no piece.
-    """
-    totals = copied_windows(pieces, index).sum()
-    if totals.empty:
-        raise ValueError("pieces must hold at least one piece; got none")
-    rows = []
-    for length in index.lengths:
-        n = int(totals[f"windows_{length}"])
-        shares = {kind: ratio(totals[f"{kind}_{length}"], n) for kind in ("exact", "transposed")}
-        rows.append({"length": length, "windows": n, **shares})
-    return pd.DataFrame(rows).set_index("length")

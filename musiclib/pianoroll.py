@@ -32,6 +32,7 @@ REST, HOLD, FIRST_KEY = 0, 1, 2
 N_VOICE_CODES = FIRST_KEY + N_KEYS
 MAX_STEPS = 500_000
 """Longest roll that is built (88 MB, 26 hours at 80 quarters a minute)."""
+_RESOLUTION, _FINEST = 480, 2**15 - 1  # ticks a quarter note: the usual, and the most of a file
 
 
 def check_roll(roll: np.ndarray, *, name: str = "roll") -> np.ndarray:
@@ -126,13 +127,15 @@ def notes_to_roll(
     Raises
     ------
     ValueError
-        When the roll would pass `MAX_STEPS`, with its size, or `steps_per_quarter` is no whole
-        number from 1 on.
+        When the roll would pass `MAX_STEPS`, with its size; or `length` is no whole number from 0
+        on, or `steps_per_quarter` none from 1 on.
     """
     _check_grid(steps_per_quarter)
     start, end, key = _grid_notes(notes, steps_per_quarter)
+    if length is not None and not (length >= 0 and length % 1 == 0):
+        raise ValueError(f"length must be a whole number of steps, 0 or more, got {length}")
     steps = int(end.max(initial=0)) if length is None else int(length)
-    if not 0 <= steps <= MAX_STEPS:
+    if steps > MAX_STEPS:
         raise ValueError(
             f"a roll of {steps:,} steps ({steps * N_KEYS * 2 / 1e6:,.0f} MB) passes the limit of "
             f"{MAX_STEPS:,} steps; cut the piece or choose fewer steps_per_quarter"
@@ -233,7 +236,7 @@ def to_midi(
     velocity : int or np.ndarray, shape (T, 88)
         1 to 127: one for all notes, or read at each note's onset.
     steps_per_quarter : int
-        Steps a quarter note.
+        Steps a quarter note, at most 32,767: a MIDI file divides a quarter no further.
     program : int
         General MIDI program, 0 (acoustic grand piano) to 127.
 
@@ -251,6 +254,11 @@ def to_midi(
     if not 0 <= program <= 127:
         raise ValueError(f"program must lie between 0 and 127, got {program}")
     _check_grid(steps_per_quarter)
+    if steps_per_quarter > _FINEST:
+        raise ValueError(
+            f"steps_per_quarter: got {steps_per_quarter:,}, a MIDI file holds up to "
+            f"{_FINEST:,} ticks"
+        )
     notes = roll_to_notes(roll)
     if np.ndim(velocity) and np.shape(velocity) != roll.shape[:2]:
         raise ValueError(f"velocity must have shape {roll.shape[:2]}, got {np.shape(velocity)}")
@@ -258,7 +266,8 @@ def to_midi(
     if loudness.size and not (loudness.min() >= 1 and loudness.max() <= 127):
         low, high = loudness.min(), loudness.max()
         raise ValueError(f"velocity must lie between 1 and 127, got {low} to {high}")
-    midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=float(tempo))
+    resolution = max(_RESOLUTION, int(steps_per_quarter))  # a tick a step at least
+    midi = pretty_midi.PrettyMIDI(resolution=resolution, initial_tempo=float(tempo))
     piano = pretty_midi.Instrument(program=program)
     seconds = 60.0 / tempo / steps_per_quarter
     piano.notes = [

@@ -190,20 +190,6 @@ def _grid_loss(notes: np.ndarray) -> dict[str, float]:
     }
 
 
-def save_piece(piece: Piece, path: str | os.PathLike[str]) -> None:
-    """Write a prepared piece atomically, its roll as bits.
-
-    Parameters
-    ----------
-    piece : Piece
-    path : path
-        Ends in ``.npz``.
-    """
-    data = _packed(piece)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-
-
 def store_piece(piece: Piece, folder: str | os.PathLike[str]) -> str:
     """Write a prepared piece to a file named by its own SHA-256, and return that.
 

@@ -11,8 +11,21 @@ import numpy as np
 from musiclib.pianoroll import LOWEST_PITCH
 from musiclib.roll_notes import notes_of, ratio, sounding_keys
 
+PITCH_CLASSES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
+
 _MAJOR = (0, 2, 4, 5, 7, 9, 11)
 _SCALES = np.array([[(c - root) % 12 in _MAJOR for c in range(12)] for root in range(12)])
+
+
+def pitch_name(pitch: int) -> str:
+    """Name a MIDI pitch with its octave; 60 is middle C, C4.
+
+    Examples
+    --------
+    >>> pitch_name(60), pitch_name(21), pitch_name(108)
+    ('C4', 'A0', 'C8')
+    """
+    return f"{PITCH_CLASSES[pitch % 12]}{pitch // 12 - 1}"
 
 
 def fold_classes(sound: np.ndarray) -> np.ndarray:

@@ -103,7 +103,7 @@ def show_piece(
         Whose colour the notes have.
     seconds : float
         Only the beginning is shown and played, up to 59 s; 24 s are the 128 steps of a piece for
-        comparison.
+        comparison. Of a roll, whole steps.
     tempo : float
         Quarter notes a minute of a roll; a MIDI piece has its own.
     position : np.ndarray, shape (T,), optional
@@ -139,7 +139,7 @@ def _beginning(
     """Return the first `seconds` of a piece, to see and to hear, and how long they last."""
     if not isinstance(piece, pretty_midi.PrettyMIDI):
         roll = check_roll(piece, name="piece")
-        roll = roll[: math.ceil(round(seconds * tempo / 60 * STEPS_PER_QUARTER, 6))]
+        roll = roll[: max(math.floor(round(seconds * tempo / 60 * STEPS_PER_QUARTER, 6)), 1)]
         return roll, to_midi(roll, tempo=tempo), len(roll) * 60 / tempo / STEPS_PER_QUARTER
     midi = copy.deepcopy(piece)
     for track in midi.instruments:

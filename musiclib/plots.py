@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 
 from musiclib.charts import plot_distribution, plot_history, plot_intervals
 from musiclib.diagrams import WORKFLOW, plot_architecture, plot_workflow
-from musiclib.roll_plots import pitch_name, plot_duration_histogram, plot_pitch_histogram, plot_roll
+from musiclib.pitch import pitch_name
+from musiclib.roll_plots import plot_duration_histogram, plot_pitch_histogram, plot_roll
 from musiclib.style import (
     COLOURS,
     HATCHES,

@@ -13,12 +13,8 @@ import pandas as pd
 
 from musiclib.comparison import FEATURES
 from musiclib.evaluation import REAL
+from musiclib.generated import PERCENTILES, RANGED
 from musiclib.measuring import PROBLEMS
-
-RANGED = ("polyphony", "scale_consistency", "silence", "pitch_range")
-"""The measures whose range in real music a generated piece shall keep to."""
-
-PERCENTILES = (0.01, 0.99)
 
 
 def real_ranges(table: pd.DataFrame, measures: Sequence[str] = RANGED) -> pd.DataFrame:

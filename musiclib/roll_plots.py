@@ -20,27 +20,16 @@ from musiclib.pianoroll import (
     check_roll,
     roll_to_notes,
 )
+from musiclib.pitch import PITCH_CLASSES, pitch_name
 from musiclib.style import axes_or_new, look, tint
 
 Rolls = Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]]
 
 _BLACK = (1, 3, 6, 8, 10)
-_NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 _HEAD = 0.45  # of a step: the dark head that marks an onset
 _MOST_BARS = 12  # bar numbers that fit an axis
 _LONGEST = 16  # steps; longer durations share the last column
 _DURATIONS = {1: "¼", 2: "½", 3: "¾", 4: "1", 6: "1½", 8: "2", 12: "3", 16: "4", 17: "over 4"}
-
-
-def pitch_name(pitch: int) -> str:
-    """Name a MIDI pitch with its octave; 60 is middle C, C4.
-
-    Examples
-    --------
-    >>> pitch_name(60), pitch_name(21), pitch_name(108)
-    ('C4', 'A0', 'C8')
-    """
-    return f"{_NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
 def plot_roll(
@@ -184,7 +173,7 @@ def plot_pitch_histogram(
     groups = {name: _notes(some, name)[:, 2] + LOWEST_PITCH for name, some in _named(rolls).items()}
     if by == "class":
         groups = {name: pitches % 12 for name, pitches in groups.items()}
-        values, ticks = np.arange(12), {i: _NAMES[i] for i in range(12)}
+        values, ticks = np.arange(12), dict(enumerate(PITCH_CLASSES))
     else:
         low = min(int(p.min()) for p in groups.values())
         high = max(int(p.max()) for p in groups.values())

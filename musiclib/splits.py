@@ -60,11 +60,13 @@ def tune_groups(melodies: Sequence[np.ndarray]) -> np.ndarray:
     -----
     Our choice, meant to err towards grouping too much: two pieces share a tune when at least 20 %
     of the shorter one's distinct runs of 7 melodic intervals occur in the other, or when their
-    first 7 intervals agree. Groups are closed under it (single linkage).
+    first 7 intervals agree; a melody of fewer intervals agrees with its equals. No interval, or
+    eight times the same note, is no tune. Groups are closed under it (single linkage).
     """
     intervals = [tuple(np.diff(m).tolist()) for m in melodies]
     runs = [
-        {v[i : i + NGRAM] for i in range(len(v) - NGRAM + 1)} - {(0,) * NGRAM} for v in intervals
+        {v[i : i + NGRAM] for i in range(max(len(v) - NGRAM, 0) + 1)} - {(), (0,) * NGRAM}
+        for v in intervals
     ]
     holders: dict[tuple, list[int]] = defaultdict(list)
     shared: Counter[tuple[int, int]] = Counter()
@@ -117,7 +119,8 @@ def split_by_group(
     -----
     Our choice: a stratified deal. Groups are sorted by their size and by their mean of `order_by`,
     and each run of 20 neighbours is dealt 14 / 2 / 4 at random, so that every side holds like
-    music. Our choice; the paper states no split.
+    music. Where few groups, or one large one, leave less than half of the pieces for training, the
+    largest groups go there instead, the next to test. The paper states no split.
     """
     if len(set(names)) != len(names):
         raise ValueError("names must be unique to be split")
@@ -135,6 +138,11 @@ def split_by_group(
         run = ordered[start : start + len(DEAL)]
         for group, side in zip(run, _deal(len(run), rng), strict=True):
             dealt[group] = side
+    pieces = Counter(groups.tolist())
+    if sum(pieces[g] for g, side in dealt.items() if side == "train") < len(names) / 2:
+        large = sorted(unique, key=lambda g: (-pieces[g], g))
+        sides = sorted(dealt.values(), key=("train", "test", "valid").index)
+        dealt = dict(zip(large, sides, strict=True))
     first = {g: names[int(np.flatnonzero(groups == g)[0])] for g in unique}
     rows = [(n, first[g], dealt[g]) for n, g in zip(names, groups, strict=True)]
     return pd.DataFrame(rows, columns=["piece", "group", "split"])

@@ -28,6 +28,7 @@ __all__ = [
     "BUDGETS",
     "CORPORA",
     "KERNEL_THREADS",
+    "MAX_SEED",
     "PRESETS",
     "PRESET_NAMES",
     "Paths",
@@ -48,7 +49,7 @@ BENCHMARK_SETS = ("jsb", "piano_midi", "nottingham", "musedata")  # what noteboo
 KERNEL_THREADS = 1  # results depend on it in the last digits, so it is fixed, not the machine's
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
-_MAX_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
 
 
 def corpus_folder(corpus: str) -> Path | None:
@@ -76,7 +77,7 @@ def corpus_folder(corpus: str) -> Path | None:
             f"corpus: {corpus!r} is a benchmark set, which only notebook 02 reads; run that "
             f"notebook alone with: make benchmark DATASET={corpus} SEEDS=3"
         )
-    if not Path(corpus).expanduser().is_dir():
+    if not corpus.strip() or not Path(corpus).expanduser().is_dir():
         names = ", ".join(CORPORA)
         raise ValueError(f"corpus: got {corpus!r}, allowed are {names} or a folder that exists")
     return Path(corpus).expanduser()
@@ -168,9 +169,9 @@ def seed_everything(seed: int) -> np.random.Generator:
     sums taken by another number of threads differ in their last digits.
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise ValueError(f"seed: got {seed!r}, allowed is an integer from 0 to {_MAX_SEED}")
-    if not 0 <= seed <= _MAX_SEED:
-        raise ValueError(f"seed: got {seed}, allowed is an integer from 0 to {_MAX_SEED}")
+        raise ValueError(f"seed: got {seed!r}, allowed is an integer from 0 to {MAX_SEED}")
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed: got {seed}, allowed is an integer from 0 to {MAX_SEED}")
     import keras
 
     if keras.backend.backend() == "tensorflow":

@@ -55,6 +55,7 @@ def test_above_full_scale_is_refused_or_cut_by_choice(tmp_path, write):
         (np.zeros(0), r"x: an array of float64, shape \(0,\)"),
         (np.zeros(8, np.int16), "x: an array of int16"),
         (np.zeros((2, 2, 2)), "x: an array of float64, shape"),
+        (np.zeros((10, 3)), r"x: an array of float64, shape \(10, 3\)"),
         (np.array([0.0, np.nan, -np.inf]), "x: 2 samples are NaN or infinite"),
     ],
 )
@@ -62,6 +63,12 @@ def test_bad_waveforms_are_named(tmp_path, write, x, message):
     with pytest.raises(ValueError, match=message):
         write(x, tmp_path / "x.audio", sr=SR)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("sr", [0, -1, 0.5, float("nan")])
+def test_a_rate_that_is_none_is_named(tmp_path, sr):
+    with pytest.raises(ValueError, match="sr: got .*, allowed is a whole number of samples"):
+        write_wav(np.zeros(8), tmp_path / "x.wav", sr=sr)
 
 
 def test_mp3_is_the_tone_and_small(tmp_path):

@@ -25,10 +25,11 @@ from musiclib.corpus import (
     metre,
     piece_from_midi,
     prepare_corpus,
-    save_piece,
 )
+from musiclib.files import sha256_of
 from musiclib.midi import save_midi
 from musiclib.pianoroll import to_midi, to_piano_roll, transpose
+from musiclib.pieces import store_piece
 from musiclib.roll_notes import roll_of
 
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
@@ -182,15 +183,17 @@ def test_a_saved_piece_comes_back(tmp_path_factory, notes):
     start, key, length = np.array(notes, int).reshape(-1, 3).T
     midi = to_midi(roll_of(start, key, length, steps=40))
     piece, _ = piece_from_midi(midi, name="Ünder/tune 1")
-    path = tmp_path_factory.mktemp("piece") / "a.npz"
-    save_piece(piece, path)
+    folder = tmp_path_factory.mktemp("piece")
+    digest = store_piece(piece, folder)
+    path = folder / f"{digest}.npz"
+    assert sha256_of(path) == digest
     assert same(load_piece(path), piece)
 
 
 @pytest.fixture
 def stored(tmp_path):
-    save_piece(piece_from_midi(scale(), name="scale")[0], tmp_path / "a.npz")
-    return tmp_path / "a.npz"
+    digest = store_piece(piece_from_midi(scale(), name="scale")[0], tmp_path)
+    return (tmp_path / f"{digest}.npz").rename(tmp_path / "a.npz")
 
 
 def test_a_damaged_piece_is_named(stored):

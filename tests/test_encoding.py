@@ -79,6 +79,13 @@ def test_a_window_knows_the_step_before_it_and_is_padded_with_a_mask():
     assert window["mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
 
 
+@pytest.mark.parametrize("start", [-1, 4, 99])
+def test_a_window_begins_inside_its_example(start):
+    one = encoding.fit_codec([piece([[42]] * 4)], n_voices=1).encode(piece([[42]] * 4))
+    with pytest.raises(ValueError, match=f"step {start} is none of .*'s 4"):
+        encoding.cut([one], [(0, start)], length=8)
+
+
 def test_a_window_that_cuts_a_note_begins_it_afresh():
     one = piece([[42], [1], [1], [0]])
     codec = encoding.fit_codec([one], n_voices=1)

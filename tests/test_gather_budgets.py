@@ -34,3 +34,18 @@ def test_a_folder_without_a_table_is_named_and_nothing_written(tmp_path, capsys)
     assert str(tmp_path / "empty" / TABLE) in said
     assert "run the study there first" in said
     assert (here / TABLE).read_bytes() == before
+
+
+def test_a_table_of_something_else_is_named(tmp_path, capsys):
+    here = table(tmp_path / "here", ("lstm", "full", 800, "0.2860", "chorales"))
+    (tmp_path / "other" / TABLE).parent.mkdir(parents=True)
+    (tmp_path / "other" / TABLE).write_text("a,b\n1,2\n")
+    assert main([str(tmp_path / "other"), "--into", str(here)]) == 1
+    assert "has no column corpus; run the study there again" in capsys.readouterr().err
+
+
+def test_a_home_that_no_shell_has_written_out_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    table(tmp_path / "half", ("lstm", "half", 400, "0.3100", "chorales"))
+    assert main(["~/half", "--into", "~/here"]) == 0
+    assert (tmp_path / "here" / TABLE).is_file()

@@ -39,8 +39,10 @@ def test_an_earlier_runs_pieces_are_removed_or_kept(tmp_path):
     generated.write_pieces([lively(0), lively(1)], tmp_path)
     generated.write_pieces([lively(2)], tmp_path, keep=True)
     assert len(list(tmp_path.glob("*.mid"))) == 2
+    (tmp_path / "1000.mid").touch()
+    (tmp_path / "mine.mid").touch()
     generated.write_pieces([lively(2)], tmp_path)
-    assert [p.name for p in tmp_path.glob("*.mid")] == ["000.mid"]
+    assert sorted(p.name for p in tmp_path.glob("*.mid")) == ["000.mid", "mine.mid"]
 
 
 def test_inside_real_counts_measure_by_measure_and_all_at_once():

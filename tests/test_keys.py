@@ -121,5 +121,8 @@ def test_what_cannot_be_is_refused():
         codec.decode(np.zeros((3, 2), int))
     with pytest.raises(ValueError, match="codes below 3"):
         codec.decode(np.full((3, codec.n_keys), 7))
+    frames = keys.fit_keys([np.ones((4, 88), np.uint8)])
+    with pytest.raises(ValueError, match="codes below 2"):
+        frames.decode(np.full((3, frames.n_keys), 2))
     with pytest.raises(ValueError, match="only silent ones"):
         keys.fit_keys([np.zeros((4, 88, 2), np.uint8)])

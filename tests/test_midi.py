@@ -530,13 +530,20 @@ def test_any_name_and_text_can_be_saved(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pitch", "velocity", "qpm"), [(128, 64, 80), (-1, 64, 80), (60, 300, 80), (60, 64, 3)]
+    ("pitch", "velocity", "qpm", "start", "end"),
+    [
+        *((128, 64, 80, 0, 1), (-1, 64, 80, 0, 1), (60, 300, 80, 0, 1), (60, 64, 3, 0, 1)),
+        *((60, 0, 80, 0, 1), (60, 64, 80, 1, 1), (60, 64, 80, -1, 1), (60, 64, 80, 0, 2e6)),
+        *((60, 64, 80, 0, np.inf), (60, 64, 80, np.nan, 1)),
+    ],
 )
-def test_what_midi_cannot_say_is_refused_and_the_old_file_kept(tmp_path, pitch, velocity, qpm):
+def test_what_midi_cannot_say_is_refused_and_the_old_file_kept(
+    tmp_path, pitch, velocity, qpm, start, end
+):
     (tmp_path / "x.mid").write_bytes(b"old")
     midi = pretty_midi.PrettyMIDI(initial_tempo=qpm)
     midi.instruments.append(pretty_midi.Instrument(0))
-    midi.instruments[0].notes.append(pretty_midi.Note(velocity, pitch, 0, 1))
+    midi.instruments[0].notes.append(pretty_midi.Note(velocity, pitch, start, end))
     with pytest.raises(MidiFileError, match=r"cannot write .*x\.mid: "):
         save_midi(midi, tmp_path / "x.mid")
     assert (tmp_path / "x.mid").read_bytes() == b"old"

@@ -175,6 +175,13 @@ def test_length_cuts_and_pads():
     padded = notes_to_roll(notes, length=40)
     assert len(padded) == 40
     assert not padded[16:].any()
+    assert notes_to_roll(notes, length=0).shape == (0, 88, 2)
+
+
+@pytest.mark.parametrize("length", [-1, 2.5, float("nan")])
+def test_a_length_that_is_none_is_refused(length):
+    with pytest.raises(ValueError, match="length must be a whole number of steps"):
+        notes_to_roll(note_array(midi_of((0, 1, 60))), length=length)
 
 
 # to_midi's other side
@@ -239,6 +246,19 @@ def test_a_roll_too_long_for_the_memory_is_refused_before_it_is_made():
     notes["onset_quarter"] = MAX_STEPS
     with pytest.raises(ValueError, match=r"2,000,004 steps .*passes the limit of 500,000"):
         notes_to_roll(notes)
+
+
+@pytest.mark.parametrize("steps_per_quarter", [1, 7, 480, 481, 960, 1000, 1920, 32_767])
+def test_any_grid_that_a_file_can_hold_comes_back(tmp_path, steps_per_quarter):
+    roll = draw([(0, 39, 1), (1, 39, 2), (2, 50, 1), (5, 50, 3)])
+    for tempo in (66.0, 80.0, 200.0):
+        midi = to_midi(roll, tempo=tempo, steps_per_quarter=steps_per_quarter)
+        save_midi(midi, tmp_path / "a.mid")
+        for piece in (midi, load_midi(tmp_path / "a.mid")):
+            back = to_piano_roll(piece, steps_per_quarter=steps_per_quarter, length=len(roll))
+            np.testing.assert_array_equal(back, roll)
+    with pytest.raises(ValueError, match="got 32,768, a MIDI file holds up to 32,767"):
+        to_midi(roll, steps_per_quarter=32_768)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 2.5, float("nan"), 1e308])

@@ -129,6 +129,14 @@ def test_only_the_beginning_is_heard(shown):
     assert [note.pitch for note in midi.instruments[0].notes] == [60, 64]
 
 
+@pytest.mark.parametrize(("seconds", "tempo"), [(59, 80), (59, 70), (58.9, 111), (1e-3, 80)])
+def test_of_a_roll_whole_steps_are_heard(shown, seconds, tempo):
+    show_piece(piece(2_000), seconds=seconds, tempo=tempo)
+    duration, step = shown["rendered"][0][2], 15 / tempo
+    assert duration / step == pytest.approx(round(duration / step))
+    assert duration <= max(seconds, step) + 1e-9 < duration + step + 1e-6
+
+
 def test_the_rest_at_the_end_of_a_roll_is_heard(shown):
     show_piece(roll_of([0], [39], [4], steps=32))
     assert shown["rendered"][0][2] == 6.0

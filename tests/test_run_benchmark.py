@@ -70,3 +70,14 @@ def test_a_set_that_is_not_there_is_refused_in_a_sentence(fake, monkeypatch, cap
     assert command(fake) == run_benchmark.REFUSED
     assert capsys.readouterr().err.startswith("benchmark: JSB_Chorales.mat is not in data")
     assert benchmarks.SETS["jsb"].file == "JSB_Chorales.mat"
+
+
+@pytest.mark.parametrize(
+    "more", [["--seeds", "0"], ["--seeds", "-4"], ["--first", "-1"], ["--threads", "0"]]
+)
+def test_a_number_out_of_range_is_refused_in_a_sentence(fake, capsys, more):
+    with pytest.raises(SystemExit) as stop:
+        command(fake, *more)
+    assert stop.value.code == run_benchmark.REFUSED
+    assert f"benchmark: argument {more[0]}: got {more[1]}, allowed is" in capsys.readouterr().err
+    assert not FakeRun.seen

@@ -240,9 +240,11 @@ def test_an_interrupted_study_goes_on_where_it_stopped(folder, capsys, how):
     [
         (["--preset", "fast"], "study: preset: got 'fast', allowed are smoke, standard"),
         (["--corpus", "nowhere"], "study: corpus: got 'nowhere', allowed are chorales"),
+        (["--corpus", ""], "study: corpus: got '', allowed are chorales"),
         (["--corpus", str(ROOT / "tools")], "holds no MIDI file"),
         (["--notebooks", "nowhere"], "holds no notebook named 0*.ipynb"),
         (["--seed", "-1"], "study: argument --seed: got -1, allowed is 0 or more"),
+        (["--seed", str(2**32)], "study: seed: got 4294967296, allowed is up to 429496729"),
         (["--jobs", "two"], "study: argument --jobs: invalid"),
         (["--output", str(ROOT / "Makefile")], "Makefile"),
     ],

@@ -73,12 +73,9 @@ def test_groups_are_closed():
     assert tune_groups([a, b]).tolist() == [0, 1]
 
 
-def test_pieces_too_short_to_tell_stand_alone():
-    assert tune_groups([np.array([1, 2, 3]), np.array([1, 2, 3]), np.array([])]).tolist() == [
-        0,
-        1,
-        2,
-    ]
+def test_short_melodies_belong_together_if_they_are_the_same():
+    short = [[1, 2, 3], [6, 7, 8], [1, 2, 4], [1, 2, 3, 4], [5], [], []]
+    assert tune_groups([np.array(m) for m in short]).tolist() == [0, 0, 2, 3, 4, 5, 6]
 
 
 def test_a_held_note_is_no_tune():
@@ -110,6 +107,18 @@ def test_no_group_is_ever_split(groups, seed):
 def test_the_shares_are_those_stated():
     sides = deal(range(200))["split"].value_counts()
     assert sides.to_dict() == {"train": 140, "test": 40, "valid": 20}
+
+
+@pytest.mark.parametrize(
+    "sizes", [(4, 3, 3), (30, 6, 4), (8, 8, 8, 6), (90, *[1] * 10), (1, 1, 1, 7)]
+)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_where_tunes_are_few_training_keeps_the_most(sizes, seed):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    sides = deal(groups, seed=seed)["split"].value_counts()
+    assert set(sides.index) == set(SPLITS)
+    assert sides["train"] == sides.max()
+    assert sides["train"] >= min(sum(sizes) / 2, max(sizes))
 
 
 def test_like_music_stands_on_every_side():

@@ -66,8 +66,9 @@ def test_an_unknown_preset_or_budget_is_refused_with_what_is_allowed():
 def test_a_corpus_is_a_name_or_a_folder(tmp_path):
     assert study.corpus_folder("chorales") is None
     assert study.corpus_folder(str(tmp_path)) == tmp_path
-    with pytest.raises(ValueError, match="corpus: got 'nowhere', allowed are chorales"):
-        study.corpus_folder("nowhere")
+    for nothing in ("nowhere", "", " "):
+        with pytest.raises(ValueError, match=f"corpus: got '{nothing}', allowed are chorales"):
+            study.corpus_folder(nothing)
 
 
 def test_a_benchmark_set_is_refused_with_the_command_that_runs_it():

@@ -9,7 +9,6 @@ replaced, others stay. The exit status is 0, or 1 when a table is missing.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from musiclib.tables import record_table
+from tools.command_line import Parser
 from tools.notebook_form import ROOT
 
 TABLE = Path("data", "results", "budgets.csv")
@@ -30,26 +30,34 @@ def gather(folders: Sequence[Path], *, into: Path) -> int:
     ------
     FileNotFoundError
         If a folder has no table of budgets.
+    ValueError
+        If a table is none of budgets.
+    OSError
+        If the table cannot be written.
     """
     found = []
     for folder in folders:
-        if not (folder / TABLE).is_file():
-            raise FileNotFoundError(f"{folder / TABLE} is missing; run the study there first")
-        found.append(pd.read_csv(folder / TABLE, dtype=str, keep_default_na=False))
+        path = folder.expanduser() / TABLE
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; run the study there first")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if missing := sorted(set(KEYS) - set(table.columns)):
+            raise ValueError(f"{path} has no column {missing[0]}; run the study there again")
+        found.append(table)
     rows = pd.concat(found).drop_duplicates(KEYS, keep="last")
-    record_table(rows, into / TABLE, keys=KEYS)
+    record_table(rows, into.expanduser() / TABLE, keys=KEYS)
     return len(rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Gather as the command line says, and give the exit status."""
-    parser = argparse.ArgumentParser(prog="gather_budgets", description="Gather distances.")
+    parser = Parser(prog="gather_budgets", description="Gather distances.")
     parser.add_argument("folders", nargs="+", type=Path, help="outputs of studies")
     parser.add_argument("--into", type=Path, default=ROOT, help="folder whose table receives them")
     options = parser.parse_args(arguments)
     try:
         n = gather(options.folders, into=options.into)
-    except FileNotFoundError as error:
+    except (OSError, ValueError) as error:
         print(f"gather_budgets: {error}", file=sys.stderr)
         return 1
     print(f"{n} rows are in {options.into / TABLE}")

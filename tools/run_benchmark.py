@@ -17,13 +17,14 @@ from pathlib import Path
 
 from musiclib.benchmarks import SETS, find_benchmark
 from musiclib.study import KERNEL_THREADS, PRESET_NAMES
+from tools.command_line import REFUSED, Parser, whole
 from tools.notebook_form import ROOT, read_notebook
 from tools.notebook_run import NotebookError, Run
 from tools.notebook_state import Notebook
 from tools.study_report import clock, say, shown
 
 NOTEBOOKS = {"lstm": "02_lstm", "vae": "04_vae"}
-DONE, FAILED, REFUSED = 0, 1, 2
+DONE, FAILED = 0, 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,15 +64,15 @@ def _notebook(options: argparse.Namespace, *, seed: int, output: Path) -> Notebo
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="run_benchmark", description="Run the benchmark.")
+    parser = Parser(prog="benchmark", description="Run the benchmark.")
     add = parser.add_argument
     add("--model", choices=list(NOTEBOOKS), default="lstm", help="vae states a bound")
     add("--dataset", choices=list(SETS), default="jsb")
     add("--preset", choices=PRESET_NAMES, default="full", help="smoke looks at no test set")
-    add("--seeds", type=int, default=3, help="how many, from the first on (default: 3)")
-    add("--first", type=int, default=0, help="the first seed (default: 0)")
+    add("--seeds", type=whole(1), default=3, help="how many, from the first on (default: 3)")
+    add("--first", type=whole(0), default=0, help="the first seed (default: 0)")
     add("--output", type=Path, default=ROOT, help="folder for data/ and rendered/")
-    add("--threads", type=int, default=KERNEL_THREADS, help="threads of the kernel")
+    add("--threads", type=whole(1), default=KERNEL_THREADS, help="threads of the kernel")
     return parser
 
 

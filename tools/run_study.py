@@ -31,17 +31,19 @@ from musiclib.locks import locked
 from musiclib.study import (
     CORPORA,
     KERNEL_THREADS,
+    MAX_SEED,
     PRESET_NAMES,
     Paths,
     corpus_folder,
     preset,
 )
+from tools.command_line import REFUSED, Parser, whole
 from tools.notebook_form import ROOT, merged, read_notebook
 from tools.notebook_run import NotebookError, Run, as_page
 from tools.notebook_state import Notebook, State, read_notebooks, set_keys, surroundings
 from tools.study_report import Watch, clock, print_results, say, shown
 
-DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 _MOST_JOBS = 3  # the three models are what can run at once
 
@@ -57,6 +59,9 @@ class Study:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.budget = preset(options.preset)
+        highest = MAX_SEED + 1 - max(self.budget.trainings, 1)  # each training adds one
+        if options.seed > highest:
+            raise ValueError(f"seed: got {options.seed}, allowed is up to {highest}")
         self.force, self.jobs, self.threads = options.force, options.jobs, options.threads
         self.output = options.output.expanduser().resolve()
         self.rendered = self.output / "rendered"
@@ -81,7 +86,8 @@ class Study:
         """Run what needs it, and give the exit status."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
-            loop.add_signal_handler(signal.SIGTERM, task.cancel)
+            loop.add_signal_handler(signal.SIGTERM, self._stop, task)
+        self.stopping = False
         self.state = State(self.rendered)
         self.watch = Watch(self.notebooks, expected=self._expected, jobs=self.jobs)
         self.ended: set[str] = set()
@@ -97,6 +103,11 @@ class Study:
         finally:
             ticker.cancel()
         return FAILED if self.failed else DONE
+
+    def _stop(self, task: asyncio.Task[Any]) -> None:
+        """End the run; kernels that the same signal has killed have not failed."""
+        self.stopping = True
+        task.cancel()
 
     async def _run_all(self) -> None:
         waiting = [nb for nb in self.notebooks if nb.name not in self.ended]
@@ -134,6 +145,8 @@ class Study:
             if missing := nb.missing(self.output):
                 raise NotebookError(f"ended without writing {missing[0]}")
         except NotebookError as error:
+            if self.stopping:
+                return
             self.failed.add(nb.name)
             log = run.keep_failure(error, self.rendered)
             self.watch.end(nb, f"{error} (in full: {shown(log)})")
@@ -216,38 +229,22 @@ def _require_midi(folder: Path) -> None:
     find_midi(folder)
 
 
-def _whole(low: int) -> Any:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < low:
-            raise argparse.ArgumentTypeError(f"got {value}, allowed is {low} or more")
-        return value
-
-    return number
-
-
 def default_jobs() -> int:
     """Give how many notebooks run at once: one more than cores, as each uses one of them."""
     cores = os.cpu_count() or 1
     return 1 if cores == 1 else min(_MOST_JOBS, cores + 1)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        """Refuse with one sentence, without the list of options."""
-        self.exit(REFUSED, f"study: {message}\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="run_study", description="Run every notebook in order.")
+    parser = Parser(prog="study", description="Run every notebook in order.")
     add = parser.add_argument
     add("--preset", default="standard", help=f"{', '.join(PRESET_NAMES)} (default: standard)")
-    add("--seed", type=_whole(0), default=0, help="default: 0")
+    add("--seed", type=whole(0), default=0, help="default: 0")
     add("--corpus", default="chorales", help=f"{', '.join(CORPORA)}, or a folder of MIDI files")
-    add("--samples", type=_whole(1), help="pieces a training (default: the preset's)")
+    add("--samples", type=whole(1), help="pieces a training (default: the preset's)")
     add("--output", type=Path, default=ROOT, help="folder for data/, figures/ and rendered/")
-    add("--jobs", type=_whole(1), default=default_jobs(), help="notebooks at once")
-    add("--threads", type=_whole(1), default=KERNEL_THREADS, help="threads of each kernel")
+    add("--jobs", type=whole(1), default=default_jobs(), help="notebooks at once")
+    add("--threads", type=whole(1), default=KERNEL_THREADS, help="threads of each kernel")
     add("--force", action="store_true", help="run every notebook, changed or not")
     add("--notebooks", type=Path, default=ROOT / "notebooks", help="folder of the notebooks")
     return parser
