@@ -29,7 +29,7 @@ PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && echo $$p && break; done)
 endif
 
-.PHONY: help study benchmark budgets test test-long notebooks lab install install-test clean
+.PHONY: help study benchmark budgets bench test test-long notebooks lab install install-test clean
 
 help:
 	@echo "make study      environment, every notebook, results and figures"
@@ -38,6 +38,7 @@ help:
 	@echo "make benchmark  a model on a published set: DATASET=jsb|piano_midi|nottingham|musedata"
 	@echo "                MODEL=lstm|vae  SEEDS=3  OUTPUT=folder  (MUSICLIB_DATA names the folder with the files)"
 	@echo "make budgets    each model with half and twice the full budget, for the table in 05"
+	@echo "make bench      what the study does, timed beside what one would do otherwise"
 	@echo "make test       lint, tests, and every notebook with the smoke preset"
 	@echo "make test-long  the tests that take longer"
 	@echo "make lab        JupyterLab on the notebooks"
@@ -61,6 +62,10 @@ budgets: install
 		--corpus "$(CORPUS)" --output "$(OUTPUT)/rendered/budgets/$$p" || exit 1; done
 	@$(BIN)/python -m tools.gather_budgets --into "$(OUTPUT)" \
 		"$(OUTPUT)/rendered/budgets/half" "$(OUTPUT)/rendered/budgets/double"
+
+# Ratios of one run; seconds hold for this machine.
+bench: install
+	@$(BIN)/python -m tools.bench --output "$(OUTPUT)"
 
 test: install-test
 	$(BIN)/python -m ruff check .

@@ -17,7 +17,7 @@ import numpy as np
 from keras import layers, ops
 
 from musiclib import encoding, generated, keys, study
-from tests.cells import load_cells
+from tools.notebook_cells import load_cells
 
 V, S, STEPS, LATENTS = 4, 45, 64, 16  # voices, sounds, steps of a window, latents a quarter
 SPACE = {"keras": keras, "layers": layers, "ops": ops, "np": np, "encoding": encoding}

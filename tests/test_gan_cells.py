@@ -13,7 +13,7 @@ tf = pytest.importorskip("tensorflow")
 from keras import layers, ops  # noqa: E402
 
 from musiclib import encoding  # noqa: E402
-from tests.cells import load_cells  # noqa: E402
+from tools.notebook_cells import load_cells  # noqa: E402
 
 S = 13  # a rest and twelve keys, the lowest a C
 BARS, BEATS = 2, 1

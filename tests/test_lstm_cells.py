@@ -9,7 +9,7 @@ keras = pytest.importorskip("keras")
 from keras import layers, ops  # noqa: E402
 
 from musiclib import encoding, keys, study  # noqa: E402
-from tests.cells import load_cells  # noqa: E402
+from tools.notebook_cells import load_cells  # noqa: E402
 
 V, S = 3, 6
 C = S + 1

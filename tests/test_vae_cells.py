@@ -12,7 +12,7 @@ from keras import layers, ops  # noqa: E402
 
 from musiclib import encoding, keys, study  # noqa: E402
 from musiclib.resuming import Resume  # noqa: E402
-from tests.cells import load_cells  # noqa: E402
+from tools.notebook_cells import load_cells  # noqa: E402
 
 V, S, QUARTERS, LATENT_DIM = 3, 6, 8, 5
 C, STEPS = S + 1, 4 * QUARTERS
