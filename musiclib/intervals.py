@@ -66,6 +66,7 @@ def seed_interval(
     n_resamples: int = 1000,
     level: float = 0.95,
     bounds: tuple[float, float] = (-math.inf, math.inf),
+    cautious: bool = False,
 ) -> Interval:
     """Return a bootstrap interval that is wide enough for few training seeds.
 
@@ -81,6 +82,8 @@ def seed_interval(
         As `statistics.bootstrap`.
     bounds : (float, float)
         Range of the statistic, which the interval does not leave.
+    cautious : bool
+        Take each end as far out as so few draws leave open (`outer_ends`).
 
     Returns
     -------
@@ -101,12 +104,48 @@ def seed_interval(
     if not all(_defined(samples) for samples in sets):
         return NO_INTERVAL
     found = bootstrap(recorded, *sets, rng=rng, n_resamples=n_resamples, level=level)
+    ends = outer_ends(draws[:-1], level=level) if cautious else (found.low, found.high)
     centre = float(np.mean(draws[:-1]))
     factor = widening(statistic, *sets, rng=rng, level=level)
-    ends = [found.estimate + (end - centre) * factor for end in (found.low, found.high)]
+    ends = [found.estimate + (end - centre) * factor for end in ends]
     low, high = np.clip(ends, *bounds)
     low, high = min(low, found.estimate), max(high, found.estimate)
     return found._replace(low=float(low), high=float(high))
+
+
+def outer_ends(
+    draws: Sequence[float], *, level: float, certainty: float = 0.95
+) -> tuple[float, float]:
+    """Return the percentiles of a bootstrap, as far out as the number of its draws leaves open.
+
+    Parameters
+    ----------
+    draws : sequence of float
+        What the bootstrap drew.
+    level : float
+        Share of the distribution between the two percentiles.
+    certainty : float
+        Chance that each end lies outside the percentile that endless draws would give.
+
+    Returns
+    -------
+    (float, float)
+        The lowest and highest draw where they are too few for that chance.
+
+    Notes
+    -----
+    The order statistic i with P(Binomial(n, (1 - level) / 2) >= i) >= `certainty` (H. A. David and
+    H. N. Nagaraja: Order Statistics, 2003, section 7.1).
+
+    Examples
+    --------
+    >>> outer_ends(range(1, 1001), level=0.95)
+    (17, 984)
+    """
+    ordered = sorted(draws)
+    below = stats.binom.ppf(1 - certainty, len(ordered), (1 - level) / 2)
+    i = max(int(below), 1)
+    return ordered[i - 1], ordered[-i]
 
 
 def few_seeds(seeds: Sequence[int], level: float) -> float:

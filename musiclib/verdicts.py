@@ -3,7 +3,9 @@
 Conventions: a claim holds only if all its parts hold. A part is one number (its *effect*), the
 smallest value of it that would matter (its *margin*), and an interval. "yes": the whole interval
 lies above the margin; "no": the whole interval lies below it; "undecided": the margin lies within,
-or there are too few trainings or pieces to say. Simulated listeners never enter.
+or there are too few trainings or pieces to say. An interval ends as far out as the draws of its
+bootstrap leave open, so that another seed of it turns no answer but by rare chance. Simulated
+listeners never enter.
 """
 
 from __future__ import annotations
@@ -122,6 +124,7 @@ def claim_parts(
             n_resamples=n_resamples,
             level=level,
             bounds=part.bounds,
+            cautious=True,
         )
         rows.append(_part_row(part, found, _sizes(part, sets)))
     return pd.DataFrame(rows, columns=PART_COLUMNS)

@@ -116,6 +116,26 @@ def test_five_seeds_cover_the_truth_about_as_often_as_promised():
     assert hits / runs > 0.9
 
 
+@pytest.mark.parametrize(("level", "n"), [(0.9, 200), (0.99375, 4_000)])
+def test_outer_ends_lie_outside_the_endless_percentile_as_often_as_promised(level, n):
+    rng, tail = np.random.default_rng(0), (1 - level) / 2
+    ends = np.array([intervals.outer_ends(rng.random(n), level=level) for _ in range(1_000)])
+    outside = ends[:, 0] <= tail, ends[:, 1] >= 1 - tail
+    assert all(0.94 < side.mean() < 0.99 for side in outside)
+
+
+def test_a_cautious_interval_holds_the_plain_one_and_ends_at_draws():
+    values = {0: np.random.default_rng(0).normal(size=60)}
+    plain, cautious = (
+        intervals.seed_interval(np.mean, values, rng=np.random.default_rng(1), cautious=each)
+        for each in (False, True)
+    )
+    assert cautious.low < plain.low < plain.estimate == cautious.estimate < plain.high
+    assert plain.high < cautious.high
+    assert cautious.high - cautious.low < 1.3 * (plain.high - plain.low)
+    assert intervals.outer_ends([3.0, 1.0, 2.0], level=0.95) == (1.0, 3.0)
+
+
 def test_intervals_hold_their_estimate_and_stay_in_bounds():
     low, high = {0: np.zeros(20)}, {0: np.ones(20)}
     rng = np.random.default_rng(0)
