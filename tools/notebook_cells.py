@@ -1,4 +1,7 @@
-"""Run the tagged code cells of a notebook alone, so that tests can try what they define."""
+"""Run the tagged code cells of a notebook alone: tests try what they define, the benchmark times it.
+
+Conventions: the notebooks are those of this checkout, found by name; no other file is run.
+"""
 
 from __future__ import annotations
 
