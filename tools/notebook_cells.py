@@ -1,4 +1,4 @@
-"""Run the tagged code cells of a notebook alone: tests try what they define, the benchmark times it.
+"""Run the tagged code cells of a notebook alone: tests try what they define, a bench times it.
 
 Conventions: the notebooks are those of this checkout, found by name; no other file is run.
 """
