@@ -166,8 +166,8 @@ def save_midi(midi: pretty_midi.PrettyMIDI, path: str | os.PathLike[str]) -> Non
     -----
     pretty_midi cuts a tempo off to whole microseconds, so that 80 quarter notes a minute may
     come back as 80.0001; here it is rounded. Names and texts are written as Latin-1 where that
-    holds all of them, and as UTF-8 otherwise. A file ends the earlier of two notes of one pitch
-    and track first, so one that lies within another comes back with the ends exchanged.
+    holds all of them, and as UTF-8 otherwise. No file can say which of two sounding notes of one
+    pitch and track an end means, so a note within another cuts that one off at its own end.
     """
     for track in midi.instruments:
         for note in track.notes:

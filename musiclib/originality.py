@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
 from musiclib.pianoroll import SUSTAIN
@@ -228,21 +227,3 @@ class _Line:
                 length, end, place = int(grown.max()), step, int(here[grown.argmax()])
         source = int(np.searchsorted(self.starts, place, side="right")) - 1
         return length, end, source, place - int(self.starts[source])
-
-
-def copied_windows(pieces: Iterable[np.ndarray], index: TrainingIndex) -> pd.DataFrame:
-    """Return for each piece how many windows count and how many of them are copies.
-
-    Parameters
-    ----------
-    pieces : iterable of np.ndarray, each of shape (T, 88, 2), uint8
-        Pieces to look up.
-    index : TrainingIndex
-        The training music.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row a piece; columns as `TrainingIndex.count`.
-    """
-    return pd.DataFrame([index.count(piece) for piece in pieces])

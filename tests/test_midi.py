@@ -515,6 +515,20 @@ def test_a_tempo_comes_back_to_the_microsecond(tmp_path, tempo, resolution):
     assert midi._tick_scales == [(0, 60 / (tempo * resolution))]  # left as it was
 
 
+def test_a_note_within_another_cuts_it_off(tmp_path):
+    midi = pretty_midi.PrettyMIDI()
+    midi.instruments.append(pretty_midi.Instrument(0))
+    midi.instruments[0].notes = [pretty_midi.Note(64, 60, 0, 4), pretty_midi.Note(90, 60, 1, 2)]
+    save_midi(midi, tmp_path / "x.mid")
+    back = load_midi(tmp_path / "x.mid").instruments[0].notes
+    assert [(n.start, n.end, n.velocity) for n in back] == [(0, 2, 64), (1, 2, 90)]
+
+
+def test_a_path_that_no_system_has_is_named():
+    with pytest.raises(MidiFileError, match=r"cannot read a.*b: embedded null byte"):
+        load_midi("a\0b")
+
+
 def test_any_name_and_text_can_be_saved(tmp_path):
     for name, charset in (("Klavier für zwei", "latin-1"), ("Я 音楽", "utf-8")):
         midi = pretty_midi.PrettyMIDI()

@@ -11,7 +11,6 @@ highest beside it; above 1 ours is faster. Seconds hold for this machine alone, 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import shutil
 import statistics
 import sys
@@ -189,10 +188,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run every row, write the table, and give the exit status."""
     options = _parser().parse_args(arguments)
     found = []
-    with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        sizes = {"pieces": options.pieces, "steps": options.steps}
-        for row in rows(generated=Paths(ROOT).generated, scratch=scratch, **sizes):
+    generated, sizes = Paths(ROOT).generated, {"pieces": options.pieces, "steps": options.steps}
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        for row in rows(generated=generated, scratch=Path(scratch), **sizes):
             line = timed(row, repeats=options.repeats)
             found.append(line)
             say(

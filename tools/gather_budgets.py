@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"gather_budgets: {error}", file=sys.stderr)
         return 1
-    print(f"{n} rows are in {options.into / TABLE}")
+    print(f"{n} rows are in {options.into.expanduser() / TABLE}")
     return 0
 
 
