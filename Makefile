@@ -1,17 +1,25 @@
 # Two commands: make study, make test. `make` alone tells the others.
 
-PRESET  ?= standard
-SEED    ?= 0
-CORPUS  ?= chorales
-OUTPUT  ?= .
-SAMPLES ?=
-JOBS    ?=
-THREADS ?=
-FORCE   ?=
-DATASET ?= jsb
-MODEL   ?= lstm
-SEEDS   ?= 3
-VENV    ?= .venv
+PRESET    ?= standard
+SEED      ?= 0
+CORPUS    ?= chorales
+OUTPUT    ?=
+SAMPLES   ?=
+ONLY      ?=
+SEEDS     ?=
+JOBS      ?=
+THREADS   ?=
+FORCE     ?=
+PEDAL     ?=
+DATASET   ?= jsb
+MODEL     ?= lstm
+RUN       ?=
+VENV      ?= .venv
+
+# A value as it was given, whatever signs a folder's name has: neither make nor the shell reads it.
+given = '$(subst ','\'',$(value $(1)))'
+# An option, if its variable says something.
+option = $(if $(value $(2)),$(1) $(call given,$(2)))
 
 # Compiled once, not in each of the kernels.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,43 +37,58 @@ PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && echo $$p && break; done)
 endif
 
-.PHONY: help study benchmark budgets bench test test-long notebooks lab install install-test clean
+.PHONY: help study remeasure release benchmark budgets bench test test-long test-folders lab \
+	install install-test clean
 
 help:
-	@echo "make study      environment, every notebook, results and figures"
-	@echo "                PRESET=smoke|standard|classroom|full  SEED=0  CORPUS=chorales or a folder"
-	@echo "                OUTPUT=folder  FORCE=1  SAMPLES=n  JOBS=n  THREADS=n"
-	@echo "make benchmark  a model on a published set: DATASET=jsb|piano_midi|nottingham|musedata"
-	@echo "                MODEL=lstm|vae  SEEDS=3  OUTPUT=folder  (MUSICLIB_DATA names the folder with the files)"
-	@echo "make budgets    each model with half and twice the full budget, for the table in 05"
-	@echo "make bench      what the study does, timed beside what one would do otherwise"
-	@echo "make test       lint, tests, and every notebook with the smoke preset"
-	@echo "make test-long  the tests that take longer"
-	@echo "make lab        JupyterLab on the notebooks"
-	@echo "make notebooks  put the notebooks as last run over notebooks/, ready to commit"
-	@echo "make clean      remove the environment and everything that git ignores but data/corpora"
+	@echo "make study         environment, every notebook, results and figures, into a folder below runs/"
+	@echo "                   PRESET=smoke|standard|classroom|full  SEED=0  CORPUS=chorales or a folder"
+	@echo "                   OUTPUT=folder  SAMPLES=n  FORCE=1  PEDAL=0|1  JOBS=n  THREADS=n"
+	@echo "                   ONLY='02_lstm ...'  SEEDS=n: some notebooks, fewer trainings"
+	@echo "make lab           JupyterLab on the notebooks"
+	@echo "make test          lint, tests, and every notebook with the smoke preset"
+	@echo "make test-long     the tests that take longer"
+	@echo "make test-folders  whole smoke studies of all kinds of folders"
+	@echo "make benchmark     a model on a published set: DATASET=jsb|piano_midi|nottingham|musedata"
+	@echo "                   MODEL=lstm|vae  SEEDS=3  (MUSICLIB_DATA names the folder with the files)"
+	@echo "make budgets       each model with half and twice the full budget, for the table in 05"
+	@echo "make bench         what the study does, timed beside what one would do otherwise"
+	@echo "make remeasure     measure the released pieces anew, into runs/remeasure"
+	@echo "make release       put runs over data/, figures/ and the notebooks' outputs: RUN='runs/...'"
+	@echo "make clean         remove the environment and all runs, and say what that frees"
+
+RUN_STUDY = $(BIN)/python -m tools.run_study
 
 study: install
-	@$(BIN)/python -m tools.run_study --preset "$(PRESET)" --seed "$(SEED)" \
-		--corpus "$(CORPUS)" --output "$(OUTPUT)" $(if $(SAMPLES),--samples "$(SAMPLES)") \
-		$(if $(JOBS),--jobs "$(JOBS)") $(if $(THREADS),--threads "$(THREADS)") \
+	@$(if $(value PEDAL),MUSICLIB_PEDAL=$(call given,PEDAL)) $(RUN_STUDY) --preset $(call given,PRESET) \
+		--seed $(call given,SEED) --corpus $(call given,CORPUS) $(call option,--output,OUTPUT) \
+		$(call option,--samples,SAMPLES) $(if $(value ONLY),--only $(ONLY)) \
+		$(call option,--seeds,SEEDS) $(call option,--jobs,JOBS) $(call option,--threads,THREADS) \
 		$(if $(filter-out 0,$(FORCE)),--force)
+
+# The notebooks that train nothing, on the released pieces.
+remeasure: install
+	@$(RUN_STUDY) --preset full --remeasure $(call option,--output,OUTPUT) \
+		$(if $(filter-out 0,$(FORCE)),--force)
+
+# The one way from a run into data/, figures/ and the notebooks' outputs.
+release: install
+	@test -n '$(RUN)' || { echo "Say which run: make release RUN=runs/full-chorales-0" >&2; exit 2; }
+	@$(BIN)/python -m tools.release $(RUN)
 
 # Every run is a look at the test set, and is written down as one.
 benchmark: install
-	@$(BIN)/python -m tools.run_benchmark --model "$(MODEL)" --dataset "$(DATASET)" --seeds "$(SEEDS)" \
-		--output "$(OUTPUT)" $(if $(THREADS),--threads "$(THREADS)")
+	@$(BIN)/python -m tools.run_benchmark --model $(call given,MODEL) --dataset $(call given,DATASET) \
+		$(call option,--seeds,SEEDS) $(call option,--output,OUTPUT) $(call option,--threads,THREADS)
 
-# Half and twice the full budget, one training each, in folders of their own.
+# Half and twice the full budget, one training each.
 budgets: install
-	@for p in half double; do $(BIN)/python -m tools.run_study --preset $$p \
-		--corpus "$(CORPUS)" --output "$(OUTPUT)/rendered/budgets/$$p" || exit 1; done
-	@$(BIN)/python -m tools.gather_budgets --into "$(OUTPUT)" \
-		"$(OUTPUT)/rendered/budgets/half" "$(OUTPUT)/rendered/budgets/double"
+	@for p in half double; do $(RUN_STUDY) --preset $$p || exit 1; done
+	@echo "To put them into the table: make release RUN='runs/half-chorales-0 runs/double-chorales-0'"
 
 # Ratios of one run; seconds hold for this machine.
 bench: install
-	@$(BIN)/python -m tools.bench --output "$(OUTPUT)"
+	@$(BIN)/python -m tools.bench $(call option,--output,OUTPUT)
 
 test: install-test
 	$(BIN)/python -m ruff check .
@@ -75,8 +98,8 @@ test: install-test
 test-long: install-test
 	$(BIN)/python -m pytest -m long
 
-notebooks: install-test
-	@$(BIN)/python -m tools.commit_notebooks
+test-folders: install-test
+	$(BIN)/python -m pytest -m folders
 
 lab: install
 	@$(BIN)/python -m tools.lab
@@ -89,7 +112,5 @@ python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 was found; install one" \
 		"(Debian, Ubuntu: sudo apt-get install python3 python3-venv), or say PYTHON=..." >&2; exit 1; }
 
-clean:
-	rm -rf "$(VENV)" rendered data/prepared data/audio data/checkpoints build dist *.egg-info \
-		.pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+clean: python
+	@$(PYTHON) tools/clean.py "$(VENV)"

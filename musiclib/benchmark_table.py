@@ -19,12 +19,16 @@ from musiclib.benchmark_floors import NAMES
 from musiclib.benchmarks import SETS
 from musiclib.files import write_csv
 from musiclib.locks import locked
+from musiclib.study import Paths
 
 OUTPUTS = ("floor", "independent", "joint", "latent")
 COLUMNS = (
     "dataset", "outputs", "model", "seed", "test_nll", "valid_nll", "parameters", "epochs",
     "train_seconds",
 )  # fmt: skip
+
+LOOKS = "benchmark_nll.csv"
+"""The table of looks, in the results folder."""
 
 _TCN = "arXiv 1803.01271, table 1"
 _BL = "Boulanger-Lewandowski et al. 2012, as cited"
@@ -71,7 +75,7 @@ def published(dataset: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["outputs", "model", "test_nll", "source"])
 
 
-def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> pd.DataFrame:
+def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
     """Append looks at a test set to their table; what stands there is never changed.
 
     Parameters
@@ -80,11 +84,6 @@ def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str])
         Each with the `COLUMNS`.
     path : path
         ``benchmark_nll.csv``; created if it is missing.
-
-    Returns
-    -------
-    pd.DataFrame
-        The whole table, with `COLUMNS`.
 
     Raises
     ------
@@ -103,13 +102,14 @@ def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str])
                 raise ValueError(f"{path}: wanted the columns {', '.join(COLUMNS)}")
             new = pd.concat([old, new])
         write_csv(new, path)
-    return read_looks(path)
 
 
-def read_looks(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read the table of looks at test sets, or an empty one where there was no look yet."""
-    path = Path(path)
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=list(COLUMNS))
+def read_looks(paths: Paths) -> pd.DataFrame:
+    """Read all looks at test sets, released ones and this run's; no row where there was none."""
+    try:
+        return paths.table(LOOKS)
+    except FileNotFoundError:
+        return pd.DataFrame(columns=list(COLUMNS))
 
 
 def floors_of(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:

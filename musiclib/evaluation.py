@@ -20,6 +20,8 @@ from musiclib.baselines import PIECE_STEPS, markov_pieces, random_pieces, shuffl
 from musiclib.midi import load_midi
 from musiclib.pianoroll import to_piano_roll
 from musiclib.pieces import Piece
+from musiclib.presets import Preset
+from musiclib.study import Paths
 
 MODELS = ("vae", "gan", "lstm")
 """The paper's models in the order of its table."""
@@ -156,15 +158,52 @@ def _generated(model: str, seed: Path, path: Path, generated: Path) -> Sample:
     return Sample(model, int(seed.name), int(path.stem), file, fit(to_piano_roll(load_midi(path))))
 
 
-def first_pieces(samples: Iterable[Sample], *, seed: int, n: int = 3) -> list[Sample]:
-    """Return pieces 000 to n - 1 of one training of each model: the paper's protocol, unpicked.
+def read_models(paths: Paths, *, seed: int, budget: Preset) -> tuple[list[Sample], dict[str, str]]:
+    """Read the pieces to compare: this run's, and the released ones of what it did not train.
+
+    Parameters
+    ----------
+    paths : Paths
+        The run's folders.
+    seed : int
+        The run's first training seed.
+    budget : Preset
+        Says how many trainings follow. Of a released model every training is read; a preset that
+        trains nothing reads released models only, where there are any.
+
+    Returns
+    -------
+    list of Sample
+        By model, seed and number.
+    dict of str to str
+        For each model "this run" or "released".
+
+    Raises
+    ------
+    FileNotFoundError
+        If a model has neither; the message names the notebook that writes its pieces.
+    """
+    samples: list[Sample] = []
+    whose: dict[str, str] = {}
+    trains = budget.trainings or not paths.reads_released
+    seeds = range(seed, seed + budget["seeds"]) if trains else ()
+    for model in MODELS:
+        own = [folder for folder in _seeds(paths.generated / model) if int(folder.name) in seeds]
+        whose[model] = "this run" if own or not paths.reads_released else "released"
+        if whose[model] == "this run":
+            samples += read_generated(paths.generated, models=[model], seeds=seeds)
+        else:
+            samples += read_generated(paths.released / "data" / "generated", models=[model])
+    return samples, whose
+
+
+def first_pieces(samples: Iterable[Sample], *, n: int = 3) -> list[Sample]:
+    """Return pieces 000 to n - 1 of each model's first training: the paper's protocol, unpicked.
 
     Parameters
     ----------
     samples : iterable of Sample
-        As `read_generated` returns them.
-    seed : int
-        The training.
+        As `read_models` returns them.
     n : int
         Pieces of each model.
 
@@ -178,14 +217,18 @@ def first_pieces(samples: Iterable[Sample], *, seed: int, n: int = 3) -> list[Sa
     FileNotFoundError
         If a model lacks one of them.
     """
-    chosen = [s for s in samples if s.model in MODELS and s.seed == seed and s.sample < n]
+    samples = list(samples)
+    chosen: list[Sample] = []
     for model in MODELS:
-        found = {sample.sample for sample in chosen if sample.model == model}
-        if missing := sorted(set(range(n)) - found):
+        own = [sample for sample in samples if sample.model == model]
+        seed = min((sample.seed for sample in own), default=0)
+        found = [s for s in own if s.seed == seed and s.sample < n]
+        if missing := sorted(set(range(n)) - {sample.sample for sample in found}):
             raise FileNotFoundError(
                 f"{model}: piece {missing[0]:03d} of seed {seed} is missing; run notebook "
-                f"{_WRITERS[model]} with seed {seed} first, or choose another seed"
+                f"{_WRITERS[model]} first, with {n} pieces or more"
             )
+        chosen += found
     return chosen
 
 

@@ -1,9 +1,9 @@
 """Measure many pieces by every measure there is, on all cores, and remember what was measured.
 
-Conventions: what a piece measures depends on nothing but its notes and on the code that measures,
-so a result is kept under a hash of both, and is never measured twice. A piece is rendered with the
-one gain of `synthesis` at 80 quarters a minute and velocity 80, so that levels compare; NaN and
-infinities are kept as they are.
+Conventions: what a piece measures depends on its notes and on the code and versions that measure,
+so a result is kept under a hash of each (`musiclib.kept`). Released measures are read whatever the
+code and the versions are; the table says which made them. A piece is rendered with the one gain of
+`synthesis` at 80 quarters a minute and velocity 80, so that levels compare.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import json
 import multiprocessing
 import os
+import platform
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +25,8 @@ import pandas as pd
 
 from musiclib.audio_metrics import AUDIO_UNITS, audio_measures
 from musiclib.evaluation import TRAINING, Sample
-from musiclib.files import sha256_of, write_text
+from musiclib.files import sha256_of
+from musiclib.kept import Kept
 from musiclib.music_metrics import check_piece, measures
 from musiclib.originality import TrainingIndex
 from musiclib.pianoroll import STEPS_PER_QUARTER, to_midi
@@ -108,23 +109,31 @@ def problems(roll: np.ndarray) -> dict[str, float]:
     return {name: float(word in found) for name, word in zip(PROBLEMS, words, strict=True)}
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of what measures: Python, the packages, FluidSynth."""
+    found = {"Python": platform.python_version()}
+    found |= {package: importlib.metadata.version(package) for package in _PACKAGES}
+    return found | {"FluidSynth": fluidsynth_version()}
+
+
 @functools.cache
 def code_hash() -> str:
     """Return the hash of what decides a measurement beside the notes: code, packages, renderer."""
     digest = hashlib.sha256()
     for name in _MODULES:
         digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
-    versions = [importlib.metadata.version(package) for package in _PACKAGES]
-    digest.update(" ".join([*versions, fluidsynth_version()]).encode())
+    told = [version for name, version in versions().items() if name != "Python"]
+    digest.update(" ".join(told).encode())
     digest.update(sha256_of(soundfont_path()).encode())
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]
 
 
 def sample_table(
     samples: Sequence[Sample],
     *,
     index: TrainingIndex | None = None,
-    cache: str | os.PathLike[str] | None = None,
+    kept: str | os.PathLike[str] | None = None,
+    released: str | os.PathLike[str] | None = None,
     workers: int | None = None,
 ) -> pd.DataFrame:
     """Measure every piece.
@@ -135,8 +144,10 @@ def sample_table(
         As `evaluation` gathers them.
     index : TrainingIndex or None
         The training music, to say how much of each piece is copied from it.
-    cache : path or None
-        Folder of earlier results, read and written; None keeps nothing.
+    kept : path or None
+        Table of earlier results (see `musiclib.kept`), read and written; None keeps nothing.
+    released : path or None
+        Table whose results are taken whatever code made them; only read.
     workers : int or None
         Processes; None for one a core. The table does not depend on it.
 
@@ -156,7 +167,8 @@ def sample_table(
     if not samples:
         raise ValueError("samples must hold at least one piece; got none")
     sounding = [sample.roll for sample in samples if sample.model != TRAINING]
-    found = measured(measure_roll, sounding, key=_roll_key, cache=cache, workers=workers)
+    tables = {"kept": kept, "released": released}
+    found = measured(measure_roll, sounding, key=_roll_key, workers=workers, **tables)
     sounds = iter(found)
     rows = []
     for sample in samples:
@@ -177,11 +189,9 @@ def _copied(sample: Sample, index: TrainingIndex | None) -> dict[str, int]:
 
 
 def _roll_key(roll: np.ndarray) -> str:
-    """Return the name under which a roll's measures are kept."""
+    """Return the hash of a roll, under which its measures are kept."""
     shape = "x".join(map(str, roll.shape))
-    return hashlib.sha256(
-        f"{code_hash()} {shape} ".encode() + np.packbits(roll).tobytes()
-    ).hexdigest()
+    return hashlib.sha256(f"{shape} ".encode() + np.packbits(roll).tobytes()).hexdigest()
 
 
 def measured(
@@ -189,10 +199,11 @@ def measured(
     items: Sequence[Any],
     *,
     key: Callable[[Any], str],
-    cache: str | os.PathLike[str] | None = None,
+    kept: str | os.PathLike[str] | None = None,
+    released: str | os.PathLike[str] | None = None,
     workers: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the measures of each item: from the cache, or measured now and kept.
+    """Return the measures of each item: known ones from the tables, others measured now and kept.
 
     Parameters
     ----------
@@ -201,9 +212,8 @@ def measured(
     items : sequence
         What is measured; equal items are measured once.
     key : callable
-        Takes an item and returns the name under which its measures are kept, which must change
-        with all that the measures depend on.
-    cache, workers
+        Takes an item and returns the name under which its measures are kept.
+    kept, released, workers
         As `sample_table`.
 
     Returns
@@ -212,33 +222,17 @@ def measured(
         In the order of `items`.
     """
     keys = [key(item) for item in items]
-    known = {k: found for k in set(keys) if (found := _kept(cache, k)) is not None}
+    own = Kept(kept, code=code_hash())
+    given = Kept(released) if released is not None else None
+    known = {k: row for k in set(keys) if (row := own.get(k, given)) is not None}
     missing = {k: item for k, item in zip(keys, items, strict=True) if k not in known}
     line = progress(len(missing), f"{len(known)} of {len(set(keys))} pieces known, measured")
-    for k, found in zip(missing, _map(measure, list(missing.values()), workers), strict=True):
-        known[k] = found
-        if cache is not None:
-            write_text(json.dumps({"sha256": _hash(found), **found}), Path(cache, f"{k}.json"))
-        line.step()
+    with own.writing(versions()):
+        for k, found in zip(missing, _map(measure, list(missing.values()), workers), strict=True):
+            known[k] = own.add(k, found)
+            line.step()
     line.close()
     return [known[k] for k in keys]
-
-
-def _kept(cache: str | os.PathLike[str] | None, key: str) -> dict[str, Any] | None:
-    """Return a kept result; None if there is none, or a changed one, which is measured again."""
-    try:
-        found = json.loads(Path(cache or "", f"{key}.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    if not isinstance(found, dict):
-        return None
-    told = found.pop("sha256", "")
-    return found if told == _hash(found) else None
-
-
-def _hash(found: dict[str, Any]) -> str:
-    """Return the SHA-256 of measures, kept beside them so that a change shows."""
-    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def _map(

@@ -23,7 +23,7 @@ import pandas as pd
 from musiclib.audio_metrics import audio_measures
 from musiclib.evaluation import NO_SEED
 from musiclib.files import sha256_of
-from musiclib.measuring import SR, code_hash, measured
+from musiclib.measuring import SR, measured
 
 RECORDED = "audio"
 """The set of a folder of recordings: it has audio measures and no others."""
@@ -85,7 +85,7 @@ def recorded_table(
     folder: str | os.PathLike[str],
     *,
     seconds: float,
-    cache: str | os.PathLike[str] | None = None,
+    kept: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     max_files: int = 200,
 ) -> pd.DataFrame:
@@ -97,7 +97,7 @@ def recorded_table(
         Audio files, searched through its subfolders: GTZAN, or music of one's own.
     seconds : float
         What is taken from the start of each.
-    cache, workers
+    kept, workers
         As `measuring.sample_table`.
     max_files : int
         So many are taken at most, spread evenly over the sorted list.
@@ -120,7 +120,7 @@ def recorded_table(
     paths = _evenly(_find_audio(Path(folder)), max_files)
     measure = functools.partial(measure_recording, seconds=seconds)
     key = functools.partial(_key, seconds=seconds)
-    found = measured(measure, paths, key=key, cache=cache, workers=workers)
+    found = measured(measure, paths, key=key, kept=kept, workers=workers)
     rows: list[dict[str, Any]] = []
     for path, values in zip(paths, found, strict=True):
         if "skipped" in values:
@@ -152,5 +152,5 @@ def _evenly(paths: list[Path], count: int) -> list[Path]:
 
 
 def _key(path: Path, *, seconds: float) -> str:
-    text = f"{code_hash()} {sha256_of(__file__)} {seconds} {sha256_of(path)}"
+    text = f"{sha256_of(__file__)} {seconds} {sha256_of(path)}"
     return hashlib.sha256(text.encode()).hexdigest()

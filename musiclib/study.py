@@ -10,10 +10,12 @@ import dataclasses
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from musiclib.files import atomic_path
 from musiclib.presets import BUDGETS, PRESET_NAMES, PRESETS, Preset, preset
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BENCHMARK_SETS",
     "BUDGETS",
+    "CHECKOUT",
     "CORPORA",
     "KERNEL_THREADS",
     "MAX_SEED",
@@ -47,6 +50,9 @@ CORPORA = ("chorales",)  # what `corpus` may say beside a folder of MIDI files
 BENCHMARK_SETS = ("jsb", "piano_midi", "nottingham", "musedata")  # what notebook 02 alone reads
 
 KERNEL_THREADS = 1  # results depend on it in the last digits, so it is fixed, not the machine's
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""Where the repository's own ``data/`` and ``figures/`` stand: what is released."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 MAX_SEED = 2**32 - 1
@@ -83,21 +89,85 @@ def corpus_folder(corpus: str) -> Path | None:
     return Path(corpus).expanduser()
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, init=False)
 class Paths:
-    """The folders of a run below its output folder; nothing is created until it is written to.
+    """The folders of a run, and those of what the repository carries, which no run changes.
 
     Parameters
     ----------
-    output : str or os.PathLike
-        The folder that receives ``data/`` and ``figures/``. Kept as given: a relative folder stays
-        relative, so that what a notebook prints names no machine.
+    output : path
+        The run's folder, which receives ``data/`` and ``figures/``. Nothing is created until it is
+        written to. Kept as given: a relative folder stays relative, so that what a notebook prints
+        names no machine.
+    corpus : str
+        As `corpus_folder` takes it. What is released was made of the chorales, so a run on a
+        folder of MIDI files never reads it.
+    released : path
+        Where the released ``data/`` and ``figures/`` stand.
+
+    Raises
+    ------
+    ValueError
+        If `output` is the released folder itself.
     """
 
     output: Path
+    released: Path
+    reads_released: bool
 
-    def __init__(self, output: str | os.PathLike[str]) -> None:
-        object.__setattr__(self, "output", Path(output))
+    def __init__(
+        self,
+        output: str | os.PathLike[str],
+        corpus: str = "chorales",
+        *,
+        released: str | os.PathLike[str] | None = None,
+    ) -> None:
+        root = Path(os.path.relpath(CHECKOUT)) if released is None else Path(released)
+        if Path(output).resolve() == root.resolve():
+            raise ValueError(
+                f"output: {output} holds the released files, which no run changes; name another "
+                "folder, such as ../runs/lab"
+            )
+        named = {"output": Path(output), "released": root}
+        named["reads_released"] = corpus in CORPORA or corpus in BENCHMARK_SETS
+        for name, value in named.items():
+            object.__setattr__(self, name, value)
+
+    def find(self, path: str | os.PathLike[str]) -> Path:
+        """Return `path`, a file or folder of the run, or its released twin if only that is there.
+
+        Examples
+        --------
+        >>> Paths("nowhere").find("nowhere/data/weights/lstm.json").name
+        'lstm.json'
+        """
+        path, twin = Path(path), self.released / Path(path).relative_to(self.output)
+        return twin if self.reads_released and twin.exists() and not path.exists() else path
+
+    def table(self, file: str, *, keys: Sequence[str] = ()) -> pd.DataFrame:
+        """Read a table of results: the released rows, and over them those of this run.
+
+        Parameters
+        ----------
+        file : str
+            Its name in the results folder.
+        keys : sequence of str
+            The columns that name a row: of two rows with the same keys, the run's stays. Without
+            keys, only rows that are the same in every column count as one.
+
+        Raises
+        ------
+        FileNotFoundError
+            If neither is there.
+        """
+        own, twin = self.results / file, self.released / "data" / "results" / file
+        found = [path for path in (twin, own) if path.exists()]
+        if not self.reads_released:
+            found = [path for path in found if path == own]
+        if not found:
+            raise FileNotFoundError(f"{own} is missing; run the notebook that writes it first")
+        rows = pd.concat([pd.read_csv(path) for path in found], ignore_index=True)
+        return rows.drop_duplicates(list(keys) or None, keep="last").reset_index(drop=True)
 
     @property
     def data(self) -> Path:
@@ -106,7 +176,7 @@ class Paths:
 
     @property
     def prepared(self) -> Path:
-        """The corpus as rolls (not committed)."""
+        """The corpus as rolls."""
         return self.data / "prepared"
 
     @property
@@ -121,7 +191,7 @@ class Paths:
 
     @property
     def audio(self) -> Path:
-        """Rendered pieces (not committed)."""
+        """Rendered pieces."""
         return self.data / "audio"
 
     @property
@@ -131,11 +201,11 @@ class Paths:
 
     @property
     def checkpoints(self) -> Path:
-        """How far trainings have come that were not ended (not committed)."""
+        """How far trainings have come that have not ended."""
         return self.data / "checkpoints"
 
     def weights_of(self, model: str, *, seed: int) -> Path:
-        """File of a model's weights: ``<model>.weights.h5`` are those of seed 0, as released."""
+        """Return the weights file of a model in the run's folder; seed 0 has no number."""
         return self.weights / f"{model}{f'_{seed}' if seed else ''}.weights.h5"
 
     @property

@@ -16,6 +16,7 @@ import scipy.io
 from musiclib import benchmark_floors, benchmark_table, benchmarks
 from musiclib.benchmarks import BenchmarkError, BenchmarkSet
 from musiclib.plots_benchmark import plot_benchmark
+from musiclib.study import Paths
 
 FOLDER = os.environ.get("MUSICLIB_DATA", "")
 
@@ -228,9 +229,11 @@ def look(**change):
 
 
 def test_a_look_is_never_overwritten(tmp_path):
-    path = tmp_path / "results" / "looks.csv"
-    benchmark_table.record_look([look()], path)
-    table = benchmark_table.record_look([look(test_nll=4.0), look(seed=1, test_nll=6.0)], path)
+    paths = Paths(tmp_path / "run", released=tmp_path / "released")
+    assert benchmark_table.read_looks(paths).empty
+    for row in (look(), look(test_nll=4.0), look(seed=1, test_nll=6.0)):
+        benchmark_table.record_look([row], paths.results / benchmark_table.LOOKS)
+    table = benchmark_table.read_looks(paths)
     assert table["test_nll"].tolist() == [5.0, 4.0, 6.0]
     assert tuple(table.columns) == benchmark_table.COLUMNS
     ours = benchmark_table.summarise(table, "jsb").iloc[0]

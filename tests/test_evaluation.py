@@ -8,6 +8,7 @@ from musiclib import evaluation as ev
 from musiclib.midi import MidiFileError, save_midi
 from musiclib.pianoroll import to_midi
 from musiclib.pieces import Piece
+from musiclib.study import Paths, preset
 
 
 def chord(steps=128, low=39):
@@ -84,14 +85,30 @@ def test_the_first_three_are_never_picked(tmp_path):
     for model in ev.MODELS:
         write(tmp_path, model, "0", [4, 2, 1, 0])
     samples = ev.read_generated(tmp_path)
-    chosen = ev.first_pieces(samples, seed=0)
+    chosen = ev.first_pieces(samples)
     assert [(s.model, s.sample) for s in chosen] == [(m, i) for m in ev.MODELS for i in range(3)]
-    with pytest.raises(
-        FileNotFoundError, match="vae: piece 000 of seed 7 is missing; run notebook 04"
-    ):
-        ev.first_pieces(samples, seed=7)
-    with pytest.raises(FileNotFoundError, match="vae: piece 003 of seed 0"):
-        ev.first_pieces(samples, seed=0, n=5)
+    with pytest.raises(FileNotFoundError, match="vae: piece 003 of seed 0 is missing; run note"):
+        ev.first_pieces(samples, n=5)
+    write(tmp_path, "vae", "2", [0, 1, 2])
+    assert {s.seed for s in ev.first_pieces(ev.read_generated(tmp_path, seeds=[2, 0]))} == {0}
+
+
+def test_what_a_run_did_not_train_is_read_from_the_released(tmp_path):
+    paths = Paths(tmp_path / "run", released=tmp_path / "released")
+    for model in ev.MODELS:
+        for seed in ("0", "1"):
+            write(tmp_path / "released" / "data" / "generated", model, seed, [0, 1])
+    write(paths.generated, "lstm", "5", [0])
+    write(paths.generated, "gan", "7", [0])  # none of this run's seeds
+    samples, whose = ev.read_models(paths, seed=5, budget=preset("standard"))
+    assert whose == {"vae": "released", "gan": "released", "lstm": "this run"}
+    assert [s.seed for s in samples if s.model == "lstm"] == [5]
+    assert [s.seed for s in samples if s.model == "gan"] == [0, 0, 1, 1]
+    _, whose = ev.read_models(paths, seed=5, budget=preset("classroom"))
+    assert set(whose.values()) == {"released"}
+    own = Paths(tmp_path / "run", str(tmp_path), released=tmp_path / "released")
+    with pytest.raises(FileNotFoundError, match=r"vae holds no piece .* run notebook 04"):
+        ev.read_models(own, seed=5, budget=preset("classroom"))
 
 
 def test_real_music_is_the_beginning_of_long_held_out_pieces():

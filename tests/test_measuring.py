@@ -1,6 +1,5 @@
-"""Measuring many pieces: what a row holds, what the cache may and may not do, recordings."""
+"""Measuring many pieces: what a row holds, what is kept of it, recordings."""
 
-import json
 import math
 
 import numpy as np
@@ -11,6 +10,7 @@ from musiclib import audio_metrics, measuring, music_metrics, recordings
 from musiclib.audio_files import write_wav
 from musiclib.evaluation import Sample
 from musiclib.generated import inside_real
+from musiclib.kept import Kept, made_with
 from musiclib.originality import TrainingIndex
 from musiclib.ranges import inside_range
 
@@ -34,14 +34,14 @@ SAMPLES = [
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
+def kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept") / "measures.csv"
 
 
 @pytest.fixture(scope="module")
-def table(cache):
+def table(kept):
     index = TrainingIndex([triads(20)])
-    return measuring.sample_table(SAMPLES, index=index, cache=cache, workers=1)
+    return measuring.sample_table(SAMPLES, index=index, kept=kept, workers=1)
 
 
 def test_a_rendering_lasts_as_long_as_its_roll_and_grows_with_velocity():
@@ -75,43 +75,52 @@ def test_training_pieces_are_not_rendered(table):
     assert row["polyphony"] == 3.0
 
 
-def test_the_cache_is_used_and_gives_the_same_table(table, cache, monkeypatch):
-    assert len(list(cache.glob("*.json"))) == 2
+def never(roll):
+    raise AssertionError("measured again")
 
-    def never(roll):
-        raise AssertionError("measured again")
 
+def test_the_kept_measures_are_used_and_give_the_same_table(table, kept, monkeypatch):
+    assert len(Kept(kept).rows) == 2
     monkeypatch.setattr(measuring, "measure_roll", never)
     index = TrainingIndex([triads(20)])
-    again = measuring.sample_table(SAMPLES, index=index, cache=cache, workers=1)
+    again = measuring.sample_table(SAMPLES, index=index, kept=kept, workers=1)
     pd.testing.assert_frame_equal(again, table)
+
+
+def test_released_measures_are_read_whatever_code_made_them(table, kept, tmp_path, monkeypatch):
+    monkeypatch.setattr(measuring, "code_hash", lambda: "other code")
+    monkeypatch.setattr(measuring, "measure_roll", never)
+    index = TrainingIndex([triads(20)])
+    with pytest.raises(AssertionError, match="measured again"):
+        measuring.sample_table(SAMPLES, index=index, kept=kept, workers=1)
+    again = measuring.sample_table(SAMPLES, index=index, kept=tmp_path / "m.csv", released=kept)
+    pd.testing.assert_frame_equal(again, table)
+    assert not list(tmp_path.iterdir())  # nothing was measured, so nothing is written
 
 
 def fake(item):
     return {"value": float(item), "level": -math.inf, "ratio": math.nan}
 
 
-def test_kept_numbers_come_back_as_they_were(tmp_path):
-    first = measuring.measured(fake, [1, 2, 1], key=str, cache=tmp_path, workers=1)
+def test_equal_items_are_measured_once_and_known_ones_never(tmp_path):
+    kept = tmp_path / "m.csv"
+    first = measuring.measured(fake, [1, 2, 1], key=str, kept=kept, workers=1)
     assert [row["value"] for row in first] == [1, 2, 1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.json", "2.json"]
-    kept = {"value": 10.0}
-    (tmp_path / "1.json").write_text(json.dumps({"sha256": measuring._hash(kept), **kept}))
-    (tmp_path / "2.json").write_text('{"value": 1')
-    second = measuring.measured(fake, [1, 2], key=str, cache=tmp_path, workers=1)
-    assert second[0] == {"value": 10.0}
-    assert second[1]["level"] == -math.inf
-    assert math.isnan(second[1]["ratio"])
+    assert set(Kept(kept).rows) == {"1", "2"}
+    second = measuring.measured(never, [2, 1], key=str, kept=kept, workers=1)
+    assert [row["value"] for row in second] == [2, 1]
+    assert second[0]["level"] == -math.inf
+    assert math.isnan(second[0]["ratio"])
 
 
-def test_the_key_changes_with_notes_and_with_code(monkeypatch):
-    key = measuring._roll_key
-    moved = triads(1)
+def test_the_key_changes_with_the_notes():
     longer = np.concatenate([triads(), np.zeros((1, 88, 2), np.uint8)])
-    assert len({key(triads()), key(moved), key(longer)}) == 3
-    before = key(triads())
-    monkeypatch.setattr(measuring, "code_hash", lambda: "other code")
-    assert key(triads()) != before
+    assert len({measuring._roll_key(roll) for roll in (triads(), triads(1), longer)}) == 3
+
+
+def test_the_versions_behind_a_measurement_are_told(kept, table):
+    assert made_with(kept) == measuring.versions()
+    assert {"Python", "numpy", "FluidSynth"} <= measuring.versions().keys()
 
 
 def test_problems_are_named():

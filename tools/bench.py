@@ -5,7 +5,7 @@
 Conventions: both sides of a row do the same job on the same data, in turns, after one turn that is
 not counted. The ratio is the median over the turns of otherwise / ours, with the lowest and the
 highest beside it; above 1 ours is faster. Seconds hold for this machine alone, so the table
-(``data/results/bench.csv``) is not committed.
+(``runs/bench/data/results/bench.csv``) is not committed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from musiclib import load_midi, prepare_corpus, synthesize, to_piano_roll
 from musiclib.evaluation import Sample, read_generated
 from musiclib.files import write_csv
 from musiclib.measuring import sample_table
-from musiclib.study import Paths
 from tools.command_line import Parser, whole
 from tools.notebook_cells import load_cells
-from tools.notebook_form import ROOT
+from tools.notebook_form import ROOT, RUNS
 from tools.study_report import say
 
 TABLE = Path("data", "results", "bench.csv")
@@ -119,12 +118,12 @@ def folder_row(files: Sequence[Path], scratch: Path) -> Row:
 
 def measuring_row(samples: Sequence[Sample], scratch: Path) -> Row:
     """Give the row of measuring pieces that were measured before."""
-    cache = scratch / "cache"
-    sample_table(samples, cache=cache)
+    kept = scratch / "measures.csv"
+    sample_table(samples, kept=kept)
     return Row(
         f"measure {len(samples)} pieces that are known",
         "measuring them again",
-        lambda: sample_table(samples, cache=cache),
+        lambda: sample_table(samples, kept=kept),
         lambda: sample_table(samples),
     )
 
@@ -188,7 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run every row, write the table, and give the exit status."""
     options = _parser().parse_args(arguments)
     found = []
-    generated, sizes = Paths(ROOT).generated, {"pieces": options.pieces, "steps": options.steps}
+    generated = ROOT / "data" / "generated"
+    sizes = {"pieces": options.pieces, "steps": options.steps}
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         for row in rows(generated=generated, scratch=Path(scratch), **sizes):
             line = timed(row, repeats=options.repeats)
@@ -210,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--repeats", type=whole(1), default=5, help="turns that count (default: 5)")
     add("--pieces", type=whole(2), default=40, help="pieces that are read, at most (default: 40)")
     add("--steps", type=whole(2), default=32, help="steps that the LSTM writes (default: 32)")
-    add("--output", type=Path, default=ROOT, help="folder that receives data/results/bench.csv")
+    add("--output", type=Path, default=RUNS / "bench", help="receives data/results/bench.csv")
     return parser
 
 

@@ -23,6 +23,9 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
 
+RUNS = ROOT / "runs"
+"""Where runs lie that name no other folder; git ignores it."""
+
 MAX_BYTES = 1_000_000
 MAX_CELL_LINES = 40
 
@@ -62,6 +65,12 @@ def parameters_cell(nb: NotebookNode, *, name: str) -> NotebookNode:
 def declared_parameters(cell: NotebookNode) -> dict[str, Any]:
     """Read names and values off a parameters cell without running it."""
     return {name: ast.literal_eval(node.value) for name, node in _assignments(cell.source)}
+
+
+def seen_from(notebooks: Path, output: Path) -> str:
+    """Return the output relative to a checkout's notebooks, so that they name no machine."""
+    inside = output.is_relative_to(notebooks.parent)
+    return f"../{output.relative_to(notebooks.parent).as_posix()}" if inside else str(output)
 
 
 def run_parameters(nb: NotebookNode, *, name: str) -> dict[str, Any]:

@@ -79,12 +79,17 @@ class Run:
         code = [cell.get("id") for cell in code_cells(self.node)]  # without the injected one
         self._code = [i for i, cell in enumerate(self.node.cells) if cell.get("id") in code]
         self.cell, self.cells = 0, len(self._code)
-        self._began = time.monotonic()
+        self._began = self._cell_began = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self._began
+
+    @property
+    def cell_seconds(self) -> float:
+        """Seconds since the cell at work began."""
+        return time.monotonic() - self._cell_began
 
     def last_words(self) -> str:
         """Give the last line of text that the cell at work has shown."""
@@ -124,6 +129,7 @@ class Run:
     def _on_cell_start(self, cell: NotebookNode, cell_index: int) -> None:
         if cell_index in self._code:
             self.cell = self._code.index(cell_index) + 1
+            self._cell_began = time.monotonic()
 
     def _where(self, reason: str) -> str:
         first = (_ANSI.sub("", reason).strip().splitlines() or ["no reason given"])[0]

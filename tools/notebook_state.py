@@ -34,6 +34,12 @@ from tools.notebook_form import (
     read_notebook,
 )
 
+ABOUT = "run.json"
+"""What a run is (preset, corpus, seed), in its folder ``rendered/``."""
+
+MANIFEST = Path("data", "released.json")
+"""The hash of each released folder, below the checkout."""
+
 PACKAGES = (
     "keras",
     "librosa",
@@ -87,8 +93,9 @@ def read_notebooks(folder: Path, given: Mapping[str, Any], *, trainings: int = 1
     given : mapping
         The parameters of the run; each notebook receives those that its cell declares.
     trainings : int
-        How often a notebook that trains (``"trains": true`` in its metadata) is run, each time
-        with the next seed. What depends on it depends on all of them.
+        How often a notebook that trains (``"trains": [...]`` in its metadata: what its training
+        writes) is run, each time with the next seed. What depends on it depends on all of them.
+        With 0 it is run once, trains nothing, and nothing waits for it.
 
     Raises
     ------
@@ -102,15 +109,22 @@ def read_notebooks(folder: Path, given: Mapping[str, Any], *, trainings: int = 1
     found: list[Notebook] = []
     for path in paths:
         found.append(_read(path, earlier=found, given=given))
-    more = [_with_seed(nb, k) for k in range(1, trainings) for nb in found if _trains(nb)]
+    training = {nb.name for nb in found if trains(nb)}
+    for nb in found:
+        if not trainings:
+            nb.depends = [name for name in nb.depends if name not in training]
+        else:
+            nb.writes += nb.node.metadata.get("study", {}).get("trains", [])
+    more = [_with_seed(nb, k) for k in range(1, trainings) for nb in found if trains(nb)]
     for nb in found:
         nb.depends += [other.name for other in more if other.path.stem in nb.depends]
-    last = max((found.index(nb) for nb in found if _trains(nb)), default=-1) + 1
+    last = max((found.index(nb) for nb in found if trains(nb)), default=-1) + 1
     return [*found[:last], *more, *found[last:]]
 
 
-def _trains(nb: Notebook) -> bool:
-    return bool(nb.node.metadata.get("study", {}).get("trains"))
+def trains(nb: Notebook) -> bool:
+    """Tell whether a notebook trains a model, once for each training seed of the preset."""
+    return "trains" in nb.node.metadata.get("study", {})
 
 
 def _with_seed(nb: Notebook, further: int) -> Notebook:
@@ -185,7 +199,13 @@ def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[s
         "backend": os.environ.get("KERAS_BACKEND", ""),
         "threads": threads,
         "corpus": _listing(corpus) if corpus else [],
+        "released": "" if budget.trainings else _released(),
     }
+
+
+def _released() -> str:
+    """Return the hash of what is released, which a run that trains nothing depends on."""
+    return sha256_of(ROOT / MANIFEST) if (ROOT / MANIFEST).is_file() else ""
 
 
 def _version(package: str) -> str:
@@ -224,6 +244,10 @@ class State:
         record = self._content["notebooks"].get(nb.name, {})
         rendered = self.path.with_name(f"{nb.name}.ipynb").exists()
         return record.get("key") == nb.key and rendered and not nb.missing(output)
+
+    def done(self) -> set[str]:
+        """Return the names of the notebooks that were run to their end."""
+        return set(self._content["notebooks"])
 
     def forget(self, nb: Notebook) -> None:
         """Strike `nb` out before it is run, as its files may be half changed until it ends."""

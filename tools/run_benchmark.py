@@ -1,9 +1,10 @@
 """Run the likelihood benchmark: notebook 02 or 04 alone, on one set, once for each seed.
 
-    python -m tools.run_benchmark --model lstm --dataset jsb --seeds 3 --output .
+    python -m tools.run_benchmark --model lstm --dataset jsb --seeds 3
 
-Conventions: the notebook appends a row for each look at the test set to
-``data/results/benchmark_nll.csv``; the last as run stands in ``rendered/benchmark_NAME/``.
+Conventions: the run's folder is ``runs/benchmark-<dataset>/`` unless another is named; the notebook
+appends a row for each look at the test set to ``data/results/benchmark_nll.csv`` there, and stands
+as last run in ``rendered/``.
 The exit status is 0 when all is done, 1 when the notebook failed, 2 for a choice that cannot be.
 """
 
@@ -16,11 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musiclib.benchmarks import SETS, find_benchmark
+from musiclib.files import write_json
 from musiclib.study import KERNEL_THREADS, PRESET_NAMES
 from tools.command_line import REFUSED, Parser, whole
-from tools.notebook_form import ROOT, read_notebook
+from tools.notebook_form import ROOT, RUNS, read_notebook, seen_from
 from tools.notebook_run import NotebookError, Run
-from tools.notebook_state import Notebook
+from tools.notebook_state import ABOUT, Notebook
 from tools.study_report import clock, say, shown
 
 NOTEBOOKS = {"lstm": "02_lstm", "vae": "04_vae"}
@@ -35,8 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"benchmark: {error}", file=sys.stderr, flush=True)
         return REFUSED
-    output = options.output.expanduser().resolve()
-    rendered = output / "rendered" / f"benchmark_{options.dataset}"
+    output = (options.output or RUNS / f"benchmark-{options.dataset}").expanduser().resolve()
+    rendered = output / "rendered"
+    about = {"preset": "benchmark", "corpus": options.dataset, "seed": options.first}
+    write_json(about, rendered / ABOUT)
     for seed in range(options.first, options.first + options.seeds):
         run = Run(_notebook(options, seed=seed, output=output))
         try:
@@ -58,7 +62,7 @@ def _notebook(options: argparse.Namespace, *, seed: int, output: Path) -> Notebo
         "preset": options.preset,
         "seed": seed,
         "corpus": options.dataset,
-        "output": ".." if output == ROOT else str(output),
+        "output": seen_from(path.parent, output),
     }
     return Notebook(name, path, read_notebook(path), [], [], [], given, dict(given))
 
@@ -71,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--preset", choices=PRESET_NAMES, default="full", help="smoke looks at no test set")
     add("--seeds", type=whole(1), default=3, help="how many, from the first on (default: 3)")
     add("--first", type=whole(0), default=0, help="the first seed (default: 0)")
-    add("--output", type=Path, default=ROOT, help="folder for data/ and rendered/")
+    add("--output", type=Path, help="the run's folder (default: runs/benchmark-DATASET)")
     add("--threads", type=whole(1), default=KERNEL_THREADS, help="threads of the kernel")
     return parser
 

@@ -1,11 +1,11 @@
 """Run the study: every notebook in order, what did not change left out, then the table.
 
-    python -m tools.run_study --preset standard --seed 0 --corpus chorales --output .
+    python -m tools.run_study --preset standard --seed 0 --corpus chorales
 
 Conventions: a notebook starts when those that it depends on have ended, several at once where the
-machine has the cores. Everything about a run stands in ``rendered/`` below the output folder. The
-exit status is 0 when all is done, 1 when a notebook failed, 2 for a choice that cannot be, 130
-when interrupted.
+machine has the cores. A run has a folder of its own, ``runs/<preset>-<corpus>-<seed>/`` unless
+another is named; how it went stands in ``rendered/`` there. The exit status is 0 when all is done,
+1 when a notebook failed, 2 for a choice that cannot be, 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -26,7 +27,8 @@ os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 
 import nbformat
 
-from musiclib.files import remove_leftovers, write_text
+from musiclib.files import remove_leftovers, write_json, write_text
+from musiclib.generated import corpus_name
 from musiclib.locks import locked
 from musiclib.study import (
     CORPORA,
@@ -38,9 +40,18 @@ from musiclib.study import (
     preset,
 )
 from tools.command_line import REFUSED, Parser, whole
-from tools.notebook_form import ROOT, merged, read_notebook
+from tools.notebook_form import ROOT, RUNS, merged, read_notebook, seen_from
 from tools.notebook_run import NotebookError, Run, as_page
-from tools.notebook_state import Notebook, State, read_notebooks, set_keys, surroundings
+from tools.notebook_state import (
+    ABOUT,
+    Notebook,
+    State,
+    read_notebooks,
+    set_keys,
+    surroundings,
+    trains,
+)
+from tools.old_layout import move_old
 from tools.study_report import Watch, clock, print_results, say, shown
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -59,26 +70,41 @@ class Study:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.budget = preset(options.preset)
-        highest = MAX_SEED + 1 - max(self.budget.trainings, 1)  # each training adds one
+        self.trainings = min(options.seeds or MAX_SEED, self.budget.trainings)
+        if options.remeasure:
+            self.trainings = 0
+        highest = MAX_SEED + 1 - max(self.trainings, 1)  # each training adds one
         if options.seed > highest:
             raise ValueError(f"seed: got {options.seed}, allowed is up to {highest}")
         self.force, self.jobs, self.threads = options.force, options.jobs, options.threads
-        self.output = options.output.expanduser().resolve()
-        self.rendered = self.output / "rendered"
         folder = corpus_folder(options.corpus)
+        if folder is not None and not self.budget.trainings:
+            raise ValueError(
+                f"corpus: the {options.preset} preset reads the released models, which are of "
+                "chorales; to study a folder of your own, train on it with PRESET=standard"
+            )
+        self.output = _output(options, folder)
+        self.corpus = options.corpus if folder is None else str(folder.resolve())
+        self.about = {"preset": options.preset, "corpus": self.corpus, "seed": options.seed}
+        Paths(self.output)  # refuses the folder of what is released
+        self.rendered = self.output / "rendered"
         if folder is not None:
             _require_midi(folder)
         notebooks = options.notebooks.resolve()
         given: dict[str, Any] = {
             "preset": options.preset,
             "seed": options.seed,
-            "corpus": str(folder.resolve()) if folder else options.corpus,
-            # Relative where it can be, so that a notebook of the checkout names no machine.
-            "output": ".." if self.output == notebooks.parent else str(self.output),
+            "corpus": self.corpus,
+            "output": seen_from(notebooks, self.output),
+            "remeasure": options.remeasure,
         }
         if options.samples is not None:
             given["n_samples"] = options.samples
-        self.notebooks = read_notebooks(notebooks, given, trainings=self.budget.trainings)
+        self.notebooks = read_notebooks(notebooks, given, trainings=self.trainings)
+        if options.remeasure:
+            self.notebooks = [nb for nb in self.notebooks if not trains(nb)]
+        if options.only:
+            self.notebooks = _only(self.notebooks, options.only)
         around = surroundings(self.budget, threads=self.threads, corpus=folder)
         set_keys(self.notebooks, surroundings=around, output=self.output)
 
@@ -116,6 +142,7 @@ class Study:
             while waiting or tasks:
                 self._drop_hopeless(waiting)
                 ready = [nb for nb in waiting if self.ended.issuperset(nb.depends)]
+                ready.sort(key=lambda nb: -sum(nb.name in other.depends for other in waiting))
                 for nb in ready[: self.jobs - len(tasks)]:
                     waiting.remove(nb)
                     tasks.add(asyncio.create_task(self._run_one(nb)))
@@ -167,9 +194,15 @@ class Study:
             write_text(text, path)
 
     def _expected(self, nb: Notebook) -> float:
-        """Expect what the notebook took the last time, else its share of the whole."""
-        share = 60 * self.budget["minutes"] / len(self.notebooks)
-        return self.state.seconds(nb, preset=self.budget.name) or share
+        """Expect what the notebook took the last time, else its share of the whole.
+
+        Trainings take 70 % of it, side by side; any other notebook 10 %, or three minutes.
+        """
+        minutes = self.budget["minutes"] if self.trainings else preset("classroom")["minutes"]
+        trainers = sum(map(trains, self.notebooks))
+        others = min(0.1 * minutes, 3.0)
+        share = 0.7 * minutes * min(self.jobs, trainers) / trainers if trains(nb) else others
+        return self.state.seconds(nb, preset=self.budget.name) or 60 * share
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,10 +226,13 @@ def _refuse(error: Exception) -> int:
 
 
 def _run(study: Study) -> int:
+    for line in move_old(ROOT):
+        say(line)
+    write_json(study.about, study.rendered / ABOUT)
     for root in (study.rendered, Paths(study.output).data, Paths(study.output).figures):
         for folder, _, _ in os.walk(root):
             remove_leftovers(folder)
-    say(f"The study, preset {study.budget.name}, {study.jobs} at once, into {study.output}")
+    say(f"The study, preset {study.budget.name}, {study.jobs} at once, into {shown(study.output)}")
     try:
         status = asyncio.run(study.run())
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -223,6 +259,37 @@ def _only_one(rendered: Path) -> Iterator[None]:
         yield
 
 
+def _output(options: argparse.Namespace, folder: Path | None) -> Path:
+    """Return the folder of the run: the one named, else one of its own below ``runs/``."""
+    if options.output is not None:
+        return options.output.expanduser().resolve()
+    if options.remeasure:
+        return RUNS / "remeasure"
+    corpus = options.corpus if folder is None else str(folder.resolve())
+    name = f"{options.preset}-{corpus_name(corpus)}-{options.seed}"
+    taken = [RUNS / name, *(RUNS / f"{name}-{i}" for i in range(2, 1000))]
+    return next(path for path in taken if _corpus_of(path) in ("", corpus))
+
+
+def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
+    """Keep the notebooks of these names, which then wait for no other one."""
+    known = sorted({nb.path.stem for nb in notebooks})
+    if unknown := set(names) - set(known):
+        raise ValueError(f"only: got {min(unknown)}, the notebooks are {', '.join(known)}")
+    kept = [nb for nb in notebooks if nb.path.stem in names]
+    for nb in kept:
+        nb.depends = [name for name in nb.depends if name in {other.name for other in kept}]
+    return kept
+
+
+def _corpus_of(run: Path) -> str:
+    """Return the corpus of an earlier run, so that two folders of one name have two runs."""
+    try:
+        return json.loads((run / "rendered" / ABOUT).read_text(encoding="utf-8"))["corpus"]
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
 def _require_midi(folder: Path) -> None:
     from musiclib.entries import find_midi
 
@@ -241,8 +308,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--preset", default="standard", help=f"{', '.join(PRESET_NAMES)} (default: standard)")
     add("--seed", type=whole(0), default=0, help="default: 0")
     add("--corpus", default="chorales", help=f"{', '.join(CORPORA)}, or a folder of MIDI files")
-    add("--samples", type=whole(1), help="pieces a training (default: the preset's)")
-    add("--output", type=Path, default=ROOT, help="folder for data/, figures/ and rendered/")
+    add("--samples", type=whole(3), help="pieces of each training (default: the preset's)")
+    add("--output", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
+    add("--seeds", type=whole(1), help="trainings of each model, at most the preset's")
+    add("--only", nargs="+", metavar="NOTEBOOK", help="run these notebooks alone")
+    add("--remeasure", action="store_true", help="only measure the released pieces anew")
     add("--jobs", type=whole(1), default=default_jobs(), help="notebooks at once")
     add("--threads", type=whole(1), default=KERNEL_THREADS, help="threads of each kernel")
     add("--force", action="store_true", help="run every notebook, changed or not")

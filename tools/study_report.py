@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from tools.notebook_state import Notebook
 _NEXT_CELL_SECONDS = 5.0  # a new cell is told at most this often
 _SAME_CELL_SECONDS = 20.0  # and a long one this often
 _WORDS = 60
+_PACE = 10.0  # seconds after which a loop's own pace tells more than what was expected
+_COUNT = re.compile(r": (\d+) of (\d+)")
 
 
 def say(text: str) -> None:
@@ -64,6 +67,7 @@ class Watch:
         self._expected = {nb.name: expected(nb) for nb in notebooks}
         self._running: dict[str, Run] = {}
         self._ended: set[str] = set()
+        self._took: dict[str, float] = {}
         self._told: dict[str, tuple[int, float]] = {}
         self._began = time.monotonic()
 
@@ -86,7 +90,8 @@ class Watch:
     def end(self, nb: Notebook, what: str) -> None:
         """Tell how a notebook ended."""
         self._ended.add(nb.name)
-        self._running.pop(nb.name, None)
+        if (run := self._running.pop(nb.name, None)) is not None:
+            self._took[nb.name] = run.seconds
         say(f"{self._label(nb)}  {what}")
 
     async def tick(self) -> None:
@@ -113,20 +118,43 @@ class Watch:
         return f"{clock(self.seconds)} elapsed, about {clock(self.left())} left"
 
     def left(self) -> float:
-        """Estimate the seconds left: play through who starts when, with the expected times."""
-        ends = {name: self._rest(run) for name, run in self._running.items()}
-        waiting = [nb for nb in self._all if nb.name not in self._ended | set(ends)]
-        busy = sorted(ends.values())
-        for nb in waiting:
-            free = busy[-self._jobs] if len(busy) >= self._jobs else 0.0
-            start = max([free, *(ends.get(name, 0.0) for name in nb.depends)])
-            ends[nb.name] = start + self._expected[nb.name]
-            busy = sorted([*busy, ends[nb.name]])
-        return max(ends.values(), default=0.0)
+        """Estimate the seconds left: what waits is as much slower as what ran was, so far.
+
+        Notebooks that wait for the same number of others run side by side.
+        """
+        slower, stages = self._slower(), {}
+        for nb in self._all:
+            if nb.name not in self._ended:
+                run = self._running.get(nb.name)
+                rest = self._rest(run) if run else slower * self._expected[nb.name]
+                stages.setdefault(self._stage(nb), []).append(rest)
+        return sum(max(max(rests), sum(rests) / self._jobs) for rests in stages.values())
+
+    def _stage(self, nb: Notebook) -> int:
+        """Return how many notebooks must still end, one after the other, before `nb` starts."""
+        before = [other for other in self._all if other.name in nb.depends]
+        stages = [self._stage(other) + 1 for other in before if other.name not in self._ended]
+        return max(stages, default=0)
+
+    def _slower(self) -> float:
+        """Return how many times as long as expected the notebooks took that ended or overran."""
+        over = {
+            name: run.seconds
+            for name, run in self._running.items()
+            if run.seconds > self._expected[name]
+        }
+        took = self._took | over
+        return max(1.0, sum(took.values()) / sum(self._expected[n] for n in took)) if took else 1.0
 
     def _rest(self, run: Run) -> float:
-        """Expect a notebook that takes longer than it should to take a quarter longer still."""
-        return max(self._expected[run.nb.name] - run.seconds, 0.25 * run.seconds)
+        """Expect a loop to go on at its own pace, and anything else to be as slow as what ran."""
+        expected = self._slower() * self._expected[run.nb.name]
+        if run.cell_seconds > _PACE and (found := _COUNT.search(run.last_words())):
+            done, total = map(int, found.groups())
+            if 0 < done < total:
+                in_loop = run.cell_seconds * (total - done) / done
+                return in_loop + expected * (run.cells - run.cell) / run.cells
+        return max(expected - run.seconds, 0.25 * run.seconds)
 
 
 def print_results(paths: Paths, *, rendered: Path) -> None:
