@@ -5,7 +5,6 @@ from __future__ import annotations
 import nbformat
 import pytest
 
-from tools import commit_notebooks
 from tools import notebook_form as form
 
 CELL = 'preset = "full"  # budgets\nseed: int = 0  # any\nn_samples = None\noutput = ".."'
@@ -150,37 +149,3 @@ def test_size_counts_and_sound_is_not_taken_for_a_path():
     node = form.merged(notebook("1"), run("1", outputs=[out]), name="02", output="..")
     assert form.problems(node, size=1_000_000) == []
     assert form.problems(node, size=1_000_001) == ["1,000,001 bytes, over 1,000,000"]
-
-
-# The command
-
-
-@pytest.fixture
-def folders(tmp_path):
-    for name, node in (("notebooks", notebook("1")), ("rendered", run("1"))):
-        (tmp_path / name).mkdir()
-        nbformat.write(node, tmp_path / name / "01_a.ipynb")
-    return tmp_path
-
-
-def commit(folders):
-    parts = [part for name in ("notebooks", "rendered") for part in (f"--{name}", folders / name)]
-    return commit_notebooks.main(list(map(str, parts)))
-
-
-def test_notebooks_are_put_in_place_without_log_lines(folders):
-    node = run("1", outputs=[stream("warning", "stderr"), stream("1")])
-    nbformat.write(node, folders / "rendered" / "01_a.ipynb")
-    assert commit(folders) == 0
-    result = form.read_notebook(folders / "notebooks" / "01_a.ipynb")
-    assert [out.text for out in result.cells[-1].outputs] == ["1"]
-    assert 'preset = "smoke"' in result.cells[1].source
-    assert 'output = ".."' in result.cells[1].source
-
-
-def test_one_notebook_out_of_form_keeps_all_from_being_written(folders, capsys):
-    nbformat.write(notebook("1"), folders / "notebooks" / "02_b.ipynb")
-    before = (folders / "notebooks" / "01_a.ipynb").read_bytes()
-    assert commit(folders) == 1
-    assert "02_b: was not run yet; run make study first" in capsys.readouterr().err
-    assert (folders / "notebooks" / "01_a.ipynb").read_bytes() == before

@@ -76,7 +76,7 @@ def test_a_notebook_is_valid_and_in_form(path):
 def test_a_notebook_declares_the_parameters_of_the_study(path):
     declared = declared_parameters(parameters_cell(read_notebook(path), name=path.stem))
     assert declared.keys() >= PARAMETERS
-    assert declared["output"] == ".."
+    assert declared["output"] == "../runs/lab"
     preset(declared["preset"])
 
 
@@ -103,7 +103,7 @@ def smoke(output: Path, *more: str) -> subprocess.CompletedProcess[str]:
 
 def listing() -> dict[str, int]:
     """Give the files of the checkout that a study could write, and when they changed."""
-    folders = (ROOT / name for name in ("data", "figures", "notebooks", "rendered"))
+    folders = (ROOT / name for name in ("data", "figures", "notebooks", "runs"))
     files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
     return {str(file): file.stat().st_mtime_ns for file in files}
 
@@ -183,6 +183,39 @@ def test_the_same_seed_gives_the_same_pieces_and_table(output, tmp_path):
     first = digests(output)
     assert len(first) > len(MODELS)
     assert digests(tmp_path) == first
+
+
+# What is released
+
+
+@pytest.fixture(scope="module")
+def classroom(tmp_path_factory):
+    """Run the classroom preset into another folder."""
+    folder, before = tmp_path_factory.mktemp("classroom"), listing()
+    run = smoke(folder, "--preset", "classroom")
+    assert run.returncode == 0, run.stdout[-5_000:] + run.stderr[-5_000:]
+    assert listing() == before, "a run into another folder changed the checkout"
+    return folder
+
+
+@needs_notebooks
+@pytest.mark.long
+def test_a_class_gets_the_released_verdict(classroom):
+    for table in ("verdict.csv", "verdict_parts.csv", "distance.csv", "paper_table.csv"):
+        folders = (classroom, ROOT)
+        here, there = (root / "data" / "results" / table for root in folders)
+        pd.testing.assert_frame_equal(pd.read_csv(here), pd.read_csv(there), rtol=1e-9)
+    assert not list(Paths(classroom).generated.rglob("*.mid"))
+    assert not (Paths(classroom).results / "measures.csv").exists()  # nothing was measured
+
+
+@needs_notebooks
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["02_lstm", "03_gan", "04_vae", "05_comparison"])
+def test_any_notebook_runs_alone(tmp_path, name):
+    run = smoke(tmp_path, "--preset", "classroom", "--only", name)
+    assert run.returncode == 0, run.stdout[-5_000:] + run.stderr[-5_000:]
+    assert (tmp_path / "rendered" / f"{name}.html").exists()
 
 
 # Killed while it trains

@@ -25,7 +25,7 @@ class FakeRun:
             raise NotebookError("stopped in cell 3 of 9: no")
 
     def keep(self, rendered):
-        assert rendered.name == "benchmark_jsb"
+        assert rendered.name == "rendered"
 
     def keep_failure(self, error, rendered):
         return rendered / "02_lstm.log"

@@ -59,7 +59,8 @@ def write(folder, name, *sources, depends=(), writes=(), trains=False):
     cells = [v4.new_markdown_cell("# A title"), v4.new_code_cell(PARAMETERS)]
     cells[1].metadata.tags = ["parameters"]
     cells += [v4.new_code_cell(source) for source in sources]
-    study = {"depends": list(depends), "writes": list(writes), "trains": trains}
+    study = {"depends": list(depends), "writes": [] if trains else list(writes)}
+    study |= {"trains": list(writes)} if trains else {}
     nbformat.write(
         v4.new_notebook(cells=cells, metadata={"study": study}), folder / f"{name}.ipynb"
     )
@@ -247,6 +248,13 @@ def test_an_interrupted_study_goes_on_where_it_stopped(folder, capsys, how):
         (["--seed", str(2**32)], "study: seed: got 4294967296, allowed is up to 429496729"),
         (["--jobs", "two"], "study: argument --jobs: invalid"),
         (["--output", str(ROOT / "Makefile")], "Makefile"),
+        (["--output", str(ROOT)], "holds the released files, which no run changes"),
+        (["--samples", "2"], "study: argument --samples: got 2, allowed is 3 or more"),
+        (["--only", "07_x"], "study: only: got 07_x, the notebooks are 01_a, 02_b"),
+        (
+            ["--preset", "classroom", "--corpus", str(ROOT / "notebooks")],
+            "the classroom preset reads the released models, which are of chorales",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence_before_any_kernel(folder, capsys, more, sentence):
@@ -427,14 +435,36 @@ def watch(depends, *, jobs):
     return Watch(notebooks, expected=lambda nb: 10.0, jobs=jobs), notebooks
 
 
-@pytest.mark.parametrize(("jobs", "seconds"), [(1, 50.0), (2, 40.0), (3, 30.0)])
-def test_time_left_plays_through_who_waits_for_whom(jobs, seconds, capsys):
+def at_work(nb, seconds, *, words="", cell_seconds=0.0):
+    """Give a notebook at its first cell of nine."""
+    facts = {"seconds": seconds, "cell_seconds": cell_seconds, "cell": 1, "cells": 9}
+    return SimpleNamespace(nb=nb, last_words=lambda: words, **facts)
+
+
+@pytest.mark.parametrize(("jobs", "seconds"), [(1, 50.0), (2, 35.0), (3, 30.0)])
+def test_time_left_knows_who_waits_for_whom(jobs, seconds, capsys):
     left, notebooks = watch({"1": "", "2": "1", "3": "1", "4": "1", "5": "234"}, jobs=jobs)
     assert left.left() == seconds
     left.skip(notebooks[0])
     assert left.left() == seconds - 10
-    left.start(SimpleNamespace(nb=notebooks[1], seconds=4.0, cell=1, cells=9))
-    assert left.left() == pytest.approx({1: 36, 2: 26, 3: 20}[jobs])
+    left.start(at_work(notebooks[1], 4.0))
+    assert left.left() == pytest.approx({1: 36, 2: 23, 3: 20}[jobs])
+
+
+def test_what_waits_is_as_much_slower_as_what_ran(capsys):
+    left, notebooks = watch({"1": "", "2": "1"}, jobs=1)
+    left.start(at_work(notebooks[0], 30.0))
+    assert left.left() == pytest.approx(0.25 * 30 + 3 * 10)  # three times as long as expected
+    left.end(notebooks[0], "done")
+    assert left.left() == pytest.approx(30)
+    assert watch({"1": ""}, jobs=1)[0].left() == 10
+
+
+def test_a_long_loop_tells_its_own_pace(capsys):
+    left, notebooks = watch({"1": ""}, jobs=1)
+    words = "LSTM stretches of training: 2 of 20, validation 1.5"
+    left.start(at_work(notebooks[0], 62.0, words=words, cell_seconds=60.0))
+    assert left.left() == pytest.approx(60 * 18 / 2 + 62 * 8 / 9)
 
 
 def test_a_clock_has_hours_only_when_there_are_any():

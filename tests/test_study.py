@@ -287,3 +287,41 @@ def test_weights_of_seed_0_bear_the_model_s_name_alone(tmp_path):
     paths = study.Paths(tmp_path)
     assert paths.weights_of("gan", seed=0) == tmp_path / "data" / "weights" / "gan.weights.h5"
     assert paths.weights_of("gan", seed=12).name == "gan_12.weights.h5"
+
+
+# What is released
+
+
+def test_what_the_run_lacks_is_found_where_it_is_released(tmp_path):
+    paths = study.Paths(tmp_path / "run", released=tmp_path / "released")
+    own = paths.weights_of("lstm", seed=0)
+    twin = tmp_path / "released" / "data" / "weights" / own.name
+    assert paths.find(own) == own
+    twin.parent.mkdir(parents=True)
+    twin.touch()
+    assert paths.find(own) == twin
+    folder = study.Paths(tmp_path / "run", str(tmp_path), released=tmp_path / "released")
+    assert folder.find(own) == own  # released models are of chorales
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert paths.find(own) == own
+
+
+def test_a_runs_rows_stand_over_the_released_ones(tmp_path):
+    paths = study.Paths(tmp_path / "run", released=tmp_path / "released")
+    with pytest.raises(FileNotFoundError, match="costs.csv is missing; run the notebook"):
+        paths.table("costs.csv")
+    for folder, rows in (("released", "vae,0,1\nlstm,0,1\n"), ("run", "lstm,0,2\nlstm,0,2\n")):
+        path = tmp_path / folder / "data" / "results" / "costs.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"model,seed,steps\n{rows}")
+    merged = paths.table("costs.csv", keys=["model", "seed"])
+    assert merged.values.tolist() == [["vae", 0, 1], ["lstm", 0, 2]]
+    assert len(paths.table("costs.csv")) == 3
+    folder = study.Paths(tmp_path / "run", str(tmp_path), released=tmp_path / "released")
+    assert set(folder.table("costs.csv")["steps"]) == {2}
+
+
+def test_no_run_writes_over_what_is_released():
+    with pytest.raises(ValueError, match="holds the released files, which no run changes"):
+        study.Paths(study.CHECKOUT)

@@ -69,8 +69,9 @@ def declared_parameters(cell: NotebookNode) -> dict[str, Any]:
 
 def seen_from(notebooks: Path, output: Path) -> str:
     """Return the output relative to a checkout's notebooks, so that they name no machine."""
-    inside = output.is_relative_to(notebooks.parent)
-    return f"../{output.relative_to(notebooks.parent).as_posix()}" if inside else str(output)
+    if not output.is_relative_to(notebooks.parent):
+        return str(output)
+    return Path("..", output.relative_to(notebooks.parent)).as_posix()
 
 
 def run_parameters(nb: NotebookNode, *, name: str) -> dict[str, Any]:
