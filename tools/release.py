@@ -206,9 +206,22 @@ def _replace(folder: Path, target: Path) -> None:
 
 def manifest(root: Path) -> dict[str, Any]:
     """Return the hash of each released folder, and the versions that release it."""
+    return {"versions": versions(), "sha256": _hashes(root)}
+
+
+def changed(root: Path = ROOT) -> list[str]:
+    """Return the released folders that are not as they were released."""
+    try:
+        told = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["sha256"]
+    except (OSError, ValueError, KeyError):
+        return [MANIFEST.as_posix()]
+    return sorted({name for name, _ in set(told.items()) ^ set(_hashes(root).items())})
+
+
+def _hashes(root: Path) -> dict[str, str]:
     folders = ["data/results", "data/splits", "data/weights", "figures"]
     folders += sorted(p.relative_to(root).as_posix() for p in root.glob("data/generated/*/[0-9]*"))
-    return {"versions": versions(), "sha256": {name: folder_hash(root / name) for name in folders}}
+    return {name: folder_hash(root / name) for name in folders}
 
 
 def folder_hash(folder: Path) -> str:

@@ -52,6 +52,7 @@ from tools.notebook_state import (
     trains,
 )
 from tools.old_layout import move_old
+from tools.release import changed
 from tools.study_report import Watch, clock, print_results, say, shown
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -228,6 +229,8 @@ def _refuse(error: Exception) -> int:
 def _run(study: Study) -> int:
     for line in move_old(ROOT):
         say(line)
+    if not study.trainings and (found := changed(ROOT)):
+        say(f"Not as it was released: {', '.join(found)}; git checkout brings it back.")
     write_json(study.about, study.rendered / ABOUT)
     for root in (study.rendered, Paths(study.output).data, Paths(study.output).figures):
         for folder, _, _ in os.walk(root):
