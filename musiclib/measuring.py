@@ -1,9 +1,9 @@
 """Measure many pieces by every measure there is, on all cores, and remember what was measured.
 
-Conventions: what a piece measures depends on nothing but its notes and on the code that measures,
-so a result is kept under a hash of both, and is never measured twice. A piece is rendered with the
-one gain of `synthesis` at 80 quarters a minute and velocity 80, so that levels compare; NaN and
-infinities are kept as they are.
+Conventions: what a piece measures depends on nothing but its notes, its bars and the code that
+measures, so a result is kept under a hash of all three, and is never measured twice. A piece is
+rendered with the one gain of `synthesis` at 80 quarters a minute and velocity 80, so that levels
+compare; NaN and infinities are kept as they are.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from musiclib.music_metrics import check_piece, measures
 from musiclib.originality import TrainingIndex
 from musiclib.pianoroll import STEPS_PER_QUARTER, to_midi
 from musiclib.progress import progress
+from musiclib.roll_notes import COMMON_BARS, Bars
 from musiclib.synthesis import fluidsynth_version, soundfont_path, synthesize
 from musiclib.workers import cores
 
@@ -77,13 +78,15 @@ def render(roll: np.ndarray, *, sr: int = SR, velocity: int = 80) -> np.ndarray:
     return synthesize(to_midi(roll, tempo=TEMPO, velocity=velocity), sr=sr, duration=seconds)
 
 
-def measure_roll(roll: np.ndarray) -> dict[str, float]:
+def measure_roll(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
     """Return every measure of one piece: of its notes, of its sound, and what is wrong with it.
 
     Parameters
     ----------
     roll : np.ndarray, shape (T, 88, 2), uint8
         The piece.
+    bars : Bars
+        Where its bar lines stand.
 
     Returns
     -------
@@ -93,17 +96,18 @@ def measure_roll(roll: np.ndarray) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # peak_dbfs above 0 says it in the table
         sound = audio_measures(render(roll), sr=SR)
-    return {**measures(roll), **sound, **problems(roll)}
+    return {**measures(roll, **bars._asdict()), **sound, **problems(roll, bars)}
 
 
-def measure_notes(roll: np.ndarray) -> dict[str, float]:
+def measure_notes(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
     """Return `measure_roll` without the sound: its columns are NaN."""
-    return {**measures(roll), **dict.fromkeys(AUDIO_UNITS, np.nan), **problems(roll)}
+    silent = dict.fromkeys(AUDIO_UNITS, np.nan)
+    return {**measures(roll, **bars._asdict()), **silent, **problems(roll, bars)}
 
 
-def problems(roll: np.ndarray) -> dict[str, float]:
+def problems(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
     """Return 1.0 for each of `PROBLEMS` that `check_piece` finds, else 0.0."""
-    found = {sentence.split(":")[0] for sentence in check_piece(roll)}
+    found = {sentence.split(":")[0] for sentence in check_piece(roll, **bars._asdict())}
     words = ("no note", "stuck", "empty bars")
     return {name: float(word in found) for name, word in zip(PROBLEMS, words, strict=True)}
 
@@ -155,12 +159,13 @@ def sample_table(
     """
     if not samples:
         raise ValueError("samples must hold at least one piece; got none")
-    sounding = [sample.roll for sample in samples if sample.model != TRAINING]
-    found = measured(measure_roll, sounding, key=_roll_key, cache=cache, workers=workers)
+    sounding = [(sample.roll, sample.bars) for sample in samples if sample.model != TRAINING]
+    found = measured(_measure_item, sounding, key=_item_key, cache=cache, workers=workers)
     sounds = iter(found)
     rows = []
     for sample in samples:
-        found = measure_notes(sample.roll) if sample.model == TRAINING else next(sounds)
+        quiet = sample.model == TRAINING
+        found = measure_notes(sample.roll, sample.bars) if quiet else next(sounds)
         rows.append({**sample.keys, **found, **_copied(sample, index)})
     return pd.DataFrame(rows)
 
@@ -176,11 +181,21 @@ def _copied(sample: Sample, index: TrainingIndex | None) -> dict[str, int]:
     return {**index.count(sample.roll), **runs}
 
 
-def _roll_key(roll: np.ndarray) -> str:
+def _measure_item(item: tuple[np.ndarray, Bars]) -> dict[str, float]:
+    """Return `measure_roll` of a roll and its bars."""
+    return measure_roll(*item)
+
+
+def _item_key(item: tuple[np.ndarray, Bars]) -> str:
+    """Return the name under which the measures of a roll and its bars are kept."""
+    return _roll_key(*item)
+
+
+def _roll_key(roll: np.ndarray, bars: Bars = COMMON_BARS) -> str:
     """Return the name under which a roll's measures are kept."""
-    shape = "x".join(map(str, roll.shape))
+    known = "x".join(map(str, (*roll.shape, *bars)))
     return hashlib.sha256(
-        f"{code_hash()} {shape} ".encode() + np.packbits(roll).tobytes()
+        f"{code_hash()} {known} ".encode() + np.packbits(roll).tobytes()
     ).hexdigest()
 
 
