@@ -156,6 +156,17 @@ def say_dropped(reference: pd.DataFrame | Iterable[np.ndarray]) -> str:
     )
 
 
+def in_words(value: float, *, digits: int = 2) -> str:
+    """Write a number to be read, and "none" for one that is undefined.
+
+    Examples
+    --------
+    >>> in_words(0.4321), in_words(math.nan)
+    ('0.43', 'none')
+    """
+    return "none" if math.isnan(value) else f"{value:.{digits}f}"
+
+
 def rank_key(distance: float) -> float:
     """Return what to sort distances by: the distance, infinity for none, so that none ranks last.
 

@@ -108,6 +108,20 @@ def real_bars(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[Bar
     return [bars_at(p.position[:length], p.bar) for p in pieces if len(p.roll) >= length]
 
 
+def measure_table(rolls: Sequence[np.ndarray], bars: Sequence[Bars] | None = None) -> pd.DataFrame:
+    """Return every measure of the notes of each piece, a row a piece.
+
+    Parameters
+    ----------
+    rolls : sequence of np.ndarray, shape (T, 88, 2), uint8
+    bars : sequence of Bars, optional
+        Each piece's own; 4/4 without an upbeat by default.
+    """
+    bars = [COMMON_BARS] * len(rolls) if bars is None else bars
+    rows = [measures(roll, **own._asdict()) for roll, own in zip(rolls, bars, strict=True)]
+    return pd.DataFrame(rows)
+
+
 def inside_real(
     rolls: Sequence[np.ndarray], reference: Sequence[np.ndarray], *, names: Sequence[str] = RANGED
 ) -> pd.DataFrame:
@@ -126,8 +140,7 @@ def inside_real(
         A row a piece, a column a measure, and ``all``. A measure that a piece does not define
         (NaN) counts as outside.
     """
-    real = pd.DataFrame([measures(r) for r in reference])[list(names)]
-    ours = pd.DataFrame([measures(r) for r in rolls])[list(names)]
+    real, ours = (measure_table(some)[list(names)] for some in (reference, rolls))
     low, high = (real.quantile(share) for share in PERCENTILES)
     inside = (ours >= low) & (ours <= high)
     return inside.assign(all=inside.all(axis=1))
