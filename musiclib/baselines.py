@@ -172,6 +172,17 @@ def shuffled_pieces(
     return np.stack(pieces)
 
 
+def shuffled_sources(
+    training: Iterable[np.ndarray], *, n: int, rng: np.random.Generator, steps: int = PIECE_STEPS
+) -> np.ndarray:
+    """Return which training roll each of the `shuffled_pieces` is dealt from, shape (n,).
+
+    Takes what `shuffled_pieces` takes, with a generator in the same state.
+    """
+    long = np.flatnonzero([len(roll) >= steps for roll in training])
+    return long[_draw(len(long), n, rng)]
+
+
 def random_pieces(
     training: Iterable[np.ndarray],
     *,

@@ -11,7 +11,7 @@ of real music's. All of it is our choice: the paper states no test.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,13 +85,17 @@ def smaller(first: np.ndarray, second: np.ndarray) -> float:
     return -delta(first, second)
 
 
-def spread_ratio(first: np.ndarray, second: np.ndarray) -> float:
+def spread_ratio(
+    first: np.ndarray, second: np.ndarray, *, features: Sequence[str] = tuple(FEATURES)
+) -> float:
     """Return how widely the first set's pieces differ from each other, over the second set's.
 
     Parameters
     ----------
-    first, second : np.ndarray, shape (n, 18) and (m, 18)
+    first, second : np.ndarray, shape (n, F) and (m, F)
         Scaled distances from the mean of the seed (``within_`` columns of `verdicts.prepared`).
+    features : sequence of str
+        The F features, those that real music defines.
 
     Returns
     -------
@@ -99,7 +103,7 @@ def spread_ratio(first: np.ndarray, second: np.ndarray) -> float:
         Median over the features of the ratio of standard deviations; the second's not below the
         feature's floor (see `comparison.FEATURES`).
     """
-    floors = np.array([feature.floor for feature in FEATURES.values()])
+    floors = np.array([FEATURES[name].floor for name in features])
     ours, real = (np.sqrt((rows**2).mean(axis=0)) for rows in (first, second))
     return float(np.median(ours / np.maximum(real, floors)))
 

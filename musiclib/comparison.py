@@ -3,20 +3,27 @@
 Conventions: a set is a sequence of rolls (see `pianoroll`) or the table that `feature_table` made
 of it. Distances are in standard deviations of the reference set, which is held-out real music,
 frozen before any model is judged. Every table says n.
+
+Undefined features: a feature that fewer than two reference pieces define is dropped, for every set
+(`dropped_features` names them): tunes of one voice have no consonance, and a mean over the other
+features still compares. A single piece that does not define a kept feature is skipped in it. A set
+in which no piece defines a kept feature has no distance: NaN, never infinity and never the mean of
+the rest. Whoever ranks sets puts it last (`rank_key`).
 """
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.stats import wasserstein_distance
 
-from musiclib.music_metrics import MEASURES
-from musiclib.roll_notes import require_piece
+from musiclib.music_metrics import BAR_MEASURES, MEASURES
+from musiclib.roll_notes import COMMON_BARS, Bars, require_piece
 
 
 class Feature(NamedTuple):
@@ -80,13 +87,19 @@ Hamming distance of neighbouring bars' onset patterns, a step of the bar.
 """
 
 
-def feature_table(rolls: Iterable[np.ndarray]) -> pd.DataFrame:
+_FLOORS = np.array([feature.floor for feature in FEATURES.values()])
+_TOO_FEW = "reference must hold at least 2 pieces that define a feature; it holds {}"
+
+
+def feature_table(rolls: Iterable[np.ndarray], bars: Sequence[Bars] | None = None) -> pd.DataFrame:
     """Return the 18 features of each piece.
 
     Parameters
     ----------
     rolls : iterable of np.ndarray, each of shape (T, 88, 2)
         Pieces; of equal length, if they are to be compared.
+    bars : sequence of Bars, optional
+        Each piece's own bars; 4/4 without an upbeat by default.
 
     Returns
     -------
@@ -97,13 +110,77 @@ def feature_table(rolls: Iterable[np.ndarray]) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a roll is malformed; the message says which.
+        If a roll is malformed (the message says which), or there are not as many bars as rolls.
     """
+    rolls = list(rolls)
+    bars = [COMMON_BARS] * len(rolls) if bars is None else bars
+    if len(bars) != len(rolls):
+        raise ValueError(f"bars: got those of {len(bars)} pieces for {len(rolls)} rolls")
     rows = []
-    for index, roll in enumerate(rolls):
+    for index, (roll, own) in enumerate(zip(rolls, bars, strict=True)):
         require_piece(roll, name=f"rolls[{index}]")
-        rows.append({name: MEASURES[name](roll) for name in FEATURES})
+        rows.append({name: _feature(name, roll, own) for name in FEATURES})
     return pd.DataFrame(rows, columns=list(FEATURES), dtype=float)
+
+
+def _feature(name: str, roll: np.ndarray, bars: Bars) -> float:
+    """Return one feature of a piece."""
+    return MEASURES[name](roll, **(bars._asdict() if name in BAR_MEASURES else {}))
+
+
+def dropped_features(reference: pd.DataFrame | Iterable[np.ndarray]) -> tuple[str, ...]:
+    """Return the features that no distance to this reference can hold.
+
+    Parameters
+    ----------
+    reference : pd.DataFrame or iterable of np.ndarray, each of shape (T, 88, 2)
+        Held-out real music.
+
+    Returns
+    -------
+    tuple of str
+        Those that fewer than two of its pieces define, in the order of `FEATURES`.
+    """
+    values = _table(reference, "reference")[list(FEATURES)].to_numpy(float)
+    return tuple(np.array(list(FEATURES))[~_kept(values)].tolist())
+
+
+def say_dropped(reference: pd.DataFrame | Iterable[np.ndarray]) -> str:
+    """Return a sentence that names the `dropped_features`; empty if there are none."""
+    dropped = dropped_features(reference)
+    if not dropped:
+        return ""
+    return (
+        f"Dropped from every distance, as fewer than two real pieces define it: "
+        f"{', '.join(dropped)}. {len(FEATURES) - len(dropped)} features are left."
+    )
+
+
+def in_words(value: float, *, digits: int = 2) -> str:
+    """Write a number to be read, and "none" for one that is undefined.
+
+    Examples
+    --------
+    >>> in_words(0.4321), in_words(math.nan)
+    ('0.43', 'none')
+    """
+    return "none" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def rank_key(distance: float) -> float:
+    """Return what to sort distances by: the distance, infinity for none, so that none ranks last.
+
+    Examples
+    --------
+    >>> sorted([math.nan, 0.4, 0.2], key=rank_key)
+    [0.2, 0.4, nan]
+    """
+    return math.inf if math.isnan(distance) else float(distance)
+
+
+def _kept(reference: np.ndarray) -> np.ndarray:
+    """Return which features at least two rows of the reference define, as bool of shape (18,)."""
+    return (~np.isnan(reference)).sum(axis=0) >= 2
 
 
 def feature_distances(
@@ -121,36 +198,39 @@ def feature_distances(
     Returns
     -------
     pd.DataFrame
-        Index ``feature``; columns ``aspect``, ``distance`` (standard deviations of the reference,
-        at least 0), ``spread`` (what was divided by), ``n`` and ``n_reference`` (pieces that
-        define the feature).
+        Index ``feature``, without the `dropped_features`; columns ``aspect``, ``distance``
+        (standard deviations of the reference, at least 0; NaN where no piece defines the feature),
+        ``spread`` (what was divided by), ``n`` and ``n_reference`` (pieces that define the
+        feature).
 
     Raises
     ------
     ValueError
-        If `pieces` is empty, a column is missing, or fewer than two reference pieces define a
-        feature.
+        If `pieces` is empty, a column is missing, or there is no feature that two reference pieces
+        define.
 
     Warns
     -----
     UserWarning
-        If some of the pieces do not define every feature.
+        If some of the pieces do not define every kept feature.
 
     Notes
     -----
     distance_f = W1(pieces_f, reference_f) / max(sd(reference_f), floor_f), with W1 the
     one-dimensional Wasserstein distance and sd of ddof 0. A piece that does not define a feature
-    (NaN) is left out of that feature, and n says so; where no piece defines it, the distance is
-    infinite: a set of silent pieces is no music. The
-    features and floors are our choice.
+    (NaN) is skipped in that feature, and n says so. The features and floors are our choice.
     """
     judged, real = _table(pieces, "pieces"), _table(reference, "reference")
     if judged.empty:
         raise ValueError("pieces must hold at least one piece; got none")
-    rows = [_compare(name, judged[name], real[name]) for name in FEATURES]
+    dropped = dropped_features(real)
+    kept = [name for name in FEATURES if name not in dropped]
+    if not kept:
+        raise ValueError(_TOO_FEW.format(len(real)))
+    rows = [_compare(name, judged[name], real[name]) for name in kept]
     frame = pd.DataFrame(rows).set_index("feature")
     if (frame["n"] < len(judged)).any():
-        lacking = int(judged[list(FEATURES)].isna().any(axis=1).sum())
+        lacking = int(judged[kept].isna().any(axis=1).sum())
         warnings.warn(
             f"{lacking} of {len(judged)} pieces do not define every feature; column n says how "
             "many count (check_piece names silent and stuck pieces)",
@@ -174,15 +254,15 @@ def distance_to_real(
     Returns
     -------
     float
-        Mean of the 18 distances of `feature_distances`; 0 for equal sets, about 0.2 for other real
-        pieces of the same kind, infinite where no piece defines some feature.
+        Mean of the distances of `feature_distances`; 0 for equal sets, about 0.2 for other real
+        pieces of the same kind, NaN where no piece defines some kept feature.
 
     Raises
     ------
     ValueError
         As `feature_distances`.
     """
-    return float(feature_distances(pieces, reference)["distance"].mean())
+    return float(feature_distances(pieces, reference)["distance"].mean(skipna=False))
 
 
 def distance_of_values(values: np.ndarray, reference: np.ndarray) -> float:
@@ -191,41 +271,43 @@ def distance_of_values(values: np.ndarray, reference: np.ndarray) -> float:
     Parameters
     ----------
     values : np.ndarray, shape (n, 18)
-        Features of the pieces to judge, in the order of `FEATURES`.
+        Features of the pieces to judge, in the order of `FEATURES`; NaN where undefined.
     reference : np.ndarray, shape (m, 18)
         Features of held-out real music.
 
     Returns
     -------
     float
-        The same number as `distance_to_real` gives where no feature is NaN.
+        The same number as `distance_to_real` gives, NaN included.
 
     Raises
     ------
     ValueError
-        If either is empty, has another number of columns or holds NaN (leave such pieces out).
+        If either is empty or has another number of columns, or there is no feature that two
+        reference pieces define.
     """
     for name, array in (("values", values), ("reference", reference)):
         if array.ndim != 2 or array.shape[1] != len(FEATURES) or not len(array):
             raise ValueError(f"{name} must have shape (n, {len(FEATURES)}), got {array.shape}")
-        if np.isnan(array).any():
-            raise ValueError(f"{name} must not hold NaN; leave pieces that lack a feature out")
-    floors = np.array([feature.floor for feature in FEATURES.values()])
-    gaps = np.array(
-        [wasserstein_distance(a, b) for a, b in zip(values.T, reference.T, strict=True)]
-    )
-    return float((gaps / np.maximum(reference.std(axis=0), floors)).mean())
+    kept = _kept(reference)
+    if not kept.any():
+        raise ValueError(_TOO_FEW.format(len(reference)))
+    undefined = np.isnan(values)
+    if undefined.all(axis=0)[kept].any():
+        return math.nan
+    gaps = []
+    for column in np.flatnonzero(kept):
+        ours = values[~undefined[:, column], column]
+        real = reference[~np.isnan(reference[:, column]), column]
+        gaps.append(wasserstein_distance(ours, real) / max(float(real.std()), _FLOORS[column]))
+    return float(np.mean(gaps))
 
 
 def _compare(name: str, judged: pd.Series, real: pd.Series) -> dict[str, object]:
     """Return one row of `feature_distances`."""
     values, target = judged.dropna().to_numpy(), real.dropna().to_numpy()
-    if len(target) < 2:
-        raise ValueError(
-            f"reference must hold at least 2 pieces that define {name}; {len(target)} do"
-        )
     spread = max(float(target.std()), FEATURES[name].floor)
-    gap = wasserstein_distance(values, target) if len(values) else np.inf
+    gap = wasserstein_distance(values, target) if len(values) else math.nan
     return {
         "feature": name,
         "aspect": FEATURES[name].aspect,

@@ -3,27 +3,67 @@
 Conventions: a model sees V monophonic voices (`musiclib.voices`) of a piece moved to C major or A
 minor, its keys trimmed to those that the training pieces use. *Codes* are ``int32 (T, V)``: 0 rest,
 1 hold, ``2 + k`` onset of trimmed key k. *Sounds* are ``int32 (T, V)``: 0 rest, ``1 + k`` sounding
-key k. *Metre* is ``int32 (T,)``: steps since the bar line, plus 64 in bars of three. *Register* is
-``int32``: the piece's `shift` modulo 12, which says how high it lies once it is moved.
+key k. *Metre* is ``int32 (T,)``: steps since the bar line, plus 64 times the class of the piece's
+bars: 0 for 2/4, 4/4, 4/2 (a power of two of steps), 1 for 3/8, 3/4, 6/8, 9/8, 3/2 (a multiple of
+three), 2 for 5/4, 7/8 and the like. Class 2 is there only in a corpus whose training pieces have
+such bars. *Register* is ``int32``: the piece's `shift` modulo 12, which says how high it lies once
+it is moved.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from musiclib.corpus import Piece, load_corpus
 from musiclib.pianoroll import FIRST_KEY, HOLD, N_KEYS, REST
 from musiclib.pieces import MAX_BAR
+from musiclib.roll_notes import Bars
 from musiclib.splits import SPLITS, load_split
 from musiclib.voices import separate_voices, sounding_keys, voices_to_roll
 
 N_METRES = 2 * MAX_BAR
+"""Values of the metre in a corpus without odd bars; with them there are `MAX_BAR` more."""
 N_REGISTERS = 12
 MAX_VOICES = 8
+
+
+def bar_class(bar: int) -> int:
+    """Return the class of a bar of so many steps, 0 to 2 (see the head of this module).
+
+    Examples
+    --------
+    >>> [bar_class(bar) for bar in (8, 16, 12, 18, 24, 20, 14)]
+    [0, 0, 1, 1, 1, 2, 2]
+    """
+    if bar > 0 and bar & (bar - 1) == 0:
+        return 0
+    return 1 if bar % 3 == 0 else 2
+
+
+def count_metres(bars: Iterable[int]) -> int:
+    """Return how many values the metre has, given the bars of the training pieces in steps."""
+    return MAX_BAR * max(2, *(1 + bar_class(bar) for bar in bars), 0)
+
+
+def metre_codes(position: np.ndarray, bar: int, *, n_metres: int) -> np.ndarray:
+    """Return the metre of a piece, shape (T,), int32.
+
+    Parameters
+    ----------
+    position : np.ndarray, shape (T,)
+        Steps since the bar line.
+    bar : int
+        Steps a bar. An odd one counts with the threes where no training piece has any.
+    n_metres : int
+        As `count_metres` gives it.
+    """
+    last = n_metres // MAX_BAR - 1
+    return position.astype(np.int32) % MAX_BAR + MAX_BAR * min(bar_class(bar), last)
 
 
 @dataclass(frozen=True)
@@ -61,11 +101,14 @@ class VoiceCodec:
         Keys from there up to the highest used.
     n_voices : int
         V.
+    n_metres : int
+        Values of the metre.
     """
 
     lowest: int
     n_keys: int
     n_voices: int
+    n_metres: int = N_METRES
 
     @property
     def n_codes(self) -> int:
@@ -97,7 +140,7 @@ class VoiceCodec:
         if key.min(initial=0) < 0:
             raise ValueError(f"{piece.name}: the training pieces span less than an octave")
         codes = np.where(voices >= FIRST_KEY, key + FIRST_KEY, voices).astype(np.int32)
-        metre = piece.position.astype(np.int32) + MAX_BAR * (piece.bar % 16 != 0)
+        metre = metre_codes(piece.position, piece.bar, n_metres=self.n_metres)
         sounds = (sounding_keys(codes) + 1).astype(np.int32)
         return Example(piece.name, codes, sounds, metre, piece.shift % N_REGISTERS, piece.bar)
 
@@ -129,7 +172,18 @@ class VoiceCodec:
 
     def to_dict(self) -> dict[str, int]:
         """Return the codec's numbers, for a weights' card."""
-        return asdict(self)
+        return card_numbers(self)
+
+
+def card_numbers(codec: Any) -> dict[str, int]:
+    """Return a codec's numbers; of the metres only a number that is not the usual one.
+
+    Cards of weights that were trained before there were odd bars do not name it.
+    """
+    numbers = asdict(codec)
+    if numbers["n_metres"] == N_METRES:
+        del numbers["n_metres"]
+    return numbers
 
 
 def _moved_voices(piece: Piece, n_voices: int) -> np.ndarray:
@@ -180,7 +234,8 @@ def fit_codec(pieces: Sequence[Piece], *, n_voices: int | None = None) -> VoiceC
     codes = np.concatenate([np.unique(_moved_voices(p, n_voices)) for p in pieces])
     keys = codes[codes >= FIRST_KEY] - FIRST_KEY
     lowest, highest = int(keys.min()), int(keys.max())
-    return VoiceCodec(lowest, max(highest - lowest + 1, 12), n_voices)
+    n_metres = count_metres(p.bar for p in pieces)
+    return VoiceCodec(lowest, max(highest - lowest + 1, 12), n_voices, n_metres)
 
 
 def split_pieces(
@@ -301,6 +356,12 @@ def play_metre(example: Example, *, length: int) -> np.ndarray:
     return (base + (start + np.arange(length)) % min(example.bar, MAX_BAR)).astype(np.int32)
 
 
+def bars_of(example: Example) -> Bars:
+    """Return the bars of a new piece with the `play_metre` of `example`."""
+    bar = min(example.bar, MAX_BAR)
+    return Bars(bar, -int(bar_position(example.metre[0])) % bar)
+
+
 def bar_position(metre: np.ndarray) -> np.ndarray:
     """Return where in its bar each step of a metre stands.
 
@@ -318,6 +379,7 @@ def bar_position(metre: np.ndarray) -> np.ndarray:
 
 
 __all__ = [
-    "HOLD", "N_METRES", "N_REGISTERS", "Example", "VoiceCodec", "bar_position", "begin_afresh",
-    "choose_voices", "cut", "fit_codec", "play_metre", "split_pieces",
+    "HOLD", "N_METRES", "N_REGISTERS", "Example", "VoiceCodec", "bar_class", "bar_position",
+    "bars_of", "begin_afresh", "card_numbers", "choose_voices", "count_metres", "cut", "fit_codec",
+    "metre_codes", "play_metre", "split_pieces",
 ]  # fmt: skip

@@ -8,7 +8,9 @@ piece, the drawing seed of a baseline's, and -1 for real music, which has none. 
 
 from __future__ import annotations
 
+import copy
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +18,18 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from musiclib.baselines import PIECE_STEPS, markov_pieces, random_pieces, shuffled_pieces
+from musiclib.baselines import (
+    PIECE_STEPS,
+    markov_pieces,
+    random_pieces,
+    shuffled_pieces,
+    shuffled_sources,
+)
 from musiclib.midi import load_midi
 from musiclib.pianoroll import to_piano_roll
-from musiclib.pieces import Piece
+from musiclib.pieces import Piece, metre
 from musiclib.presets import Preset
+from musiclib.roll_notes import COMMON_BARS, Bars, bars_at
 from musiclib.study import Paths
 
 MODELS = ("vae", "gan", "lstm")
@@ -63,6 +72,9 @@ class Sample(NamedTuple):
         baseline's piece, which is in no file.
     roll : np.ndarray, shape (128, 88, 2), uint8
         The piece.
+    bars : Bars
+        Where its bar lines stand: as its file says, as its source's, or, for a baseline's piece
+        without a source, bars of the commonest length of the training pieces.
     """
 
     model: str
@@ -70,6 +82,7 @@ class Sample(NamedTuple):
     sample: int
     file: str
     roll: np.ndarray
+    bars: Bars = COMMON_BARS
 
     @property
     def keys(self) -> dict[str, object]:
@@ -155,7 +168,10 @@ def _numbered(folder: Path) -> list[Path]:
 def _generated(model: str, seed: Path, path: Path, generated: Path) -> Sample:
     """Read one generated piece; its file is named from two folders above, where ``data`` lies."""
     file = Path("data", generated.name, path.relative_to(generated)).as_posix()
-    return Sample(model, int(seed.name), int(path.stem), file, fit(to_piano_roll(load_midi(path))))
+    midi = load_midi(path)
+    roll = fit(to_piano_roll(midi))
+    bars = bars_at(*metre(midi, steps=len(roll)))
+    return Sample(model, int(seed.name), int(path.stem), file, roll, bars)
 
 
 def read_models(paths: Paths, *, seed: int, budget: Preset) -> tuple[list[Sample], dict[str, str]]:
@@ -263,9 +279,14 @@ def real_samples(
             "needed to compare with, so give a larger corpus"
         )
     return [
-        Sample(REAL, NO_SEED, i, piece.name, fit(piece.roll, steps=steps))
+        Sample(REAL, NO_SEED, i, piece.name, fit(piece.roll, steps=steps), _bars(piece, steps))
         for i, piece in enumerate(held_out)
     ]
+
+
+def _bars(piece: Piece, steps: int) -> Bars:
+    """Return the bars of a piece's beginning."""
+    return bars_at(piece.position[:steps], piece.bar)
 
 
 def training_pieces(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Piece]:
@@ -307,7 +328,8 @@ def baseline_samples(
     Returns
     -------
     list of Sample
-        Sets `TRAINING` and those of `BASELINES`.
+        Sets `TRAINING` and those of `BASELINES`. A shuffled piece keeps the bars of the piece that
+        it was dealt from; the others have bars of the commonest length, without an upbeat.
 
     Raises
     ------
@@ -317,9 +339,16 @@ def baseline_samples(
     rolls = [piece.roll for piece in training]
     streams = np.random.default_rng(seed).spawn(len(BASELINES) + 1)
     samples = _drawn(training, n=n, seed=seed, steps=steps, rng=streams[-1])
+    common = Bars(Counter(piece.bar for piece in training).most_common(1)[0][0])
     for (name, make), rng in zip(BASELINES.items(), streams, strict=False):
+        bars = [common] * n
+        if make is shuffled_pieces:
+            sources = shuffled_sources(rolls, n=n, rng=copy.deepcopy(rng), steps=steps)
+            bars = [_bars(training[i], steps) for i in sources]
         made = make(rolls, n=n, rng=rng, steps=steps)
-        samples += [Sample(name, seed, i, "", roll) for i, roll in enumerate(made)]
+        samples += [
+            Sample(name, seed, i, "", *both) for i, both in enumerate(zip(made, bars, strict=True))
+        ]
     return samples
 
 
@@ -330,7 +359,9 @@ def _drawn(
     long = [piece for piece in training if len(piece.roll) >= steps]
     chosen = np.sort(rng.permutation(len(long))[:n])
     return [
-        Sample(TRAINING, seed, i, long[k].name, fit(long[k].roll, steps=steps))
+        Sample(
+            TRAINING, seed, i, long[k].name, fit(long[k].roll, steps=steps), _bars(long[k], steps)
+        )
         for i, k in enumerate(chosen)
     ]
 

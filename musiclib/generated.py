@@ -2,7 +2,8 @@
 
 Conventions: a piece is 128 steps (8 bars of 4/4, 24 s at 80 quarters a minute); files are named
 ``000.mid`` and on, in the order in which the model made them: nothing is picked, and a piece that
-is flawed is written with its flaw reported.
+is flawed is written with its flaw reported. A file says in which metre its piece was made, and how
+long the upbeat is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from musiclib.files import atomic_path, sha256_of, write_json
 from musiclib.midi import save_midi
 from musiclib.music_metrics import check_piece, measures
 from musiclib.pianoroll import to_midi
+from musiclib.roll_notes import COMMON_BARS, Bars, bars_at
 from musiclib.study import CORPORA
 
 PIECE_STEPS = 128
@@ -39,6 +41,7 @@ def write_pieces(
     rolls: Sequence[np.ndarray],
     folder: str | os.PathLike[str],
     *,
+    bars: Sequence[Bars] | None = None,
     tempo: float = TEMPO,
     keep: bool = False,
 ) -> pd.DataFrame:
@@ -49,6 +52,9 @@ def write_pieces(
     rolls : sequence of np.ndarray, shape (T, 88, 2), uint8
     folder : path
         Receives ``NNN.mid`` (or more digits); such files of an earlier run are removed first.
+    bars : sequence of Bars, optional
+        Where each piece's bar lines stand, for its time signature and for the check of empty bars;
+        4/4 without an upbeat by default.
     tempo : float
         Quarter notes a minute.
     keep : bool
@@ -58,18 +64,26 @@ def write_pieces(
     -------
     pd.DataFrame
         sample, file, notes, flaws (empty, or what `check_piece` found).
+
+    Raises
+    ------
+    ValueError
+        If there are not as many bars as rolls; nothing is removed then.
     """
     folder, rows = Path(folder), []
+    bars = [COMMON_BARS] * len(rolls) if bars is None else bars
+    if len(bars) != len(rolls):
+        raise ValueError(f"bars: got those of {len(bars)} pieces for {len(rolls)} rolls")
     if not keep:
         for old in folder.glob("*.mid"):
             if old.stem.isdecimal():
                 old.unlink()
-    for i, roll in enumerate(rolls):
+    for i, (roll, own) in enumerate(zip(rolls, bars, strict=True)):
         file = folder / f"{i:03d}.mid"
         if not keep:
-            save_midi(to_midi(roll, tempo=tempo), file)
+            save_midi(to_midi(roll, tempo=tempo, **own._asdict()), file)
         notes = int(roll[..., 0].sum())
-        rows.append((i, file.name, notes, "; ".join(check_piece(roll))))
+        rows.append((i, file.name, notes, "; ".join(check_piece(roll, **own._asdict()))))
     return pd.DataFrame(rows, columns=["sample", "file", "notes", "flaws"])
 
 
@@ -87,6 +101,25 @@ def real_rolls(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[np
     list of np.ndarray, shape (length, 88, 2), uint8
     """
     return [p.roll[:length] for p in pieces if len(p.roll) >= length]
+
+
+def real_bars(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[Bars]:
+    """Return the bars of each of the `real_rolls` of these pieces."""
+    return [bars_at(p.position[:length], p.bar) for p in pieces if len(p.roll) >= length]
+
+
+def measure_table(rolls: Sequence[np.ndarray], bars: Sequence[Bars] | None = None) -> pd.DataFrame:
+    """Return every measure of the notes of each piece, a row a piece.
+
+    Parameters
+    ----------
+    rolls : sequence of np.ndarray, shape (T, 88, 2), uint8
+    bars : sequence of Bars, optional
+        Each piece's own; 4/4 without an upbeat by default.
+    """
+    bars = [COMMON_BARS] * len(rolls) if bars is None else bars
+    rows = [measures(roll, **own._asdict()) for roll, own in zip(rolls, bars, strict=True)]
+    return pd.DataFrame(rows)
 
 
 def inside_real(
@@ -107,8 +140,7 @@ def inside_real(
         A row a piece, a column a measure, and ``all``. A measure that a piece does not define
         (NaN) counts as outside.
     """
-    real = pd.DataFrame([measures(r) for r in reference])[list(names)]
-    ours = pd.DataFrame([measures(r) for r in rolls])[list(names)]
+    real, ours = (measure_table(some)[list(names)] for some in (reference, rolls))
     low, high = (real.quantile(share) for share in PERCENTILES)
     inside = (ours >= low) & (ours <= high)
     return inside.assign(all=inside.all(axis=1))

@@ -23,6 +23,7 @@ from musiclib.statistics import (
     Samples,
     bootstrap,
     corrected,
+    defined,
     kruskal_wallis,
     pairwise_comparison,
     resample,
@@ -75,7 +76,8 @@ def seed_interval(
     statistic : callable
         Takes one array of pieces, shape (N, ...), for each set and returns a number.
     *sets : mapping of seed to np.ndarray, each of shape (n, ...)
-        The pieces of each seed; rows that hold NaN are left out.
+        The pieces of each seed; rows that hold NaN are left out, and so are draws for which the
+        statistic is NaN.
     rng : np.random.Generator
         Source of every draw.
     n_resamples, level
@@ -88,7 +90,8 @@ def seed_interval(
     Returns
     -------
     Interval
-        `NO_INTERVAL` if a set holds no value.
+        `NO_INTERVAL` if a set holds no value; NaN, with seeds and n, if the statistic of all pieces
+        is NaN.
 
     Notes
     -----
@@ -101,11 +104,14 @@ def seed_interval(
         draws.append(float(statistic(*arrays)))
         return draws[-1]
 
-    if not all(_defined(samples) for samples in sets):
+    if not all(defined(samples) for samples in sets):
         return NO_INTERVAL
     found = bootstrap(recorded, *sets, rng=rng, n_resamples=n_resamples, level=level)
-    ends = outer_ends(draws[:-1], level=level) if cautious else (found.low, found.high)
-    centre = float(np.mean(draws[:-1]))
+    draws = [draw for draw in draws[:-1] if not math.isnan(draw)]
+    if math.isnan(found.estimate) or not draws:
+        return found
+    ends = outer_ends(draws, level=level) if cautious else (found.low, found.high)
+    centre = float(np.mean(draws))
     factor = widening(statistic, *sets, rng=rng, level=level)
     ends = [found.estimate + (end - centre) * factor for end in ends]
     low, high = np.clip(ends, *bounds)
@@ -199,7 +205,7 @@ def widening(
 
     For one set it is `few_seeds`.
     """
-    grouped = [_defined(samples) for samples in sets]
+    grouped = [defined(samples) for samples in sets]
     counts = [len(groups) for groups in grouped]
     if len(sets) == 1 or max(counts) < 2:
         return few_seeds(counts, level)
@@ -207,7 +213,9 @@ def widening(
     variances = np.zeros(len(sets))
     for i, groups in enumerate(grouped):
         drawn = (resample(groups, rng) for _ in range(n_resamples))
-        variances[i] = np.var([statistic(*whole[:i], one, *whole[i + 1 :]) for one in drawn])
+        found = np.array([statistic(*whole[:i], one, *whole[i + 1 :]) for one in drawn])
+        found = found[~np.isnan(found)]
+        variances[i] = np.var(found) if len(found) else 0.0
     if not variances.sum():
         return few_seeds(counts, level)
     sizes = [k if k > 1 else len(values) for k, values in zip(counts, whole, strict=True)]
@@ -217,13 +225,6 @@ def widening(
     q = (1 + level) / 2
     wider = math.sqrt(grown.sum() / variances.sum())
     return float(wider * stats.t.ppf(q, df) / stats.norm.ppf(q))
-
-
-def _defined(samples: Samples) -> list[np.ndarray]:
-    """Return the groups that have a value, without rows that hold NaN."""
-    groups = [np.asarray(values, dtype=float) for values in samples.values() if len(values)]
-    kept = [g[~np.isnan(g.reshape(len(g), -1)).any(axis=1)] for g in groups]
-    return [group for group in kept if len(group)]
 
 
 def delta(first: np.ndarray, second: np.ndarray) -> float:
@@ -291,12 +292,20 @@ def _summary(groups: list[np.ndarray], draws: np.ndarray, level: float) -> pd.Da
     several = np.sum([(~np.isnan(group)).any(axis=0) for group in groups], axis=0)
     factor = np.array([few_seeds([int(k)], level) for k in several])
     mean = _means(values)
-    ends = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0) - _means(draws)
+    ends = _quantiles(draws, [(1 - level) / 2, (1 + level) / 2]) - _means(draws)
     low, high = mean + ends * factor
     n = (~np.isnan(values)).sum(axis=0)
     squares = _means((values - mean) ** 2)
     spread = np.sqrt(squares * n / np.where(n > 1, n - 1, np.nan))
     return pd.DataFrame({"mean": mean, "low": low, "high": high, "spread": spread, "n": n})
+
+
+def _quantiles(draws: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """Return each column's quantiles without NaN; NaN for a column of nothing else."""
+    found = np.full((len(shares), draws.shape[1]), np.nan)
+    some = ~np.isnan(draws).all(axis=0)
+    found[:, some] = np.nanquantile(draws[:, some], shares, axis=0)
+    return found
 
 
 def _means(values: np.ndarray) -> np.ndarray:
@@ -345,10 +354,10 @@ def compare_models(
 def _tested(table: pd.DataFrame, measure: str, models: Sequence[str]) -> pd.DataFrame:
     """Return the rows of one measure."""
     groups = {model: values_by_seed(table, model, measure) for model in models}
-    groups = {model: found for model, found in groups.items() if _defined(found)}
+    groups = {model: found for model, found in groups.items() if defined(found)}
     if len(groups) < 2:
         return pd.DataFrame([{"measure": measure, "p_seeds": math.nan, "p_holm": math.nan}])
-    seeds = min(len(_defined(found)) for found in groups.values())
+    seeds = min(len(defined(found)) for found in groups.values())
     pairs = pd.DataFrame(
         [_pair(first, second, groups) for first, second in itertools.combinations(groups, 2)]
     )

@@ -8,13 +8,13 @@ sounds; or, where onsets are told from held notes, 0 silent, 1 held, 2 starts. U
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
-from musiclib.encoding import N_REGISTERS
+from musiclib.encoding import N_METRES, N_REGISTERS, card_numbers, count_metres, metre_codes
 from musiclib.pianoroll import N_KEYS, ONSET, SUSTAIN
-from musiclib.pieces import MAX_BAR, Piece
+from musiclib.pieces import Piece
 
 SILENT, HELD, STARTS = 0, 1, 2
 MARGIN = 2
@@ -30,8 +30,8 @@ class KeyExample:
     name : str
     codes : np.ndarray, shape (T, K), uint8
     metre : np.ndarray, shape (T,), int32
-        Steps since the bar line, plus 64 in bars of three, as in `musiclib.encoding`; 0 for a
-        benchmark's piece, which has no bars.
+        Place in the bar and class of the bar, as in `musiclib.encoding`; 0 for a benchmark's
+        piece, which has no bars.
     register : int
         0 to 11: by how much the piece was moved; 0 for a benchmark's piece.
     bar : int
@@ -59,12 +59,15 @@ class KeyCodec:
         Whether starting and held notes differ.
     frames : int
         Training frames, which decide what a note outside the K keys costs.
+    n_metres : int
+        Values of the metre.
     """
 
     lowest: int
     n_keys: int
     onsets: bool
     frames: int
+    n_metres: int = N_METRES
 
     @property
     def n_states(self) -> int:
@@ -112,7 +115,7 @@ class KeyCodec:
             while not 0 <= place < self.n_keys:
                 place += 12 if place < 0 else -12
             out[:, place] = np.maximum(out[:, place], codes[:, key])
-        metre = piece.position.astype(np.int32) + MAX_BAR * (piece.bar % 16 != 0)
+        metre = metre_codes(piece.position, piece.bar, n_metres=self.n_metres)
         return KeyExample(piece.name, out, metre, piece.shift % N_REGISTERS, piece.bar)
 
     def decode(self, codes: np.ndarray, register: int = 0) -> np.ndarray:
@@ -156,10 +159,12 @@ class KeyCodec:
 
     def to_dict(self) -> dict[str, int]:
         """Return the codec's numbers, for a weights' card."""
-        return asdict(self)
+        return card_numbers(self)
 
 
-def fit_keys(rolls: Sequence[np.ndarray], *, shifts: Sequence[int] | None = None) -> KeyCodec:
+def fit_keys(
+    rolls: Sequence[np.ndarray], *, shifts: Sequence[int] | None = None, bars: Sequence[int] = ()
+) -> KeyCodec:
     """Make the codec of a corpus from its training rolls.
 
     Parameters
@@ -168,6 +173,8 @@ def fit_keys(rolls: Sequence[np.ndarray], *, shifts: Sequence[int] | None = None
         ``(T, 88, 2)`` for pieces with onsets, ``(T, 88)`` for a benchmark's.
     shifts : sequence of int, optional
         Semitones that bring each piece to C major or A minor; by default none is moved.
+    bars : sequence of int
+        Steps of each piece's bars; empty for a benchmark's, which have none.
 
     Returns
     -------
@@ -188,7 +195,8 @@ def fit_keys(rolls: Sequence[np.ndarray], *, shifts: Sequence[int] | None = None
         raise ValueError("rolls: got only silent ones, so there is no key to learn")
     lowest = int(np.clip(min(used) - MARGIN, 0, N_KEYS - 18))
     highest = min(max(max(used) + MARGIN, lowest + 17), N_KEYS - 1)
-    return KeyCodec(lowest, highest - lowest + 1, rolls[0].ndim == 3, sum(map(len, rolls)))
+    frames, onsets = sum(map(len, rolls)), rolls[0].ndim == 3
+    return KeyCodec(lowest, highest - lowest + 1, onsets, frames, count_metres(bars))
 
 
 def pad(

@@ -1,9 +1,9 @@
 """Measure many pieces by every measure there is, on all cores, and remember what was measured.
 
-Conventions: what a piece measures depends on its notes and on the code and versions that measure,
-so a result is kept under a hash of each (`musiclib.kept`). Released measures are read whatever the
-code and the versions are; the table says which made them. A piece is rendered with the one gain of
-`synthesis` at 80 quarters a minute and velocity 80, so that levels compare.
+Conventions: what a piece measures depends on its notes, its bars, and the code and versions that
+measure, so a result is kept under a hash of each (`musiclib.kept`). Released measures are read
+whatever the code and the versions are; the table says which made them. A piece is rendered with the
+one gain of `synthesis` at 80 quarters a minute and velocity 80, so that levels compare.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from musiclib.music_metrics import check_piece, measures
 from musiclib.originality import TrainingIndex
 from musiclib.pianoroll import STEPS_PER_QUARTER, to_midi
 from musiclib.progress import progress
+from musiclib.roll_notes import COMMON_BARS, Bars
 from musiclib.synthesis import fluidsynth_version, soundfont_path, synthesize
 from musiclib.workers import cores
 
@@ -78,13 +79,15 @@ def render(roll: np.ndarray, *, sr: int = SR, velocity: int = 80) -> np.ndarray:
     return synthesize(to_midi(roll, tempo=TEMPO, velocity=velocity), sr=sr, duration=seconds)
 
 
-def measure_roll(roll: np.ndarray) -> dict[str, float]:
+def measure_roll(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
     """Return every measure of one piece: of its notes, of its sound, and what is wrong with it.
 
     Parameters
     ----------
     roll : np.ndarray, shape (T, 88, 2), uint8
         The piece.
+    bars : Bars
+        Where its bar lines stand.
 
     Returns
     -------
@@ -94,17 +97,18 @@ def measure_roll(roll: np.ndarray) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # peak_dbfs above 0 says it in the table
         sound = audio_measures(render(roll), sr=SR)
-    return {**measures(roll), **sound, **problems(roll)}
+    return {**measures(roll, **bars._asdict()), **sound, **problems(roll, bars)}
 
 
-def measure_notes(roll: np.ndarray) -> dict[str, float]:
+def measure_notes(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
     """Return `measure_roll` without the sound: its columns are NaN."""
-    return {**measures(roll), **dict.fromkeys(AUDIO_UNITS, np.nan), **problems(roll)}
+    silent = dict.fromkeys(AUDIO_UNITS, np.nan)
+    return {**measures(roll, **bars._asdict()), **silent, **problems(roll, bars)}
 
 
-def problems(roll: np.ndarray) -> dict[str, float]:
+def problems(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
     """Return 1.0 for each of `PROBLEMS` that `check_piece` finds, else 0.0."""
-    found = {sentence.split(":")[0] for sentence in check_piece(roll)}
+    found = {sentence.split(":")[0] for sentence in check_piece(roll, **bars._asdict())}
     words = ("no note", "stuck", "empty bars")
     return {name: float(word in found) for name, word in zip(PROBLEMS, words, strict=True)}
 
@@ -166,13 +170,14 @@ def sample_table(
     """
     if not samples:
         raise ValueError("samples must hold at least one piece; got none")
-    sounding = [sample.roll for sample in samples if sample.model != TRAINING]
+    sounding = [(sample.roll, sample.bars) for sample in samples if sample.model != TRAINING]
     tables = {"kept": kept, "released": released}
-    found = measured(measure_roll, sounding, key=_roll_key, workers=workers, **tables)
+    found = measured(_measure_item, sounding, key=_item_key, workers=workers, **tables)
     sounds = iter(found)
     rows = []
     for sample in samples:
-        found = measure_notes(sample.roll) if sample.model == TRAINING else next(sounds)
+        quiet = sample.model == TRAINING
+        found = measure_notes(sample.roll, sample.bars) if quiet else next(sounds)
         rows.append({**sample.keys, **found, **_copied(sample, index)})
     return pd.DataFrame(rows)
 
@@ -188,10 +193,16 @@ def _copied(sample: Sample, index: TrainingIndex | None) -> dict[str, int]:
     return {**index.count(sample.roll), **runs}
 
 
-def _roll_key(roll: np.ndarray) -> str:
-    """Return the hash of a roll, under which its measures are kept."""
-    shape = "x".join(map(str, roll.shape))
-    return hashlib.sha256(f"{shape} ".encode() + np.packbits(roll).tobytes()).hexdigest()
+def _measure_item(item: tuple[np.ndarray, Bars]) -> dict[str, float]:
+    """Return `measure_roll` of a roll and its bars."""
+    return measure_roll(*item)
+
+
+def _item_key(item: tuple[np.ndarray, Bars]) -> str:
+    """Return the hash of a roll and its bars, under which their measures are kept."""
+    roll, bars = item
+    known = "x".join(map(str, (*roll.shape, *bars)))
+    return hashlib.sha256(f"{known} ".encode() + np.packbits(roll).tobytes()).hexdigest()
 
 
 def measured(

@@ -1,13 +1,15 @@
 """Measure one piece by every measure there is, and say whether it is fit to hear at all.
 
-Conventions: rolls as in `pianoroll` (time in sixteenths, 4/4 unless told otherwise); pitches in
-semitones, durations in quarter notes, shares in 0 to 1. A measure that a piece does not define (the
-pitch range of silence) is NaN, never 0; each says when. The measures of `pitch`, `rhythm`,
-`harmony` and `structure` are all found here; `MEASURES` and `measures` hold them by name.
+Conventions: rolls as in `pianoroll` (time in sixteenths); bars as in `roll_notes`, 4/4 without an
+upbeat unless told otherwise; pitches in semitones, durations in quarter notes, shares in 0 to 1. A
+measure that a piece does not define (the pitch range of silence) is NaN, never 0; each says when.
+The measures of `pitch`, `rhythm`, `harmony` and `structure` are all found here; `MEASURES` and
+`measures` hold them by name, `BAR_MEASURES` names those that hang on where the bar lines stand.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import numpy as np
@@ -45,6 +47,7 @@ from musiclib.roll_notes import (
     ratio,
     require_piece,
     sounding_keys,
+    whole_bars,
 )
 from musiclib.structure import (
     density_drift,
@@ -104,15 +107,15 @@ def silence(roll: np.ndarray) -> float:
     return float(1.0 - sounding_keys(roll).any(axis=1).mean())
 
 
-def empty_bars(roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR) -> float:
+def empty_bars(roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR, upbeat: int = 0) -> float:
     """Return the share of whole bars in which no key sounds.
 
     Parameters
     ----------
     roll : np.ndarray, shape (T, 88, 2), uint8
         Onset and sounding channel.
-    steps_per_bar : int
-        Steps to a bar; a last bar that is not whole is left out.
+    steps_per_bar, upbeat : int
+        As in `roll_notes.Bars`.
 
     Returns
     -------
@@ -124,21 +127,27 @@ def empty_bars(roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR) -> float
     MuseGAN's empty bars. MusPy's ``empty_measure_rate`` counts a note that ends on a bar line into
     the next bar too, and is no oracle for this one.
     """
+    empty = _empty(roll, steps_per_bar, upbeat)
+    return ratio(empty.sum(), empty.size)
+
+
+def _empty(roll: np.ndarray, steps_per_bar: int, upbeat: int) -> np.ndarray:
+    """Return which whole bars are silent, as bool of shape (B,)."""
     sound = sounding_keys(roll).any(axis=1)
-    whole = len(sound) // steps_per_bar
-    bars = sound[: whole * steps_per_bar].reshape(whole, steps_per_bar).any(axis=1)
-    return ratio(whole - bars.sum(), whole)
+    return ~whole_bars(sound, steps_per_bar=steps_per_bar, upbeat=upbeat).any(axis=1)
 
 
-def check_piece(roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR) -> list[str]:
+def check_piece(
+    roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR, upbeat: int = 0
+) -> list[str]:
     """Return what makes a piece unfit to hear: no note, stuck, empty bars.
 
     Parameters
     ----------
     roll : np.ndarray, shape (T, 88, 2), uint8
         Onset and sounding channel.
-    steps_per_bar : int
-        Steps to a bar.
+    steps_per_bar, upbeat : int
+        As in `roll_notes.Bars`.
 
     Returns
     -------
@@ -164,9 +173,9 @@ def check_piece(roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR) -> list
     if length > STUCK_QUARTERS * STEPS_PER_QUARTER:
         quarters = length / STEPS_PER_QUARTER
         problems.append(f"stuck: the same keys sound for {quarters:g} quarters from step {start}")
-    share, whole = empty_bars(roll, steps_per_bar=steps_per_bar), len(sound) // steps_per_bar
-    if share > 0:
-        problems.append(f"empty bars: {round(share * whole)} of {whole} hold no note")
+    empty = _empty(roll, steps_per_bar, upbeat)
+    if empty.any():
+        problems.append(f"empty bars: {empty.sum()} of {empty.size} hold no note")
     return problems
 
 
@@ -180,7 +189,7 @@ def _longest_same(sound: np.ndarray) -> tuple[int, int]:
     return int(starts[longest]), int(lengths[longest])
 
 
-MEASURES: dict[str, Callable[[np.ndarray], float]] = {
+MEASURES: dict[str, Callable[..., float]] = {
     measure.__name__: measure
     for measure in (
         note_density,
@@ -219,14 +228,23 @@ MEASURES: dict[str, Callable[[np.ndarray], float]] = {
 }
 """Every measure of one roll by its name."""
 
+BAR_MEASURES = tuple(
+    name for name, how in MEASURES.items() if "upbeat" in inspect.signature(how).parameters
+)
+"""The measures that take `steps_per_bar` and `upbeat`, since they count bars or places in them."""
 
-def measures(roll: np.ndarray) -> dict[str, float]:
+
+def measures(
+    roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR, upbeat: int = 0
+) -> dict[str, float]:
     """Return every measure of a piece by name, in the order of `MEASURES`.
 
     Parameters
     ----------
     roll : np.ndarray, shape (T, 88, 2), uint8
         Onset and sounding channel.
+    steps_per_bar, upbeat : int
+        As in `roll_notes.Bars`: the piece's own, ``measures(roll, **bars._asdict())``.
 
     Returns
     -------
@@ -239,4 +257,8 @@ def measures(roll: np.ndarray) -> dict[str, float]:
         If the roll has another shape or values (see `pianoroll.check_roll`).
     """
     require_piece(roll)
-    return {name: measure(roll) for name, measure in MEASURES.items()}
+    bars = {"steps_per_bar": steps_per_bar, "upbeat": upbeat}
+    return {
+        name: measure(roll, **bars) if name in BAR_MEASURES else measure(roll)
+        for name, measure in MEASURES.items()
+    }

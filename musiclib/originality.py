@@ -34,11 +34,11 @@ class CopiedRun(NamedTuple):
     Attributes
     ----------
     length : int
-        Steps that agree, 0 if no step does.
+        Steps that agree, 0 if none does in which a key sounds: a rest in common is no copy.
     step : int
         First step in the piece.
     source : int
-        Index of the training piece, -1 if no step agrees.
+        Index of the training piece, -1 for no run.
     source_step : int
         First step in that training piece.
     semitones : int
@@ -159,7 +159,8 @@ class TrainingIndex:
         -----
         The longest common substring of two sequences of tokens: each step's shape and lowest key;
         or, up to transposition, the shapes of two neighbouring steps and the move of the lowest
-        key between them (over silence, the move from the last key before it).
+        key between them (over silence, the move from the last key before it). A stretch of rests
+        alone is no run; rests within a run and at its ends count.
         """
         steps = self._read(require_piece(roll))
         length, end, source, source_end = self._lines[transposed].longest(steps)
@@ -213,17 +214,22 @@ class _Line:
         """Return the first longest run: its tokens, last step, training piece, last step there.
 
         ``run[p]`` is the length of the run that ends at place p of the line; the place before each
-        training piece belongs to none, so that no run crosses from one to the next.
+        training piece belongs to none, so that no run crosses from one to the next. A run counts
+        once it reaches back to a step in which a key sounds.
         """
         run = np.zeros(self.starts[-1] + 1, dtype=np.int64)
         length, end, place, last = 0, 0, 0, np.array([], dtype=np.int64)
+        sounded = np.maximum.accumulate(np.where(steps.silent, -1, np.arange(len(steps.silent))))
         for step, token in enumerate(_tokens(steps, self.moved)):
             here = self.places.get(token, last[:0])
             grown = run[here - 1] + 1
             run[last] = 0
             run[here] = grown
             last = here
-            if here.size and grown.max() > length:
+            if sounded[step] < 0 or not here.size:
+                continue
+            rest = step - int(sounded[step])  # steps since a key sounded
+            if grown.max() > max(length, rest - self.moved):
                 length, end, place = int(grown.max()), step, int(here[grown.argmax()])
         source = int(np.searchsorted(self.starts, place, side="right")) - 1
         return length, end, source, place - int(self.starts[source])

@@ -225,6 +225,8 @@ def to_midi(
     velocity: int | np.ndarray = 80,
     steps_per_quarter: int = STEPS_PER_QUARTER,
     program: int = 0,
+    steps_per_bar: int | None = None,
+    upbeat: int = 0,
 ) -> pretty_midi.PrettyMIDI:
     """Turn a roll back into a MIDI piece of one instrument; the inverse of `to_piano_roll`.
 
@@ -239,6 +241,11 @@ def to_midi(
         Steps a quarter note, at most 32,767: a MIDI file divides a quarter no further.
     program : int
         General MIDI program, 0 (acoustic grand piano) to 127.
+    steps_per_bar : int, optional
+        Steps to a bar, for the time signature; none is written where it is not given.
+    upbeat : int
+        Steps before the first bar line; it becomes a short bar with a signature of its own, as
+        `pieces.metre` reads it.
 
     Returns
     -------
@@ -275,7 +282,26 @@ def to_midi(
         for (s, e, k), v in zip(notes, loudness, strict=True)
     ]
     midi.instruments.append(piano)
+    if steps_per_bar is not None:
+        bars = [(0, steps_per_bar)]
+        if upbeat % steps_per_bar:
+            bars = [(0, upbeat % steps_per_bar), (upbeat % steps_per_bar, steps_per_bar)]
+        midi.time_signature_changes = [
+            pretty_midi.TimeSignature(*_signature(bar, steps_per_quarter), start * seconds)
+            for start, bar in bars
+        ]
     return midi
+
+
+def _signature(bar: int, steps_per_quarter: int) -> tuple[int, int]:
+    """Return a bar of so many steps as numerator and denominator, in quarters where it can be."""
+    for denominator in (4, 8, 16, 32, 64):
+        numerator, rest = divmod(bar * denominator, 4 * steps_per_quarter)
+        if not rest and 1 <= numerator <= 255:
+            return numerator, denominator
+    raise ValueError(
+        f"steps_per_bar: no time signature has {bar} steps of {steps_per_quarter} a quarter"
+    )
 
 
 def transpose(roll: np.ndarray, semitones: int) -> np.ndarray:

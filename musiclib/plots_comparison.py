@@ -34,7 +34,7 @@ def plot_measure(
     table : pd.DataFrame
         Column model and the measure, one row a piece, with the real set.
     measure : str
-        Column; a set in which no piece has a finite value is left out.
+        Column; a set in which no piece has a finite value is left out, and the title names it.
     ax : Axes, optional
     unit : str
         Name and unit, for the axis.
@@ -46,17 +46,35 @@ def plot_measure(
     -------
     Axes
     """
-    groups = {}
+    groups, without = {}, []
     for model, values in table.groupby("model", sort=False)[measure]:
         kept = values[np.isfinite(values) & ((values > 0) | (not log))]
         if len(kept):
             groups[str(model)] = kept.to_numpy(float)
+        else:
+            without.append(look(str(model)).label)
+    title = _with_note(title, f"undefined: {', '.join(without)}" if without else "")
+    if not groups:
+        return _nothing(ax, unit or measure, title)
     ranges = real_ranges(table, [measure]).loc[measure]
     band = (ranges["low"], ranges["high"]) if np.isfinite(ranges).all() else None
     ax = plot_distribution(groups, ax=ax, unit=unit or measure, band=band, log=log, title=title)
     _make_room(ax, max(map(len, groups.values())))
     names = [f"{look(name, index=i).label}\n{len(x)}" for i, (name, x) in enumerate(groups.items())]
     ax.set_xticks(range(1, len(groups) + 1), names, fontsize=9)
+    return ax
+
+
+def _with_note(title: str, note: str) -> str:
+    """Return a title with a note behind it."""
+    return ", ".join(part for part in (title, note) if part)
+
+
+def _nothing(ax: Axes | None, unit: str, title: str) -> Axes:
+    """Draw axes that say that there is nothing to draw."""
+    ax = axes_or_new(ax, size=(6, 3.8))
+    ax.text(0.5, 0.5, "no value", ha="center", va="center", transform=ax.transAxes)
+    ax.set(xticks=[], yticks=[], ylabel=unit, title=title)
     return ax
 
 
@@ -206,7 +224,8 @@ def plot_distances(table: pd.DataFrame, *, ax: Axes | None = None, title: str = 
     Parameters
     ----------
     table : pd.DataFrame
-        As `set_tables.distance_table` returns it; sets without a distance are left out.
+        As `set_tables.distance_table` returns it; sets without a distance are left out, and the
+        title names them.
     ax : Axes, optional
     title : str
 
@@ -215,6 +234,10 @@ def plot_distances(table: pd.DataFrame, *, ax: Axes | None = None, title: str = 
     Axes
     """
     shown = table.dropna(subset="distance").reset_index(drop=True)
+    without = [look(str(name)).label for name in table.loc[table["distance"].isna(), "model"]]
+    title = _with_note(title, f"no distance: {', '.join(without)}" if without else "")
+    if shown.empty:
+        return _nothing(ax, "", title)
     values = ["distance", "low", "high"]
     shown[values] = shown[values].clip(lower=0.01)
     shown["label"] = [

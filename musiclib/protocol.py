@@ -20,16 +20,23 @@ PICKED = 3
 Values = Mapping[str, np.ndarray]
 
 
-def ranking(means: Mapping[str, float] | pd.Series) -> str:
-    """Return the models by falling value.
+def ranking(means: Mapping[str, float] | pd.Series, *, smallest_first: bool = False) -> str:
+    """Return the models by falling value, or by rising value; models without one (NaN) last.
 
     Examples
     --------
     >>> ranking({"vae": 1.0, "gan": 3.0, "lstm": 2.0})
     'gan > lstm > vae'
+    >>> ranking({"vae": 1.0, "gan": math.nan, "lstm": 2.0}, smallest_first=True)
+    'vae < lstm, without a value: gan'
     """
-    falling = sorted(dict(means).items(), key=lambda item: -item[1])
-    return " > ".join(model for model, _ in falling)
+    known = {model: value for model, value in dict(means).items() if not math.isnan(value)}
+    ordered = sorted(known, key=lambda model: known[model] if smallest_first else -known[model])
+    missing = [model for model in dict(means) if model not in known]
+    told = (" < " if smallest_first else " > ").join(ordered)
+    if not missing:
+        return told
+    return f"{told}{', ' if told else ''}without a value: {', '.join(missing)}"
 
 
 def _checked(values: Values, size: int) -> dict[str, np.ndarray]:

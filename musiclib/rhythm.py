@@ -1,7 +1,8 @@
 """Measure the rhythm of one roll: how many notes, how long, and where in quarter and bar.
 
-Conventions: rolls as in `pianoroll`; step 0 of the roll is a downbeat; durations in quarter notes,
-shares in 0 to 1. A measure that a roll does not define is NaN.
+Conventions: rolls as in `pianoroll`; bars as in `roll_notes` (16 steps from step 0 unless told
+otherwise), quarters counted from the bar line; durations in quarter notes, shares in 0 to 1. A
+measure that a roll does not define is NaN.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from musiclib.pianoroll import STEPS_PER_QUARTER
-from musiclib.roll_notes import STEPS_PER_BAR, note_starts, notes_of, ratio
+from musiclib.roll_notes import STEPS_PER_BAR, note_starts, notes_of, ratio, whole_bars
 
 
 def note_density(roll: np.ndarray) -> float:
@@ -38,39 +39,49 @@ def onset_steps(roll: np.ndarray) -> float:
     return float(note_starts(roll).any(axis=1).mean())
 
 
-def quarter_onsets(roll: np.ndarray) -> float:
+def quarter_onsets(
+    roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR, upbeat: int = 0
+) -> float:
     """Return the share of notes that start on a quarter note, 0 to 1; NaN for no note."""
-    return _share_at(roll, (0,))
+    return _share_at(roll, (0,), steps_per_bar, upbeat)
 
 
-def eighth_onsets(roll: np.ndarray) -> float:
+def eighth_onsets(
+    roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR, upbeat: int = 0
+) -> float:
     """Return the share of notes that start on an eighth between quarters; NaN for no note."""
-    return _share_at(roll, (2,))
+    return _share_at(roll, (2,), steps_per_bar, upbeat)
 
 
-def sixteenth_onsets(roll: np.ndarray) -> float:
+def sixteenth_onsets(
+    roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR, upbeat: int = 0
+) -> float:
     """Return the share of notes that start on a sixteenth between eighths; NaN for no note.
 
     `quarter_onsets`, `eighth_onsets` and `sixteenth_onsets` add up to 1.
     """
-    return _share_at(roll, (1, 3))
+    return _share_at(roll, (1, 3), steps_per_bar, upbeat)
 
 
-def _share_at(roll: np.ndarray, positions: tuple[int, ...]) -> float:
-    """Return the share of notes that start at these steps of a quarter."""
-    start = notes_of(roll).start
-    return ratio(np.isin(start % STEPS_PER_QUARTER, positions).sum(), start.size)
+def _share_at(
+    roll: np.ndarray, positions: tuple[int, ...], steps_per_bar: int, upbeat: int
+) -> float:
+    """Return the share of notes that start at these steps of a quarter, counted in their bar."""
+    in_bar = (notes_of(roll).start - upbeat) % steps_per_bar
+    return ratio(np.isin(in_bar % STEPS_PER_QUARTER, positions).sum(), in_bar.size)
 
 
-def groove_consistency(roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR) -> float:
+def groove_consistency(
+    roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR, upbeat: int = 0
+) -> float:
     """Return how alike the onset patterns of neighbouring bars are.
 
     Parameters
     ----------
     roll : np.ndarray, shape (T, 88, 2), uint8
         Onset and sounding channel.
-    steps_per_bar : int
-        Steps to a bar; a last bar that is not whole is left out.
+    steps_per_bar, upbeat : int
+        As in `roll_notes.Bars`.
 
     Returns
     -------
@@ -84,6 +95,5 @@ def groove_consistency(roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR) 
     adds an empty bar to a piece that ends on a bar line.
     """
     onsets = note_starts(roll).any(axis=1)
-    whole = len(onsets) // steps_per_bar
-    bars = onsets[: whole * steps_per_bar].reshape(whole, steps_per_bar)
-    return 1.0 - ratio((bars[1:] != bars[:-1]).sum(), (whole - 1) * steps_per_bar if whole else 0)
+    bars = whole_bars(onsets, steps_per_bar=steps_per_bar, upbeat=upbeat)
+    return 1.0 - ratio((bars[1:] != bars[:-1]).sum(), bars[1:].size)

@@ -3,6 +3,9 @@
 Conventions: rolls as in `pianoroll` (time first, in sixteenths, 16 steps to a bar of 4/4). A note
 starts where the onset channel is 1, and also where a key begins to sound without an onset (a note
 that the start of a window cut); it ends where the key falls silent or is struck again.
+
+Bars are counted from the first bar line: an upbeat, what stands before that line, belongs to no
+bar, and neither does a last bar that is not whole. Every measure that counts bars keeps to this.
 """
 
 from __future__ import annotations
@@ -23,6 +26,25 @@ from musiclib.pianoroll import (
 )
 
 STEPS_PER_BAR = 4 * STEPS_PER_QUARTER
+
+
+class Bars(NamedTuple):
+    """Say where the bar lines of a piece stand.
+
+    Attributes
+    ----------
+    steps_per_bar : int
+        Steps to a bar, at least 1.
+    upbeat : int
+        Steps before the first bar line, 0 where the piece begins on one.
+    """
+
+    steps_per_bar: int = STEPS_PER_BAR
+    upbeat: int = 0
+
+
+COMMON_BARS = Bars()
+"""Bars of 4/4 without an upbeat: those of a roll of which nothing else is known."""
 
 
 class NoteList(NamedTuple):
@@ -79,6 +101,63 @@ def note_starts(roll: np.ndarray) -> np.ndarray:
     begins = sound.copy()
     begins[1:] &= ~sound[:-1]
     return roll[..., ONSET].astype(bool) | begins
+
+
+def bars_at(position: np.ndarray, steps_per_bar: int) -> Bars:
+    """Return the bars of a piece whose steps stand at these places.
+
+    Parameters
+    ----------
+    position : np.ndarray, shape (T,)
+        Steps since the bar line, as `pieces.metre` reads them; any stretch of a piece will do.
+    steps_per_bar : int
+        Steps of the commonest bar.
+
+    Examples
+    --------
+    >>> bars_at(np.array([8, 9, 10, 11, 0, 1, 2]), 12)
+    Bars(steps_per_bar=12, upbeat=4)
+    """
+    lines = np.flatnonzero(np.asarray(position) == 0)
+    return Bars(int(steps_per_bar), int(lines[0]) if lines.size else len(position))
+
+
+def whole_bars(
+    steps: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR, upbeat: int = 0
+) -> np.ndarray:
+    """Cut what has a value at each step into its whole bars.
+
+    Parameters
+    ----------
+    steps : np.ndarray, shape (T, ...)
+        A roll, or anything else whose first axis is time.
+    steps_per_bar, upbeat : int
+        As in `Bars`.
+
+    Returns
+    -------
+    np.ndarray, shape (B, steps_per_bar, ...)
+        Without the upbeat and without a last bar that is not whole; B is 0 for less than a bar.
+
+    Raises
+    ------
+    ValueError
+        If `steps_per_bar` is below 1 or `upbeat` below 0.
+
+    Examples
+    --------
+    >>> whole_bars(np.arange(8), steps_per_bar=3, upbeat=1).tolist()
+    [[1, 2, 3], [4, 5, 6]]
+    """
+    if steps_per_bar < 1 or upbeat < 0:
+        raise ValueError(
+            "steps_per_bar must be at least 1 and upbeat at least 0; got "
+            f"{steps_per_bar} and {upbeat}"
+        )
+    whole = max(len(steps) - upbeat, 0) // steps_per_bar
+    return steps[upbeat : upbeat + whole * steps_per_bar].reshape(
+        whole, steps_per_bar, *steps.shape[1:]
+    )
 
 
 def notes_of(roll: np.ndarray) -> NoteList:

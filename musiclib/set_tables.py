@@ -2,7 +2,8 @@
 
 Conventions: tables as in `intervals`; `rolls` are those of `evaluation.rolls_by_set`. The reference
 is the held-out real set; the training set (other real music) shows how near real music itself
-comes, and the baselines what needs no model. Every table says n.
+comes, and the baselines what needs no model. Every table says n. What becomes of features that a
+piece, a set or the real set does not define, stands at the head of `comparison`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from musiclib.comparison import FEATURES, distance_of_values, feature_distances
+from musiclib.comparison import (
+    FEATURES,
+    distance_of_values,
+    dropped_features,
+    feature_distances,
+)
 from musiclib.diversity import diversity_ratio
 from musiclib.evaluation import REAL
 from musiclib.intervals import seed_interval, values_by_seed
@@ -38,9 +44,10 @@ def distance_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) ->
     Returns
     -------
     pd.DataFrame
-        Columns model, distance, low, high, seeds, n (pieces that define every feature), undefined
-        (those that do not, and are left out here). One row a set but the real one; all NaN where
-        no piece of a set defines every feature.
+        Columns model, distance, low, high, seeds, n (pieces that define every kept feature),
+        undefined (those that do not, and are skipped in what they lack), dropped (the
+        `dropped_features`, the same in each row, "" for none). One row a set but the real one;
+        distance, low and high are NaN where no piece of a set defines some kept feature.
 
     Notes
     -----
@@ -48,23 +55,28 @@ def distance_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) ->
     it beside the training set's, of about the same n.
     """
     reference = _features(table, REAL)
+    dropped = dropped_features(table[table["model"] == REAL])
+    kept = [name for name in FEATURES if name not in dropped]
+    # Places of pieces are drawn, not rows of features: a row that lacks one of them counts too.
+    numbered = table.assign(place=table.groupby("model").cumcount())
     rng = np.random.default_rng(seed)
     rows = []
     for model in table["model"].unique():
         if model == REAL:
             continue
-        samples = values_by_seed(table, model, list(FEATURES))
+        values = _features(table, model)
+        places = values_by_seed(numbered, model, "place")
+
+        def distance(drawn: np.ndarray, values: np.ndarray = values) -> float:
+            return distance_of_values(values[drawn.astype(int)], reference)
+
         found = seed_interval(
-            lambda values: distance_of_values(values, reference),
-            samples,
-            rng=rng,
-            n_resamples=n_resamples,
-            bounds=(0.0, math.inf),
+            distance, places, rng=rng, n_resamples=n_resamples, bounds=(0.0, math.inf)
         )
-        undefined = sum(map(len, samples.values())) - found.n
-        seeds = _trainings(table, model) if found.n else 0
-        rows.append((model, *found[:3], seeds, found.n, undefined))
-    columns = ["model", "distance", "low", "high", "seeds", "n", "undefined"]
+        lacking = table.loc[table["model"] == model, kept].isna().any(axis=1)
+        sizes = (_trainings(table, model), int((~lacking).sum()), int(lacking.sum()))
+        rows.append((model, *found[:3], *sizes, ", ".join(dropped)))
+    columns = ["model", "distance", "low", "high", "seeds", "n", "undefined", "dropped"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -95,30 +107,31 @@ def distance_by_training(
     -------
     pd.DataFrame
         Columns model, seed, distance, size (pieces of each draw: fewer where there are fewer). One
-        row a seed of each set but the real one.
+        row a seed of each set but the real one; distance is NaN where no piece of the training
+        defines some kept feature. A draw by chance of such pieces alone is left out of the mean.
     """
     reference = _features(table, REAL)
     rng = np.random.default_rng(seed)
     rows = []
     for (model, training), pieces in table.groupby(["model", "seed"], sort=False):
+        if model == REAL:
+            continue
         values = _features(pieces, str(model))
         n = min(size, len(values))
-        if model == REAL or not n:
-            continue
         draws = n_draws if n < len(values) else 1
         found = [distance_of_values(rng.permutation(values)[:n], reference) for _ in range(draws)]
-        rows.append((model, training, float(np.mean(found)), n))
+        found = [distance for distance in found if not math.isnan(distance)]
+        rows.append((model, training, float(np.mean(found)) if found else math.nan, n))
     return pd.DataFrame(rows, columns=["model", "seed", "distance", "size"])
 
 
 def _features(table: pd.DataFrame, model: str) -> np.ndarray:
-    """Return the features of a set's pieces that define all of them, shape (n, 18)."""
-    rows = table.loc[table["model"] == model, list(FEATURES)].to_numpy(float)
-    return rows[~np.isnan(rows).any(axis=1)]
+    """Return the features of a set's pieces, shape (n, 18), NaN where undefined."""
+    return table.loc[table["model"] == model, list(FEATURES)].to_numpy(float)
 
 
 def feature_distance_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the distance of each set from held-out real music in each of the 18 features.
+    """Return the distance of each set from held-out real music in each kept feature.
 
     Parameters
     ----------

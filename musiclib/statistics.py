@@ -40,13 +40,18 @@ class Interval(NamedTuple):
 
 
 def _groups(samples: Samples, name: str) -> list[np.ndarray]:
-    """Return the groups without rows that hold NaN, and without groups that are empty then."""
-    groups = [np.asarray(values, dtype=float) for values in samples.values()]
-    kept = [g[~np.isnan(g).reshape(len(g), -1).any(axis=1)] for g in groups if len(g)]
-    kept = [group for group in kept if len(group)]
+    """Return the groups that have a value, or say that there is none."""
+    kept = defined(samples)
     if not kept:
         raise ValueError(f"{name} holds no value (nothing but NaN, or nothing at all)")
     return kept
+
+
+def defined(samples: Samples) -> list[np.ndarray]:
+    """Return the groups without rows that hold NaN, and without groups that are empty then."""
+    groups = [np.asarray(values, dtype=float) for values in samples.values() if len(values)]
+    kept = [g[~np.isnan(g.reshape(len(g), -1)).any(axis=1)] for g in groups]
+    return [group for group in kept if len(group)]
 
 
 def resample(groups: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
@@ -84,7 +89,8 @@ def bootstrap(
     ----------
     statistic : callable
         Takes one array of pieces, shape (N, ...), for each set and returns a number: ``np.mean``
-        for one set, ``lambda a, b: a.mean() - b.mean()`` for two.
+        for one set, ``lambda a, b: a.mean() - b.mean()`` for two. It may return NaN: a draw of
+        pieces that do not define it is left out.
     *sets : mapping of seed to np.ndarray, each of shape (n, ...)
         The pieces' values (or rows of values) of each training seed. Rows that hold NaN are left
         out.
@@ -98,7 +104,7 @@ def bootstrap(
     Returns
     -------
     Interval
-        Percentile interval.
+        Percentile interval; NaN where the statistic of all pieces is NaN.
 
     Raises
     ------
@@ -120,9 +126,12 @@ def bootstrap(
         raise ValueError(f"level must lie between 0 and 1; got {level}")
     grouped = [_groups(samples, f"sets[{i}]") for i, samples in enumerate(sets)]
     draws = [statistic(*(resample(g, rng) for g in grouped)) for _ in range(n_resamples)]
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    draws = np.array([draw for draw in draws if not np.isnan(draw)])
     estimate = float(statistic(*(np.concatenate(groups) for groups in grouped)))
     n = sum(len(group) for group in grouped[0])
+    if np.isnan(estimate) or not len(draws):
+        return Interval(estimate, np.nan, np.nan, len(grouped[0]), n)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate, float(low), float(high), len(grouped[0]), n)
 
 

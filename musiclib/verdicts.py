@@ -3,23 +3,25 @@
 Conventions: a claim holds only if all its parts hold. A part is one number (its *effect*), the
 smallest value of it that would matter (its *margin*), and an interval. "yes": the whole interval
 lies above the margin; "no": the whole interval lies below it; "undecided": the margin lies within,
-or there are too few trainings or pieces to say. An interval ends as far out as the draws of its
-bootstrap leave open, so that another seed of it turns no answer but by rare chance. Simulated
-listeners never enter.
+or there are too few trainings or pieces to say. Pieces that do not define a measure are no evidence
+for it: with too few others its part is undecided, and says so. An interval ends as far out as the
+draws of its bootstrap leave open, so that another seed of it turns no answer but by rare chance.
+Simulated listeners never enter.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from musiclib.claims import CLAIMS, PARTS, Part
-from musiclib.comparison import FEATURES
-from musiclib.evaluation import MODELS
+from musiclib.comparison import FEATURES, dropped_features
+from musiclib.evaluation import MODELS, REAL
 from musiclib.intervals import seed_interval, values_by_seed
 from musiclib.ranges import features_outside
 from musiclib.statistics import Interval
@@ -48,11 +50,16 @@ PART_COLUMNS = [
 
 
 class Sizes(NamedTuple):
-    """How much evidence a part has: fewest seeds of a model in it, and pieces of both sets."""
+    """How much evidence a part has: fewest seeds of a model in it, and pieces of both sets.
+
+    Of the pieces only those count that define what is measured; `lacking` says whether a set has
+    others beside them.
+    """
 
     seeds: int
     first: int
     second: int
+    lacking: tuple[bool, bool] = (False, False)
 
 
 def prepared(table: pd.DataFrame) -> pd.DataFrame:
@@ -114,11 +121,13 @@ def claim_parts(
         missing where there is too little to decide.
     """
     ready = prepared(table)
+    dropped = dropped_features(table[table["model"] == REAL])
     rows = []
     for number, part in enumerate(PARTS):
-        sets = [values_by_seed(ready, name, part.columns) for name in (part.first, part.second)]
+        columns, statistic = _measured(part, dropped)
+        sets = [values_by_seed(ready, name, columns) for name in (part.first, part.second)]
         found = seed_interval(
-            part.statistic,
+            statistic,
             *sets,
             rng=np.random.default_rng([seed, number]),
             n_resamples=n_resamples,
@@ -130,12 +139,26 @@ def claim_parts(
     return pd.DataFrame(rows, columns=PART_COLUMNS)
 
 
+def _measured(
+    part: Part, dropped: Sequence[str]
+) -> tuple[str | list[str], Callable[[np.ndarray, np.ndarray], float]]:
+    """Return a part's columns and statistic, without the features that real music does not have."""
+    if isinstance(part.columns, str):
+        return part.columns, part.statistic
+    kept = [name for name in FEATURES if name not in dropped] or list(FEATURES)
+    columns = [f"within_{name}" for name in kept]
+    return columns, functools.partial(part.statistic, features=kept)
+
+
 def _sizes(part: Part, sets: list[dict[int, np.ndarray]]) -> Sizes:
     """Return the evidence of a part: seeds and pieces that define what it measures."""
     kept = [[_defined(values) for values in samples.values()] for samples in sets]
     names = (part.first, part.second)
     seeds = [sum(n > 0 for n in ns) for name, ns in zip(names, kept, strict=True) if name in MODELS]
-    return Sizes(min(seeds, default=0), *(sum(ns) for ns in kept))
+    lacking = [
+        sum(ns) < sum(map(len, samples.values())) for ns, samples in zip(kept, sets, strict=True)
+    ]
+    return Sizes(min(seeds, default=0), *(sum(ns) for ns in kept), tuple(lacking))
 
 
 def _defined(values: np.ndarray) -> int:
@@ -149,14 +172,16 @@ def _part_row(part: Part, found: Interval, sizes: Sizes) -> tuple[object, ...]:
     numbers = (found.estimate, found.low, found.high, part.margin)
     sets = (part.first, part.second)
     words = (part.claim, part.name, *sets, part.measure, part.unit, part.decides, holds)
-    return (*words, *numbers, *sizes, why)
+    return (*words, *numbers, *sizes[:3], why)
 
 
 def _too_little(part: Part, sizes: Sizes) -> str:
     """Return what is missing for a decision, or an empty string."""
-    for name, n in ((part.first, sizes.first), (part.second, sizes.second)):
+    of_sets = ((part.first, sizes.first), (part.second, sizes.second))
+    for (name, n), lacking in zip(of_sets, sizes.lacking, strict=True):
         if n < FEWEST_PIECES:
-            return f"pieces of {name}: {n}, needed {FEWEST_PIECES}"
+            which = f" that define {part.measure}" if lacking else ""
+            return f"pieces of {name}{which}: {n}, needed {FEWEST_PIECES}"
     if {part.first, part.second} & set(MODELS) and sizes.seeds < FEWEST_SEEDS:
         return f"trainings: {sizes.seeds}, needed {FEWEST_SEEDS}"
     return ""

@@ -13,6 +13,7 @@ from musiclib.generated import inside_real
 from musiclib.kept import Kept, made_with
 from musiclib.originality import TrainingIndex
 from musiclib.ranges import inside_range
+from musiclib.roll_notes import COMMON_BARS
 
 SR = measuring.SR
 
@@ -75,7 +76,7 @@ def test_training_pieces_are_not_rendered(table):
     assert row["polyphony"] == 3.0
 
 
-def never(roll):
+def never(*_):
     raise AssertionError("measured again")
 
 
@@ -113,9 +114,11 @@ def test_equal_items_are_measured_once_and_known_ones_never(tmp_path):
     assert math.isnan(second[0]["ratio"])
 
 
-def test_the_key_changes_with_the_notes():
+def test_the_key_changes_with_notes_and_bars():
     longer = np.concatenate([triads(), np.zeros((1, 88, 2), np.uint8)])
-    assert len({measuring._roll_key(roll) for roll in (triads(), triads(1), longer)}) == 3
+    items = [(triads(), COMMON_BARS), (triads(1), COMMON_BARS), (longer, COMMON_BARS)]
+    items += [(triads(), COMMON_BARS._replace(steps_per_bar=12))]
+    assert len({measuring._item_key(item) for item in items}) == 4
 
 
 def test_the_versions_behind_a_measurement_are_told(kept, table):
