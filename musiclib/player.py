@@ -2,10 +2,13 @@
 
 Conventions: sound is embedded as mono MP3, for listening only (measure the waveform, never this);
 nothing plays by itself. A clip of 24 s takes about 110 kB of the notebook, one of 12 s half.
+JupyterLab cleans the HTML of a notebook that it does not trust, such as that of a fresh clone: it
+keeps ``src`` of ``<audio>`` and strips that of ``<source>``, which IPython's own player has.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
 import io
 import math
@@ -13,7 +16,7 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import pretty_midi
-from IPython.display import Audio, Image, display
+from IPython.display import Image, display
 from matplotlib.axes import Axes
 
 from musiclib.audio_files import MP3_RATES
@@ -28,7 +31,27 @@ LONGEST = 60.0
 _COMPRESSION = 0.9  # of 0 to 1, variable bit rate: about 26 kbit a second at 22.05 kHz
 
 
-def play(x: np.ndarray, sr: int) -> Audio:
+class Player:
+    """An MP3 in a notebook, played when the reader says so; trusted or not.
+
+    Attributes
+    ----------
+    data : bytes
+        Of the MP3.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __repr__(self) -> str:
+        return f"<Player of an MP3 of {len(self.data):,} bytes>"
+
+    def _repr_html_(self) -> str:
+        code = base64.b64encode(self.data).decode("ascii")
+        return f'<audio controls src="data:audio/mpeg;base64,{code}"></audio>'
+
+
+def play(x: np.ndarray, sr: int) -> Player:
     """Make a player of a waveform.
 
     Parameters
@@ -40,7 +63,7 @@ def play(x: np.ndarray, sr: int) -> Audio:
 
     Returns
     -------
-    IPython.display.Audio
+    Player
         Shown when it is the last value of a cell, or given to ``display``.
 
     Raises
@@ -51,9 +74,7 @@ def play(x: np.ndarray, sr: int) -> Audio:
     RuntimeError
         If the installed libsndfile writes no MP3.
     """
-    audio = Audio(data=encode_mp3(x, sr), autoplay=False)
-    audio.mimetype = "audio/mpeg"  # of bytes IPython supposes WAV
-    return audio
+    return Player(encode_mp3(x, sr))
 
 
 def encode_mp3(x: np.ndarray, sr: int) -> bytes:

@@ -3,10 +3,10 @@
 Conventions: a claim holds only if all its parts hold. A part is one number (its *effect*), the
 smallest value of it that would matter (its *margin*), and an interval. "yes": the whole interval
 lies above the margin; "no": the whole interval lies below it; "undecided": the margin lies within,
-or there are too few trainings or pieces to say. Pieces that do not define a measure are no evidence
-for it: with too few others its part is undecided, and says so. An interval ends as far out as the
-draws of its bootstrap leave open, so that another seed of it turns no answer but by rare chance.
-Simulated listeners never enter.
+or there are too few trainings or pieces to say, or a control passes the rule too (`claims`). Pieces
+that do not define a measure are no evidence for it: with too few others its part is undecided, and
+says so. An interval ends as far out as the draws of its bootstrap leave open, so that another seed
+of it turns no answer but by rare chance. Simulated listeners never enter.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ An answer is wrong only if the truth lies beyond one end: over the 17 parts that
 the listeners'), the chance of any wrong answer is at most 17 * 0.05 / 8 / 2, about 5 %.
 """
 
-COLUMNS = ["claim", "measure", "holds", "effect", "low", "high", "rule"]
+COLUMNS = ["claim", "measure", "holds", "effect", "low", "high", "rule", "why"]
 """Columns of the verdict."""
 
 PART_COLUMNS = [
@@ -118,7 +118,7 @@ def claim_parts(
     pd.DataFrame
         Columns `PART_COLUMNS`, one row a part. Parts with ``decides`` False are shown for what they
         add and decide nothing. ``seeds`` is 0 where no model is involved; ``why`` says what is
-        missing where there is too little to decide.
+        missing where there is too little to decide, or which controls pass too.
     """
     ready = prepared(table)
     dropped = dropped_features(table[table["model"] == REAL])
@@ -136,7 +136,21 @@ def claim_parts(
             cautious=True,
         )
         rows.append(_part_row(part, found, _sizes(part, sets)))
-    return pd.DataFrame(rows, columns=PART_COLUMNS)
+    return _flagged(pd.DataFrame(rows, columns=PART_COLUMNS))
+
+
+def _flagged(parts: pd.DataFrame) -> pd.DataFrame:
+    """Return the parts, a row each of `PARTS`, undecided where a control passes the same rule."""
+    passing: dict[tuple[str, str], list[str]] = {}
+    for part, holds in zip(PARTS, parts["holds"], strict=True):
+        if part.control and holds == "yes":
+            passing.setdefault((part.claim, part.control_of), []).append(part.control)
+    for place, part in enumerate(PARTS):
+        names = passing.get((part.claim, part.name), [])
+        if names and not parts.loc[place, "why"]:
+            why = f"also passed by {' and '.join(names)}"
+            parts.loc[place, ["holds", "why"]] = ["undecided", why]
+    return parts
 
 
 def _measured(
@@ -212,28 +226,29 @@ def verdict(parts: pd.DataFrame) -> pd.DataFrame:
     -------
     pd.DataFrame
         Columns `COLUMNS`, one row a claim, C1 to C8. A claim holds ("yes") if all its deciding
-        parts do, does not ("no") if one does not, and is undecided otherwise. Effect and interval
-        are those of the part on which it turns: of the parts with the claim's own answer, the one
-        that lies lowest against its margin. `claim_parts` makes no part of C1: it stays undecided
-        unless those of `listener_claim.listener_parts` stand among the parts.
+        parts do, does not ("no") if one does not, and is undecided otherwise. Effect, interval and
+        ``why`` are those of the part on which it turns: of the parts with the claim's own answer,
+        the one that lies lowest against its margin. `claim_parts` makes no part of C1: it stays
+        undecided unless those of `listener_claim.listener_parts` stand among the parts.
     """
     rows = []
     for claim in CLAIMS:
         own = parts[(parts["claim"] == claim.name) & parts["decides"]]
-        holds, numbers = _turning(own)
-        rows.append((claim.name, claim.measure, holds, *numbers, claim.rule))
+        holds, numbers, why = _turning(own)
+        rows.append((claim.name, claim.measure, holds, *numbers, claim.rule, why))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _turning(own: pd.DataFrame) -> tuple[str, Sequence[float]]:
-    """Return a claim's answer, and the effect and interval of the part on which it turns."""
+def _turning(own: pd.DataFrame) -> tuple[str, Sequence[float], str]:
+    """Return a claim's answer; effect and interval, and the reason, of the part it turns on."""
     if own.empty:
-        return "undecided", (math.nan,) * 3
+        return "undecided", (math.nan,) * 3, ""
     answers = set(own["holds"])
     holds = next(answer for answer in ("no", "undecided", "yes") if answer in answers)
     same = own[own["holds"] == holds]
     against = (same["effect"] - same["margin"]).fillna(-math.inf)
-    return holds, same.loc[against.idxmin(), ["effect", "low", "high"]].tolist()
+    turning = same.loc[against.idxmin()]
+    return holds, turning[["effect", "low", "high"]].tolist(), turning["why"]
 
 
 def rules() -> pd.DataFrame:

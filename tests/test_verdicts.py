@@ -271,7 +271,7 @@ SHIFTS = {
     "energy": {"vae": 20, "gan": 10, "lstm": 0, "real": 30, "shuffled": 50, "random": 50},
     "mean": {"vae": 0.02, "gan": 0.01, "shuffled": 0.01, "random": 0.01},
     "spectral_flatness": {"vae": 20, "gan": 10},
-    "key_drift": {"markov": 10, "lstm": -1},
+    "key_drift": {"markov": 10, "lstm": -1, "gan": 10, "vae": 10, "shuffled": 10},
     **{name: {"vae": 100} for name in ("polyphony", "top_step", "pitch_range")},
 }
 
@@ -302,6 +302,48 @@ def test_one_part_that_fails_makes_a_no_and_is_the_one_shown():
     assert c2["holds"] == "no"
     assert c2["effect"] == pytest.approx(-10, abs=1)
     assert c2["low"] <= c2["effect"] <= c2["high"] < 1
+
+
+@pytest.mark.parametrize(
+    ("drift", "why"),
+    [
+        ({"shuffled": 0}, "also passed by shuffled music"),
+        ({"shuffled": 0, "gan": -1}, "also passed by shuffled music and GAN"),
+        ({"vae": -2, "lstm": 20}, "also passed by VAE"),  # a rule that misleads says no "no" either
+    ],
+)
+def test_a_part_that_a_control_passes_too_is_undecided_and_says_who(drift, why):
+    plain = verdicts.claim_parts(shifted(), seed=0, n_resamples=150)
+    frame = shifted(key_drift={**SHIFTS["key_drift"], **drift})
+    parts = verdicts.claim_parts(frame, seed=0, n_resamples=150)
+    c7 = verdicts.verdict(parts).set_index("claim").loc["C7"]
+    assert (c7["holds"], c7["why"]) == ("undecided", why)
+    assert math.isfinite(c7["effect"])
+    rest = parts[parts["claim"] != "C7"]
+    pd.testing.assert_frame_equal(rest, plain[plain["claim"] != "C7"])
+    assert plain.loc[(plain["claim"] == "C7") & plain["decides"], "why"].eq("").all()
+
+
+def test_controls_take_the_models_place_and_decide_nothing():
+    controls = [part for part in claims.PARTS if part.control]
+    assert [(part.name, part.first, part.second) for part in controls] == [
+        ("shuffled music drifts less than Markov", "markov", "shuffled"),
+        ("GAN drifts less than Markov", "markov", "gan"),
+        ("VAE drifts less than Markov", "markov", "vae"),
+        ("shuffled music drifts no more than real", "shuffled", "real"),
+        ("GAN drifts no more than real", "gan", "real"),
+        ("VAE drifts no more than real", "vae", "real"),
+    ]
+    assert not any(part.decides for part in controls)
+    deciding = {part.name for part in claims.PARTS if part.claim == "C7" and part.decides}
+    assert {part.control_of for part in controls} == deciding
+
+
+def test_what_is_missing_is_said_before_what_a_control_passes():
+    drift = {**SHIFTS["key_drift"], "shuffled": 0}
+    one = shifted(key_drift=drift).query("seed == 0")
+    parts = verdicts.claim_parts(one, seed=0, n_resamples=100)
+    assert verdicts.verdict(parts).set_index("claim").loc["C7", "why"] == "trainings: 1, needed 5"
 
 
 def test_one_training_decides_nothing_about_a_model():

@@ -1,4 +1,4 @@
-"""Open JupyterLab on the notebooks, under the settings with which the study computes.
+"""Open JupyterLab on the notebooks, trusted, under the settings with which the study computes.
 
 python -m tools.lab
 """
@@ -14,10 +14,15 @@ from tools.notebook_form import ROOT
 
 
 def main() -> int:
-    """Open JupyterLab, and give its exit status."""
+    """Trust the notebooks, open JupyterLab, and give its exit status."""
     environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1", **kernel_environment()}
-    command = [sys.executable, "-m", "jupyter", "lab", str(ROOT / "notebooks"), *sys.argv[1:]]
-    return subprocess.run(command, env=environment, check=False).returncode
+    jupyter = [sys.executable, "-m", "jupyter"]
+    folder = ROOT / "notebooks"
+    trust = [*jupyter, "trust", *map(str, sorted(folder.glob("*.ipynb")))]
+    if subprocess.run(trust, env=environment, stdout=subprocess.DEVNULL, check=False).returncode:
+        print("Not every notebook is trusted; JupyterLab opens all the same.", file=sys.stderr)
+    lab = [*jupyter, "lab", str(folder), *sys.argv[1:]]
+    return subprocess.run(lab, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
