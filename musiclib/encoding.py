@@ -10,13 +10,14 @@ key k. *Metre* is ``int32 (T,)``: steps since the bar line, plus 64 in bars of t
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from musiclib.corpus import Piece, load_corpus
-from musiclib.pianoroll import FIRST_KEY, HOLD, N_KEYS, REST
+from musiclib.pianoroll import FIRST_KEY, HOLD, N_KEYS, REST, STEPS_PER_QUARTER
 from musiclib.pieces import MAX_BAR
 from musiclib.splits import SPLITS, load_split
 from musiclib.voices import separate_voices, sounding_keys, voices_to_roll
@@ -24,6 +25,9 @@ from musiclib.voices import separate_voices, sounding_keys, voices_to_roll
 N_METRES = 2 * MAX_BAR
 N_REGISTERS = 12
 MAX_VOICES = 8
+SEGMENT_BARS = 4
+FEW_SEGMENTS = 50
+"""Segments below which a GAN is likely to learn its training pieces by heart (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +137,17 @@ class VoiceCodec:
 
 
 def _moved_voices(piece: Piece, n_voices: int) -> np.ndarray:
-    """Return a piece's voices in C major or A minor: its own lines, or separated ones."""
+    """Return a piece's voices in C major or A minor: its own lines, or separated ones.
+
+    A note that would leave the piano by that is moved by an octave.
+    """
     voices = piece.lines
     if voices.shape[1] != n_voices:
         voices, _ = separate_voices(piece.roll, n_voices=n_voices)
     voices = voices.astype(np.int32)
-    return np.where(voices >= FIRST_KEY, voices + piece.shift, voices)
+    key = voices - FIRST_KEY + piece.shift
+    key = np.where(key < 0, key + 12, np.where(key >= N_KEYS, key - 12, key))  # shift: -6 to 5
+    return np.where(voices >= FIRST_KEY, key + FIRST_KEY, voices)
 
 
 def choose_voices(pieces: Sequence[Piece]) -> int:
@@ -175,12 +184,13 @@ def fit_codec(pieces: Sequence[Piece], *, n_voices: int | None = None) -> VoiceC
     Returns
     -------
     VoiceCodec
+        Its keys, an octave at least, lie on the piano.
     """
     n_voices = choose_voices(pieces) if n_voices is None else n_voices
     codes = np.concatenate([np.unique(_moved_voices(p, n_voices)) for p in pieces])
     keys = codes[codes >= FIRST_KEY] - FIRST_KEY
-    lowest, highest = int(keys.min()), int(keys.max())
-    return VoiceCodec(lowest, max(highest - lowest + 1, 12), n_voices)
+    lowest = min(int(keys.min()), N_KEYS - 12)
+    return VoiceCodec(lowest, max(int(keys.max()) - lowest + 1, 12), n_voices)
 
 
 def split_pieces(
@@ -210,6 +220,58 @@ def split_pieces(
     if set(table["piece"]) != set(pieces):
         raise ValueError(f"{split} and {prepared} name different pieces; run notebook 01 again")
     return {s: [pieces[n] for n in table.loc[table["split"] == s, "piece"]] for s in SPLITS}
+
+
+def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int]]]:
+    """Find the segments of four bars that notebook 03 trains on.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        Training pieces.
+
+    Returns
+    -------
+    bar : int
+        The commonest bar, in steps. Only pieces with this bar have segments.
+    quarters : int
+        Quarters of a quarter of a segment: those of the bar; 4 where the bar is not a whole number
+        of quarters, or has more than 8.
+    starts : list of (int, int)
+        Piece and step of each segment: every bar line with a whole segment after it.
+    """
+    bar = Counter(piece.bar for piece in pieces).most_common(1)[0][0]
+    whole = bar % STEPS_PER_QUARTER == 0 and bar <= 8 * STEPS_PER_QUARTER
+    quarters = bar // STEPS_PER_QUARTER if whole else 4
+    length = SEGMENT_BARS * quarters * STEPS_PER_QUARTER
+    starts = [
+        (i, int(step))
+        for i, piece in enumerate(pieces)
+        if piece.bar == bar
+        for step in np.flatnonzero(piece.position[: max(len(piece.roll) - length + 1, 0)] == 0)
+    ]
+    return bar, quarters, starts
+
+
+def segment_sentence(pieces: Sequence[Piece]) -> str:
+    """Say how many segments notebook 03 finds in the training pieces, and whether they are few.
+
+    Raises
+    ------
+    ValueError
+        When there is none, before anything is trained.
+    """
+    bar, quarters, starts = bar_segments(pieces)
+    same = sum(piece.bar == bar for piece in pieces)
+    length = f"{SEGMENT_BARS * quarters} quarters that begin on a bar line"
+    said = f"{len(starts)} segments of {length}, in the {same} of {len(pieces)} training pieces "
+    said += f"with the commonest bar ({bar / STEPS_PER_QUARTER:g} quarters)"
+    if not starts:
+        raise ValueError(
+            f"{said}; the GAN of notebook 03 needs one at least, so give longer pieces"
+        )
+    few = "; so few that a GAN may learn them by heart" if len(starts) < FEW_SEGMENTS else ""
+    return said + few
 
 
 def cut(
@@ -318,6 +380,7 @@ def bar_position(metre: np.ndarray) -> np.ndarray:
 
 
 __all__ = [
-    "HOLD", "N_METRES", "N_REGISTERS", "Example", "VoiceCodec", "bar_position", "begin_afresh",
-    "choose_voices", "cut", "fit_codec", "play_metre", "split_pieces",
+    "FEW_SEGMENTS", "HOLD", "N_METRES", "N_REGISTERS", "SEGMENT_BARS", "Example", "VoiceCodec",
+    "bar_position", "bar_segments", "begin_afresh", "choose_voices", "cut", "fit_codec",
+    "play_metre", "split_pieces",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ import pandas as pd
 from musiclib.baselines import PIECE_STEPS, markov_pieces, random_pieces, shuffled_pieces
 from musiclib.midi import load_midi
 from musiclib.pianoroll import to_piano_roll
-from musiclib.pieces import Piece
+from musiclib.pieces import Piece, from_first_bar
 
 MODELS = ("vae", "gan", "lstm")
 """The paper's models in the order of its table."""
@@ -240,8 +240,9 @@ def training_pieces(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Piece]
 
 
 def _side(pieces: Iterable[Piece], split: pd.DataFrame, side: str) -> list[Piece]:
+    """Return the pieces of one side, each from the first bar that sounds."""
     names = set(split.loc[split["split"] == side, "piece"])
-    return [piece for piece in pieces if piece.name in names]
+    return [from_first_bar(piece) for piece in pieces if piece.name in names]
 
 
 def baseline_samples(

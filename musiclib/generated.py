@@ -23,6 +23,7 @@ from musiclib.files import atomic_path, sha256_of, write_json
 from musiclib.midi import save_midi
 from musiclib.music_metrics import check_piece, measures
 from musiclib.pianoroll import to_midi
+from musiclib.pieces import from_first_bar
 from musiclib.study import CORPORA
 
 PIECE_STEPS = 128
@@ -74,7 +75,7 @@ def write_pieces(
 
 
 def real_rolls(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[np.ndarray]:
-    """Return the first `length` steps of each piece that is long enough.
+    """Return `length` steps of each piece that is long enough, from the first bar that sounds.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def real_rolls(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[np
     -------
     list of np.ndarray, shape (length, 88, 2), uint8
     """
-    return [p.roll[:length] for p in pieces if len(p.roll) >= length]
+    return [p.roll[:length] for p in map(from_first_bar, pieces) if len(p.roll) >= length]
 
 
 def inside_real(
