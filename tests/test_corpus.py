@@ -220,6 +220,7 @@ def same(a: Piece, b: Piece) -> bool:
     return alike and (a.name, a.bar, a.shift, a.tempo) == (b.name, b.bar, b.shift, b.tempo)
 
 
+@pytest.mark.filterwarnings("ignore:it begins with")
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 87), st.integers(1, 8)), max_size=20))
 def test_a_saved_piece_comes_back(tmp_path_factory, notes):

@@ -77,7 +77,7 @@ def pedalled(music):
 def test_a_folder_of_performances_ends_the_same_killed_or_not(pedalled, tmp_path, moment):
     for workers in (None, 2):
         report = prepare_corpus(pedalled, tmp_path / str(workers), workers=workers)
-        assert report["pedal"].value_counts().to_dict() == {"held": 14, "": 16}
+        assert report["pedal"].value_counts().to_dict() == {"held": 15, "": 15}
     assert contents(tmp_path / "2") == contents(tmp_path / "None")
     assert kill_at(pedalled, tmp_path / "killed", moment)
     prepare_corpus(pedalled, tmp_path / "killed", workers=2)
