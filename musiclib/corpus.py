@@ -17,7 +17,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from musiclib.corpus_report import Row, known_rows, note_rows, piece_path, read_report, write_report
+from musiclib.corpus_report import (
+    Row,
+    known_rows,
+    note_rows,
+    piece_path,
+    read_report,
+    read_with_pedal,
+    write_report,
+)
 from musiclib.entries import MIDI_SUFFIXES, Entry, find_midi, list_entries
 from musiclib.files import remove_leftovers
 from musiclib.locks import locked
@@ -26,6 +34,7 @@ from musiclib.pieces import (
     VERSION,
     Piece,
     estimate_shift,
+    in_one_key,
     load_piece,
     metre,
     piece_from_midi,
@@ -48,9 +57,11 @@ __all__ = [
     "Piece",
     "estimate_shift",
     "find_midi",
+    "in_one_key",
     "load_corpus",
     "load_piece",
     "metre",
+    "pedal_asked",
     "piece_from_midi",
     "prepare_corpus",
 ]
@@ -64,6 +75,7 @@ def prepare_corpus(
     destination: str | os.PathLike[str],
     *,
     max_files: int | None = None,
+    sustain_pedal: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
 ) -> pd.DataFrame:
@@ -78,7 +90,12 @@ def prepare_corpus(
         changed files are read, and pieces of files that are gone are removed; a run that was
         broken off, however it was, goes on where it stopped. Two runs at once take turns.
     max_files : int, optional
-        Take the first so many MIDI files, and nothing that stands after them.
+        Take so many MIDI files at most, spread evenly over the folder in the order of its names;
+        the others have no row. What is no MIDI file by its name uses up nothing.
+    sustain_pedal : bool, optional
+        Whether notes sound on while the sustain pedal is down. By default they do where it
+        lengthens notes in at least half of the pieces (our choice: such a folder is of
+        performances, whose notes are released early because the pedal holds them).
     progress : callable, optional
         Called with (entries done, entries in all).
     workers : int, optional
@@ -90,8 +107,10 @@ def prepare_corpus(
     pd.DataFrame
         One row an entry: file, status (``converted``, ``refused``, or ``skipped`` for what is no
         MIDI file by its name or has the same content as an earlier one), reason, notes, seconds
-        (that this run took over it), sha256, steps, off_grid, merged, piece_sha256, made_by.
-        ``report.csv`` has the same but ``seconds``.
+        (that this run took over it), sha256, steps, off_grid, merged, free (share of the notes
+        that begin off the grid, see `pieces.free_onsets`), pedal (``held`` or ``ignored``, empty
+        where it lengthens no note), piece_sha256, made_by, and of the same file read the other way
+        other_steps and other_sha256. ``report.csv`` has the same but ``seconds``.
 
     Raises
     ------
@@ -112,11 +131,31 @@ def prepare_corpus(
         raise ValueError(f"workers: got {workers}, allowed is 1 or more")
     if source.exists() and destination.exists() and source.samefile(destination):
         raise ValueError(f"destination: got the source folder {source}; name another folder")
-    entries = _first(list_entries(source, leave_out=destination), max_files)
+    entries = _spread(list_entries(source, leave_out=destination), max_files)
     with locked(destination / ".prepare.lock"):
         remove_leftovers(destination)
         rows = _prepare(entries, destination, progress, workers)
-        return write_report(rows, destination)
+        held = _needs_pedal(rows) if sustain_pedal is None else sustain_pedal
+        return write_report([read_with_pedal(row, held=held) for row in rows], destination)
+
+
+def pedal_asked() -> bool | None:
+    """Return what the environment variable MUSICLIB_PEDAL asks for: `sustain_pedal` of a corpus.
+
+    Returns
+    -------
+    bool or None
+        False for 0, True for 1, None where it is not set or empty.
+
+    Raises
+    ------
+    ValueError
+        When it has another value.
+    """
+    asked = os.environ.get("MUSICLIB_PEDAL", "").strip()
+    if asked not in ("", "0", "1"):
+        raise ValueError(f"MUSICLIB_PEDAL: got {asked!r}, allowed are 0, 1 and nothing")
+    return bool(int(asked)) if asked else None
 
 
 def load_corpus(destination: str | os.PathLike[str]) -> list[Piece]:
@@ -143,12 +182,21 @@ def load_corpus(destination: str | os.PathLike[str]) -> list[Piece]:
     return [load_piece(piece_path(destination, name), sha256=name) for name in done["piece_sha256"]]
 
 
-def _first(entries: list[Entry], max_files: int | None) -> list[Entry]:
-    """Return the entries up to the last MIDI file that is taken."""
+def _spread(entries: list[Entry], max_files: int | None) -> list[Entry]:
+    """Return the entries without the MIDI files that are too many, taken out evenly."""
     places = [i for i, entry in enumerate(entries) if entry.is_midi]
     if max_files is None or max_files >= len(places):
         return entries
-    return entries[: places[max_files - 1] + 1] if max_files > 0 else []
+    if max_files < 1:
+        raise ValueError(f"max_files: got {max_files}, allowed is 1 or more")
+    taken = {places[k * len(places) // max_files] for k in range(max_files)}
+    return [entry for i, entry in enumerate(entries) if i in taken or not entry.is_midi]
+
+
+def _needs_pedal(rows: Sequence[Row]) -> bool:
+    """Say whether the pedal lengthens notes in at least half of the pieces."""
+    uses = [row["pedal"] != "" for row in rows if row["status"] == "converted"]
+    return any(uses) and 2 * sum(uses) >= len(uses)
 
 
 def _prepare(

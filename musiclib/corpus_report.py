@@ -19,12 +19,13 @@ from typing import Any
 import pandas as pd
 
 from musiclib.files import explained, inside, sha256_of, write_csv
-from musiclib.preparing import REPORT_COLUMNS, made_by
+from musiclib.preparing import HELD, IGNORED, REPORT_COLUMNS, made_by
 
 REPORT = "report.csv"
 UNFINISHED = "report.unfinished.jsonl"
 
-_NUMBERS = {"notes": int, "seconds": float, "steps": int, "off_grid": float, "merged": float}
+_NUMBERS = {"notes": int, "seconds": float, "steps": int, "other_steps": int}
+_NUMBERS |= dict.fromkeys(("off_grid", "merged", "free"), float)
 _PIECE = re.compile(r"[0-9a-f]{64}\.npz")
 
 Row = dict[str, Any]
@@ -60,12 +61,28 @@ def write_report(rows: Sequence[Row], destination: Path) -> pd.DataFrame:
     """Write the report, then remove what it makes needless: old pieces, the unfinished list."""
     table = pd.DataFrame(rows, columns=REPORT_COLUMNS)
     write_csv(table.drop(columns="seconds"), destination / REPORT)
-    keep = {f"{row['piece_sha256']}.npz" for row in rows if row["status"] == "converted"}
+    done = [row for row in rows if row["status"] == "converted"]
+    keep = {f"{name}.npz" for row in done for name in _pieces_of(row)}
     for path in destination.iterdir():
         if _PIECE.fullmatch(path.name) and path.name not in keep:
             path.unlink()
     (destination / UNFINISHED).unlink(missing_ok=True)
     return table
+
+
+def read_with_pedal(row: Row, *, held: bool) -> Row:
+    """Return the row of a file, read with its sustain pedal held or ignored.
+
+    Both pieces of a file whose pedal lengthens notes are kept, so that another decision about the
+    folder reads no file again: the row names the chosen one first.
+    """
+    if not row["pedal"]:
+        return row
+    if (row["pedal"] == HELD) != held:
+        other = {"steps": row["other_steps"], "piece_sha256": row["other_sha256"]}
+        other |= {"other_steps": row["steps"], "other_sha256": row["piece_sha256"]}
+        row = row | other
+    return row | {"pedal": HELD if held else IGNORED}
 
 
 def note_rows(rows: Sequence[Row], destination: Path) -> None:
@@ -100,6 +117,11 @@ def _stands(row: Row, destination: Path) -> bool:
     if row["status"] == "refused":
         return True
     try:
-        return sha256_of(piece_path(destination, row["piece_sha256"])) == row["piece_sha256"]
+        return all(sha256_of(piece_path(destination, name)) == name for name in _pieces_of(row))
     except (OSError, ValueError):
         return False
+
+
+def _pieces_of(row: Row) -> list[str]:
+    """Return the SHA-256 of each piece made of a converted file: one, or two if it has a pedal."""
+    return [name for name in (row["piece_sha256"], row["other_sha256"]) if name]

@@ -13,6 +13,7 @@ it is moved.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from musiclib.corpus import Piece, load_corpus
-from musiclib.pianoroll import FIRST_KEY, HOLD, N_KEYS, REST
+from musiclib.pianoroll import FIRST_KEY, HOLD, N_KEYS, REST, STEPS_PER_QUARTER
 from musiclib.pieces import MAX_BAR
 from musiclib.roll_notes import Bars
 from musiclib.splits import SPLITS, load_split
@@ -30,6 +31,9 @@ N_METRES = 2 * MAX_BAR
 """Values of the metre in a corpus without odd bars; with them there are `MAX_BAR` more."""
 N_REGISTERS = 12
 MAX_VOICES = 8
+SEGMENT_BARS = 4
+FEW_SEGMENTS = 50
+"""Segments below which a GAN is likely to learn its training pieces by heart (our choice)."""
 
 
 def bar_class(bar: int) -> int:
@@ -187,12 +191,17 @@ def card_numbers(codec: Any) -> dict[str, int]:
 
 
 def _moved_voices(piece: Piece, n_voices: int) -> np.ndarray:
-    """Return a piece's voices in C major or A minor: its own lines, or separated ones."""
+    """Return a piece's voices in C major or A minor: its own lines, or separated ones.
+
+    A note that would leave the piano by that is moved by an octave.
+    """
     voices = piece.lines
     if voices.shape[1] != n_voices:
         voices, _ = separate_voices(piece.roll, n_voices=n_voices)
     voices = voices.astype(np.int32)
-    return np.where(voices >= FIRST_KEY, voices + piece.shift, voices)
+    key = voices - FIRST_KEY + piece.shift
+    key = np.where(key < 0, key + 12, np.where(key >= N_KEYS, key - 12, key))  # shift: -6 to 5
+    return np.where(voices >= FIRST_KEY, key + FIRST_KEY, voices)
 
 
 def choose_voices(pieces: Sequence[Piece]) -> int:
@@ -229,13 +238,14 @@ def fit_codec(pieces: Sequence[Piece], *, n_voices: int | None = None) -> VoiceC
     Returns
     -------
     VoiceCodec
+        Its keys, an octave at least, lie on the piano.
     """
     n_voices = choose_voices(pieces) if n_voices is None else n_voices
     codes = np.concatenate([np.unique(_moved_voices(p, n_voices)) for p in pieces])
     keys = codes[codes >= FIRST_KEY] - FIRST_KEY
-    lowest, highest = int(keys.min()), int(keys.max())
+    lowest = min(int(keys.min()), N_KEYS - 12)
     n_metres = count_metres(p.bar for p in pieces)
-    return VoiceCodec(lowest, max(highest - lowest + 1, 12), n_voices, n_metres)
+    return VoiceCodec(lowest, max(int(keys.max()) - lowest + 1, 12), n_voices, n_metres)
 
 
 def split_pieces(
@@ -265,6 +275,57 @@ def split_pieces(
     if set(table["piece"]) != set(pieces):
         raise ValueError(f"{split} and {prepared} name different pieces; run notebook 01 again")
     return {s: [pieces[n] for n in table.loc[table["split"] == s, "piece"]] for s in SPLITS}
+
+
+def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int]]]:
+    """Find the segments of four bars that notebook 03 trains on.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        Training pieces.
+
+    Returns
+    -------
+    bar : int
+        The commonest bar, in steps. Only pieces with this bar have segments.
+    quarters : int
+        Quarters of a segment: those of four bars, a whole number in every metre; 16 where a bar has
+        more than 8.
+    starts : list of (int, int)
+        Piece and step of each segment: every bar line with a whole segment after it.
+    """
+    bar = Counter(piece.bar for piece in pieces).most_common(1)[0][0]
+    quarters = SEGMENT_BARS * (bar if bar <= 8 * STEPS_PER_QUARTER else 16) // STEPS_PER_QUARTER
+    length = quarters * STEPS_PER_QUARTER
+    starts = [
+        (i, int(step))
+        for i, piece in enumerate(pieces)
+        if piece.bar == bar
+        for step in np.flatnonzero(piece.position[: max(len(piece.roll) - length + 1, 0)] == 0)
+    ]
+    return bar, quarters, starts
+
+
+def segment_sentence(pieces: Sequence[Piece]) -> str:
+    """Say how many segments notebook 03 finds in the training pieces, and whether they are few.
+
+    Raises
+    ------
+    ValueError
+        When there is none, before anything is trained.
+    """
+    bar, quarters, starts = bar_segments(pieces)
+    same = sum(piece.bar == bar for piece in pieces)
+    length = f"{quarters} quarters that begin on a bar line"
+    said = f"{len(starts)} segments of {length}, in the {same} of {len(pieces)} training pieces "
+    said += f"with the commonest bar ({bar / STEPS_PER_QUARTER:g} quarters)"
+    if not starts:
+        raise ValueError(
+            f"{said}; the GAN of notebook 03 needs one at least, so give longer pieces"
+        )
+    few = "; so few that a GAN may learn them by heart" if len(starts) < FEW_SEGMENTS else ""
+    return said + few
 
 
 def cut(
@@ -379,7 +440,8 @@ def bar_position(metre: np.ndarray) -> np.ndarray:
 
 
 __all__ = [
-    "HOLD", "N_METRES", "N_REGISTERS", "Example", "VoiceCodec", "bar_class", "bar_position",
-    "bars_of", "begin_afresh", "card_numbers", "choose_voices", "count_metres", "cut", "fit_codec",
-    "metre_codes", "play_metre", "split_pieces",
+    "FEW_SEGMENTS", "HOLD", "N_METRES", "N_REGISTERS", "SEGMENT_BARS", "Example", "VoiceCodec",
+    "bar_class", "bar_position", "bar_segments", "bars_of", "begin_afresh", "card_numbers",
+    "choose_voices", "count_metres", "cut", "fit_codec", "metre_codes", "play_metre",
+    "split_pieces",
 ]  # fmt: skip

@@ -1,8 +1,9 @@
 """What stands in a folder of MIDI files: every entry, in order, with what is to become of it.
 
 Conventions: nothing is opened here. A link to a folder is not followed, so a folder that contains
-itself has an end; a file behind a link counts if it lies within the folder. Names that begin with
-a dot belong to the system (``.DS_Store``) and are left out, unless they end like MIDI.
+itself has an end; a file behind a link counts if it lies within the folder. What macOS puts beside
+the files of an archive (``__MACOSX/``, ``._name.mid``, ``.DS_Store``) is no music, whatever its
+name ends with. Other names that begin with a dot are left out, unless they end like MIDI.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ MIDI_SUFFIXES = {".mid", ".midi", ".rmi", ".kar"}
 
 _ENDINGS = ", ".join(sorted(MIDI_SUFFIXES))
 LEAVES = "a link that leaves the folder"
+MACOS = "written by macOS beside the music, no music itself"
 NO_MIDI = f"not a MIDI file by its name ({_ENDINGS})"
 NOT_FOLLOWED = "a link to a folder that is read in its own place"
 
@@ -117,6 +119,8 @@ def find_midi(source: str | os.PathLike[str]) -> list[Path]:
 def _entry(item: os.DirEntry, path: Path, source: Path, root: Path) -> Entry | None:
     """Return what is no folder of its own; None for what belongs to the system."""
     file, is_midi = _file(path, source), path.suffix.lower() in MIDI_SUFFIXES
+    if _is_of_macos(file):
+        return Entry(path, file, False, MACOS)
     linked = item.is_symlink()
     leaves = linked and not _stays(path, root)
     if linked and _is_folder(item):
@@ -125,6 +129,12 @@ def _entry(item: os.DirEntry, path: Path, source: Path, root: Path) -> Entry | N
         hidden = item.name.startswith(".") or "/." in f"/{file}"
         return None if hidden else Entry(path, file, False, NO_MIDI)
     return Entry(path, file, True, LEAVES if leaves else "", leaves)
+
+
+def _is_of_macos(file: str) -> bool:
+    """Tell the resource forks and folder settings that macOS writes from what people write."""
+    *folders, name = file.split("/")
+    return "__MACOSX" in folders or name.startswith("._") or name == ".DS_Store"
 
 
 def _is_folder(item: os.DirEntry) -> bool:

@@ -27,7 +27,7 @@ from musiclib.baselines import (
 )
 from musiclib.midi import load_midi
 from musiclib.pianoroll import to_piano_roll
-from musiclib.pieces import Piece, metre
+from musiclib.pieces import Piece, from_first_bar, metre
 from musiclib.presets import Preset
 from musiclib.roll_notes import COMMON_BARS, Bars, bars_at
 from musiclib.study import Paths
@@ -304,8 +304,9 @@ def training_pieces(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Piece]
 
 
 def _side(pieces: Iterable[Piece], split: pd.DataFrame, side: str) -> list[Piece]:
+    """Return the pieces of one side, each from the first bar that sounds."""
     names = set(split.loc[split["split"] == side, "piece"])
-    return [piece for piece in pieces if piece.name in names]
+    return [from_first_bar(piece) for piece in pieces if piece.name in names]
 
 
 def baseline_samples(

@@ -15,7 +15,11 @@ import pandas as pd
 from musiclib.pianoroll import LOWEST_PITCH, ONSET, STEPS_PER_QUARTER
 from musiclib.pieces import Piece
 from musiclib.pitch import pitch_name
+from musiclib.preparing import HELD
 from musiclib.splits import SPLITS
+
+MOSTLY = 0.5
+"""Share of a piece's notes off the grid, or of such pieces in a corpus, from which it is free."""
 
 
 def corpus_facts(
@@ -62,6 +66,40 @@ def corpus_hash(report: pd.DataFrame) -> str:
     """Return one SHA-256 of all converted files: of their own hashes, sorted, a line each."""
     digests: Iterable[str] = report.loc[report["status"] == "converted", "sha256"]
     return hashlib.sha256("".join(f"{d}\n" for d in sorted(digests)).encode()).hexdigest()
+
+
+def pedal_sentence(report: pd.DataFrame) -> str:
+    """Say in how many pieces the sustain pedal lengthens notes, and what was done about it."""
+    pedal = report.loc[report["status"] == "converted", "pedal"]
+    used = int((pedal != "").sum())
+    done = "held" if (pedal == HELD).any() else "released early, as the keys are"
+    said = f"sustain pedal: lengthens notes in {used} of {len(pedal)} pieces"
+    return f"{said}; notes are {done}" if used else said
+
+
+def leak_sentence(share: float, report: pd.DataFrame) -> str:
+    """Say which share of the test pieces has a tune seen in training, as far as that is known.
+
+    Parameters
+    ----------
+    share : float
+        0 to 1, as the groups have it.
+    report : pd.DataFrame
+        As `corpus.prepare_corpus` gives it.
+
+    Returns
+    -------
+    str
+        With "unknown" for pieces in which most notes begin off the grid: a tune shared with
+        another may not have been found there.
+    """
+    free = report.loc[report["status"] == "converted", "free"] > MOSTLY
+    known = f"{100 * share:.0f} %"
+    if not free.any():
+        return known
+    unknown = f"unknown for {int(free.sum())} of {len(free)} pieces, as most of their notes begin "
+    unknown += "off the grid, where a shared tune may be missed"
+    return unknown if free.mean() >= MOSTLY else f"{known}, but {unknown}"
 
 
 def _split_facts(

@@ -24,6 +24,7 @@ from musiclib.files import atomic_path, sha256_of, write_json
 from musiclib.midi import save_midi
 from musiclib.music_metrics import check_piece, measures
 from musiclib.pianoroll import to_midi
+from musiclib.pieces import from_first_bar
 from musiclib.roll_notes import COMMON_BARS, Bars, bars_at
 from musiclib.study import CORPORA
 
@@ -88,7 +89,7 @@ def write_pieces(
 
 
 def real_rolls(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[np.ndarray]:
-    """Return the first `length` steps of each piece that is long enough.
+    """Return `length` steps of each piece that is long enough, from the first bar that sounds.
 
     Parameters
     ----------
@@ -100,12 +101,13 @@ def real_rolls(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[np
     -------
     list of np.ndarray, shape (length, 88, 2), uint8
     """
-    return [p.roll[:length] for p in pieces if len(p.roll) >= length]
+    return [p.roll[:length] for p in map(from_first_bar, pieces) if len(p.roll) >= length]
 
 
 def real_bars(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[Bars]:
     """Return the bars of each of the `real_rolls` of these pieces."""
-    return [bars_at(p.position[:length], p.bar) for p in pieces if len(p.roll) >= length]
+    long = [p for p in map(from_first_bar, pieces) if len(p.roll) >= length]
+    return [bars_at(piece.position[:length], piece.bar) for piece in long]
 
 
 def measure_table(rolls: Sequence[np.ndarray], bars: Sequence[Bars] | None = None) -> pd.DataFrame:

@@ -6,13 +6,14 @@ line; `shift` is the transposition, in semitones, that brings the piece to C maj
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
 import struct
+import warnings
 import zipfile
 import zlib
-from dataclasses import dataclass
 
 import numpy as np
 import pretty_midi
@@ -37,6 +38,7 @@ VERSION = 1
 MAX_STORED, MAX_UNPACKED = 64_000_000, 256_000_000
 """Bytes of a piece's file and of what is in it, at most; far above those of the longest roll."""
 
+_TRIPLETS, _OFF = 6, 1 / 48  # sixteenths in triplets a quarter note; quarters
 _DAMAGE = (
     KeyError, ValueError, TypeError, EOFError, OverflowError, NotImplementedError, RuntimeError,
     zipfile.BadZipFile, zlib.error, struct.error,
@@ -47,7 +49,7 @@ _MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88
 _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Piece:
     """A prepared piece.
 
@@ -146,34 +148,101 @@ def _segments(midi: pretty_midi.PrettyMIDI) -> list[tuple[int, int]]:
     return sorted(bars.items())
 
 
-def piece_from_midi(midi: pretty_midi.PrettyMIDI, *, name: str) -> tuple[Piece, dict[str, float]]:
+def from_first_bar(piece: Piece) -> Piece:
+    """Return a piece without the bars of rest at its beginning.
+
+    Rests within the first bar that sounds, or before an upbeat, stay; so does a piece that is
+    silent throughout.
+    """
+    sounding = piece.roll[..., SUSTAIN].any(axis=1)
+    lines = (
+        np.flatnonzero(piece.position[: int(sounding.argmax()) + 1] == 0) if len(sounding) else []
+    )
+    if not len(lines) or lines[-1] == 0 or not sounding.any():
+        return piece
+    parts = {name: getattr(piece, name)[lines[-1] :] for name in ("roll", "lines", "position")}
+    return dataclasses.replace(piece, **parts)
+
+
+def in_one_key(piece: Piece) -> np.ndarray:
+    """Return a piece's roll moved to C major or A minor.
+
+    A note that would leave the piano by that is moved by an octave; two that meet become one.
+    """
+    place = np.arange(N_KEYS) + piece.shift  # -6 to 92
+    place = np.where(place < 0, place + 12, np.where(place >= N_KEYS, place - 12, place))
+    moved = np.zeros_like(piece.roll)
+    for key in np.flatnonzero(piece.roll.any(axis=(0, 2))):
+        moved[:, place[key]] |= piece.roll[:, key]
+    return moved
+
+
+def pedal_lengthens(midi: pretty_midi.PrettyMIDI) -> bool:
+    """Tell whether any note sounds longer because of the sustain pedal."""
+    played, heard = (note_array(midi, sustain_pedal=held) for held in (False, True))
+    return not np.array_equal(played["duration_quarter"], heard["duration_quarter"])
+
+
+def piece_from_midi(
+    midi: pretty_midi.PrettyMIDI, *, name: str, sustain_pedal: bool = False
+) -> tuple[Piece, dict[str, float]]:
     """Prepare one MIDI piece, and measure what the grid cost it.
 
     Parameters
     ----------
     midi : pretty_midi.PrettyMIDI
     name : str
+    sustain_pedal : bool
+        Whether notes sound on while the pedal is down.
 
     Returns
     -------
     piece : Piece
+        It begins with the first bar that sounds.
     loss : dict
         `notes` (with a pitch that a piano has), `off_grid` (share of them whose start or end moves
         by more than 1 % of a step), `merged` (share that has pitch and start in common with
-        another, and so is no note of its own in the roll).
+        another, and so is no note of its own in the roll), `free` (see `free_onsets`). All of the
+        notes as played, whatever the pedal does.
 
     Warns
     -----
     UserWarning
-        When notes lie outside a piano's 88 keys, with their number.
+        When notes lie outside a piano's 88 keys, with their number; when the piece begins with
+        bars of rest, which are left out.
     """
-    notes = note_array(midi)
+    played = note_array(midi)
+    notes = note_array(midi, sustain_pedal=True) if sustain_pedal else played
     roll = notes_to_roll(notes)
     position, bar = metre(midi, steps=len(roll))
     lines = notes_to_lines(notes, steps=len(roll))
     tempo = float(midi.get_tempo_changes()[1][0])
-    piece = Piece(name, roll, lines, position, bar, estimate_shift(roll), tempo)
-    return piece, _grid_loss(notes)
+    whole = Piece(name, roll, lines, position, bar, estimate_shift(roll), tempo)
+    piece = from_first_bar(whole)
+    if rest := len(whole.roll) - len(piece.roll):
+        message = f"it begins with {rest / STEPS_PER_QUARTER:g} quarters of rest, left out here"
+        warnings.warn(message, stacklevel=2)
+    return piece, {**_grid_loss(played), "free": free_onsets(played)}
+
+
+def free_onsets(notes: np.ndarray) -> float:
+    """Return the share of notes that begin off the grid of sixteenths and triplets.
+
+    Parameters
+    ----------
+    notes : np.ndarray, structured
+        As `musiclib.midi.note_array` gives it.
+
+    Returns
+    -------
+    float
+        0 to 1: near 0 for a score, about 2/3 for a performance that follows no beat of its file.
+        A note counts as off from a 48th of a quarter note on (our choice: 10 ticks of 480). 0.0
+        for no note.
+    """
+    onset = notes["onset_quarter"]
+    off = [np.abs(onset * n - np.rint(onset * n)) / n for n in (STEPS_PER_QUARTER, _TRIPLETS)]
+    return float((np.min(off, axis=0) > _OFF).mean()) if len(onset) else 0.0
 
 
 def _grid_loss(notes: np.ndarray) -> dict[str, float]:

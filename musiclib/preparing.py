@@ -19,12 +19,14 @@ from typing import Any
 
 from musiclib import pieces
 from musiclib.midi import MidiFileError, parse_midi, printable, read_midi_bytes
-from musiclib.pieces import Piece, piece_from_midi, store_piece
+from musiclib.pieces import Piece, pedal_lengthens, piece_from_midi, store_piece
 
 REPORT_COLUMNS = [
     "file", "status", "reason", "notes", "seconds", "sha256", "steps", "off_grid", "merged",
-    "piece_sha256", "made_by",
+    "free", "pedal", "piece_sha256", "made_by", "other_steps", "other_sha256",
 ]  # fmt: skip
+HELD, IGNORED = "held", "ignored"
+"""What was done about a sustain pedal that lengthens notes."""
 MAX_SECONDS = 10.0
 """Wall-clock time that one file may take."""
 MAX_MEMORY = 1_000_000_000
@@ -52,8 +54,9 @@ def made_by() -> str:
 def row_of(file: str, status: str, reason: str, **values: object) -> dict[str, Any]:
     """Return a row of the report; the grid's cost is unknown where nothing was converted."""
     row = {"file": file, "status": status, "reason": reason, "notes": 0, "seconds": 0.0}
-    row |= {"sha256": "", "steps": 0, "off_grid": math.nan, "merged": math.nan}
-    return row | {"piece_sha256": "", "made_by": ""} | values
+    row |= {"sha256": "", "steps": 0, "off_grid": math.nan, "merged": math.nan, "free": math.nan}
+    row |= {"pedal": "", "piece_sha256": "", "made_by": "", "other_steps": 0, "other_sha256": ""}
+    return row | values
 
 
 def digest_of(path: str | os.PathLike[str], *, file: str) -> tuple[str, str]:
@@ -76,12 +79,13 @@ def prepare_file(path: str, file: str, digest: str, folder: str) -> dict[str, An
     digest : str
         SHA-256 of its content, 64 hexadecimal digits.
     folder : str
-        Receives the piece.
+        Receives the piece, and a second one with the sustain pedal held where that differs.
 
     Returns
     -------
     dict
-        As `row_of`. Its ``sha256`` is empty where reading again may end otherwise.
+        As `row_of`, of the piece without the pedal. Its ``sha256`` is empty where reading again
+        may end otherwise.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def prepare_file(path: str, file: str, digest: str, folder: str) -> dict[str, An
     """
     began = time.perf_counter()
     try:
-        piece, loss, remarks = _read_piece(path, file=file, digest=digest)
+        piece, held, loss, remarks = _read_piece(path, file=file, digest=digest)
     except _ChangedError as error:
         row = row_of(file, "refused", str(error))
     except MemoryError:
@@ -105,6 +109,9 @@ def prepare_file(path: str, file: str, digest: str, folder: str) -> dict[str, An
     else:
         stored = store_piece(piece, folder)
         known = {"sha256": digest, "piece_sha256": stored, "made_by": made_by()}
+        if held is not None:
+            known |= {"pedal": IGNORED, "other_steps": len(held.roll)}
+            known |= {"other_sha256": store_piece(held, folder)}
         steps = len(piece.roll)
         row = row_of(file, "converted", _within(remarks, path, file), steps=steps, **loss, **known)
     return row | {"seconds": round(time.perf_counter() - began, 4)}
@@ -114,8 +121,10 @@ class _ChangedError(Exception):
     """Say that a file was exchanged while it was read."""
 
 
-def _read_piece(path: str, *, file: str, digest: str) -> tuple[Piece, dict[str, float], str]:
-    """Return the piece of a file, what the grid cost it, and what was warned of in reading."""
+def _read_piece(
+    path: str, *, file: str, digest: str
+) -> tuple[Piece, Piece | None, dict[str, float], str]:
+    """Return a file's piece, the one with its pedal held, the grid's cost, and the warnings."""
     try:
         data = read_midi_bytes(path)
     except MidiFileError as error:
@@ -125,10 +134,14 @@ def _read_piece(path: str, *, file: str, digest: str) -> tuple[Piece, dict[str, 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         midi = parse_midi(data, name=file)
-        piece, loss = piece_from_midi(midi, name=file.removesuffix(".mid"))
+        name = file.removesuffix(".mid")
+        piece, loss = piece_from_midi(midi, name=name)
+        held = None
+        if pedal_lengthens(midi):
+            held, _ = piece_from_midi(midi, name=name, sustain_pedal=True)
     if not loss["notes"]:
         raise MidiFileError(f"{file}: no note of a pitched instrument within a piano's 88 keys")
-    return piece, loss, "; ".join(str(warning.message) for warning in caught)
+    return piece, held, loss, "; ".join(dict.fromkeys(str(each.message) for each in caught))
 
 
 def _within(sentence: str, path: str | os.PathLike[str], file: str) -> str:

@@ -13,12 +13,20 @@ import numpy as np
 import pandas as pd
 
 from musiclib.chorales import export_chorales
-from musiclib.corpus import load_corpus, prepare_corpus
-from musiclib.generated import corpus_name
+from musiclib.corpus import load_corpus, pedal_asked, prepare_corpus
+from musiclib.generated import PIECE_STEPS, corpus_name
 from musiclib.pieces import Piece
 from musiclib.rhythm import note_density
-from musiclib.splits import load_split, melody, save_split, split_by_group, tune_groups
+from musiclib.splits import (
+    join_pairs,
+    load_split,
+    melody,
+    save_split,
+    split_by_group,
+    tune_pairs,
+)
 from musiclib.study import Paths, corpus_folder
+from musiclib.works import same_works
 
 SPLIT_SEED = 0
 """Seed of the deal, whatever the study's: every training is judged on the same pieces."""
@@ -67,16 +75,22 @@ def ready_corpus(corpus: str, paths: Paths, *, max_pieces: int) -> Corpus:
     if source is None:
         source = paths.data / "corpora" / name
         export_chorales(source, max_pieces=max_pieces)
-    prepare_corpus(source, paths.prepared / name, max_files=max_pieces)
+    prepare_corpus(source, paths.prepared / name, max_files=max_pieces, sustain_pedal=pedal_asked())
     pieces = load_corpus(paths.prepared / name)
     return Corpus(name, pieces, _split(pieces, paths, name))
 
 
 def deal(pieces: Sequence[Piece]) -> pd.DataFrame:
     """Deal pieces to training, validation and test by their tunes, as notebook 01 explains."""
-    groups = tune_groups([melody(piece.roll) for piece in pieces])
-    density = np.array([note_density(piece.roll) for piece in pieces])
-    return split_by_group([p.name for p in pieces], groups, order_by=density, seed=SPLIT_SEED)
+    rolls = [piece.roll for piece in pieces]
+    pairs = [*tune_pairs([melody(roll) for roll in rolls]), *same_works(rolls)]
+    return split_by_group(
+        [piece.name for piece in pieces],
+        join_pairs(pairs, len(pieces)),
+        order_by=np.array([note_density(roll) for roll in rolls]),
+        seed=SPLIT_SEED,
+        long_enough=np.array([len(roll) >= PIECE_STEPS for roll in rolls]),
+    )
 
 
 def _split(pieces: Sequence[Piece], paths: Paths, name: str) -> pd.DataFrame:

@@ -62,7 +62,8 @@ def plot_roll(
     tempo : float
         Quarter notes a minute.
     keys : (int, int), optional
-        Lowest and highest key to show; by default those that sound, and two beyond.
+        Lowest and highest key to show, as far as a piano has them; by default those that sound,
+        and two beyond.
     title : str
 
     Returns
@@ -80,6 +81,7 @@ def plot_roll(
     ax = axes_or_new(ax, size=(11, 3.6))
     scale = 60.0 / tempo / STEPS_PER_QUARTER if seconds else 1.0
     low, high = keys if keys is not None else _keys_shown(roll)
+    low, high = max(low, 0), min(high, N_KEYS - 1)
     _draw_keyboard(ax, low, high)
     _draw_notes(ax, roll, look(model).colour, scale)
     ax.set(xlim=(0, max(len(roll), 1) * scale), title=title, ylabel="key")
@@ -93,7 +95,7 @@ def plot_roll(
 def _keys_shown(roll: np.ndarray) -> tuple[int, int]:
     used = np.flatnonzero(roll.any(axis=(0, 2)))
     low, high = (int(used[0]), int(used[-1])) if used.size else (36, 51)
-    return max(low - 2, 0), min(high + 2, N_KEYS - 1)
+    return low - 2, high + 2
 
 
 def _draw_keyboard(ax: Axes, low: int, high: int) -> None:

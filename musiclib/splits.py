@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ NGRAM = 7
 SHARED = 0.2
 INCIPIT = 7
 MIN_PIECES = 10
+FEWEST_LONG = 2
+"""Pieces of each side that are long enough to be compared: a spread needs two."""
 
 
 def melody(roll: np.ndarray) -> np.ndarray:
@@ -43,8 +45,8 @@ def melody(roll: np.ndarray) -> np.ndarray:
     return 87 - np.argmax(beats[:, ::-1], axis=1)
 
 
-def tune_groups(melodies: Sequence[np.ndarray]) -> np.ndarray:
-    """Group pieces that share a tune, whatever their key.
+def tune_pairs(melodies: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """List the pairs of pieces that share a tune, whatever their key.
 
     Parameters
     ----------
@@ -53,15 +55,16 @@ def tune_groups(melodies: Sequence[np.ndarray]) -> np.ndarray:
 
     Returns
     -------
-    np.ndarray, shape (N,), int64
-        The index of the first piece of each piece's group.
+    list of (int, int)
+        Indices i < j.
 
     Notes
     -----
     Our choice, meant to err towards grouping too much: two pieces share a tune when at least 20 %
     of the shorter one's distinct runs of 7 melodic intervals occur in the other, or when their
     first 7 intervals agree; a melody of fewer intervals agrees with its equals. No interval, or
-    eight times the same note, is no tune. Groups are closed under it (single linkage).
+    eight times the same note, is no tune. The rule goes by the beat: what is played in another
+    tempo than its file says, or in half or double note values, `works.same_works` finds.
     """
     intervals = [tuple(np.diff(m).tolist()) for m in melodies]
     runs = [
@@ -74,23 +77,54 @@ def tune_groups(melodies: Sequence[np.ndarray]) -> np.ndarray:
         for run in sorted(mine):
             shared.update((j, i) for j in holders[run])
             holders[run].append(i)
-    parent = list(range(len(melodies)))
+    return sorted(
+        (i, j)
+        for (i, j), count in shared.items()
+        if intervals[i][:INCIPIT] == intervals[j][:INCIPIT]
+        or count >= SHARED * min(len(runs[i]), len(runs[j]))
+    )
+
+
+def join_pairs(pairs: Iterable[tuple[int, int]], n: int) -> np.ndarray:
+    """Group n pieces so that those of each pair are together.
+
+    Parameters
+    ----------
+    pairs : iterable of (int, int)
+        As `tune_pairs` and `works.same_works` list them.
+    n : int
+        Pieces.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), int64
+        The index of the first piece of each piece's group. Groups are closed (single linkage).
+    """
+    parent = list(range(n))
 
     def root(i: int) -> int:
         while parent[i] != i:
             i = parent[i]
         return i
 
-    for (i, j), count in shared.items():
-        begins_alike = intervals[i][:INCIPIT] == intervals[j][:INCIPIT]
-        if begins_alike or count >= SHARED * min(len(runs[i]), len(runs[j])):
-            a, b = sorted((root(i), root(j)))
-            parent[b] = a
-    return np.array([root(i) for i in range(len(melodies))], np.int64)
+    for i, j in pairs:
+        a, b = sorted((root(i), root(j)))
+        parent[b] = a
+    return np.array([root(i) for i in range(n)], np.int64)
+
+
+def tune_groups(melodies: Sequence[np.ndarray]) -> np.ndarray:
+    """Group pieces that share a tune: `tune_pairs`, joined by `join_pairs`."""
+    return join_pairs(tune_pairs(melodies), len(melodies))
 
 
 def split_by_group(
-    names: Sequence[str], groups: np.ndarray, *, order_by: np.ndarray, seed: int = 0
+    names: Sequence[str],
+    groups: np.ndarray,
+    *,
+    order_by: np.ndarray,
+    seed: int = 0,
+    long_enough: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Deal groups of pieces to training, validation and test.
 
@@ -104,6 +138,9 @@ def split_by_group(
         A property that the three sides shall share, such as note density.
     seed : int
         Of the deal.
+    long_enough : np.ndarray, shape (N,), bool, optional
+        Pieces that can be compared with generated ones: each side receives at least two of them,
+        of two tunes where there are six tunes with such a piece.
 
     Returns
     -------
@@ -113,14 +150,17 @@ def split_by_group(
     Raises
     ------
     ValueError
-        With fewer than 10 pieces or 3 groups, or when names are not unique.
+        With fewer than 10 pieces or 3 groups, where `long_enough` cannot be met (the message has
+        the counts), or when names are not unique.
 
     Notes
     -----
     Our choice: a stratified deal. Groups are sorted by their size and by their mean of `order_by`,
     and each run of 20 neighbours is dealt 14 / 2 / 4 at random, so that every side holds like
     music. Where few groups, or one large one, leave less than half of the pieces for training, the
-    largest groups go there instead, the next to test. The paper states no split.
+    largest groups go there instead, the next to test. A side that then lacks pieces that are long
+    enough takes the smallest group that has one from the side with the most of them. The paper
+    states no split.
     """
     if len(set(names)) != len(names):
         raise ValueError("names must be unique to be split")
@@ -143,6 +183,12 @@ def split_by_group(
         large = sorted(unique, key=lambda g: (-pieces[g], g))
         sides = sorted(dealt.values(), key=("train", "test", "valid").index)
         dealt = dict(zip(large, sides, strict=True))
+    if long_enough is not None:
+        long_of = {g: int(long_enough[groups == g].sum()) for g in unique}
+        _require_long_enough(long_of)
+        if sum(n > 0 for n in long_of.values()) >= FEWEST_LONG * len(SPLITS):
+            long_of = {g: min(n, 1) for g, n in long_of.items()}  # there are tunes enough
+        _spread_long(dealt, long_of, sorted(unique, key=lambda g: (pieces[g], value[g], g)))
     first = {g: names[int(np.flatnonzero(groups == g)[0])] for g in unique}
     rows = [(n, first[g], dealt[g]) for n, g in zip(names, groups, strict=True)]
     return pd.DataFrame(rows, columns=["piece", "group", "split"])
@@ -154,6 +200,39 @@ def _deal(n: int, rng: np.random.Generator) -> list[str]:
     if n >= len(SPLITS) and "valid" not in sides:
         sides[sides.index("test") - 1] = "valid"
     return [sides[i] for i in rng.permutation(n)]
+
+
+def _require_long_enough(long_of: Mapping[int, int]) -> None:
+    """Raise a ValueError unless each side can have two long pieces without cutting a group.
+
+    Any group with two of them will do for a side, and so will two groups with one each.
+    """
+    alone = sum(n >= FEWEST_LONG for n in long_of.values())
+    ones = sum(n == 1 for n in long_of.values())
+    if alone + ones // FEWEST_LONG >= len(SPLITS):
+        return
+    raise ValueError(
+        f"{sum(long_of.values())} pieces of {alone + ones} different tunes have 8 bars of 4/4 "
+        f"(128 steps) or more; a study needs {FEWEST_LONG} such pieces each for training, "
+        "validation and test, and no tune on two sides, so give longer pieces or more tunes"
+    )
+
+
+def _spread_long(dealt: dict[int, str], long_of: Mapping[int, int], order: Sequence[int]) -> None:
+    """Move groups, the first of the order that will do, until each side has two long pieces."""
+    for side in SPLITS[::-1]:
+        while (have := _long_by_side(dealt, long_of))[side] < FEWEST_LONG:
+            donors = [
+                g
+                for g in order
+                if dealt[g] != side and 0 < long_of[g] <= have[dealt[g]] - FEWEST_LONG
+            ]
+            most = max(have[dealt[g]] for g in donors)
+            dealt[next(g for g in donors if have[dealt[g]] == most)] = side
+
+
+def _long_by_side(dealt: Mapping[int, str], long_of: Mapping[int, int]) -> dict[str, int]:
+    return {s: sum(long_of[g] for g, side in dealt.items() if side == s) for s in SPLITS}
 
 
 def save_split(split: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -20,16 +20,18 @@ from musiclib.corpus import (
     Piece,
     estimate_shift,
     find_midi,
+    in_one_key,
     load_corpus,
     load_piece,
     metre,
+    pedal_asked,
     piece_from_midi,
     prepare_corpus,
 )
 from musiclib.files import sha256_of
-from musiclib.midi import save_midi
+from musiclib.midi import note_array, save_midi
 from musiclib.pianoroll import to_midi, to_piano_roll, transpose
-from musiclib.pieces import store_piece
+from musiclib.pieces import free_onsets, store_piece
 from musiclib.roll_notes import roll_of
 
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
@@ -148,12 +150,53 @@ def cost(*notes):
 
 
 def test_on_the_grid_nothing_is_lost():
-    assert cost((0, 1, 60), (1, 1.25, 62)) == {"notes": 2, "off_grid": 0.0, "merged": 0.0}
+    lost = {"notes": 2, "off_grid": 0.0, "merged": 0.0, "free": 0.0}
+    assert cost((0, 1, 60), (1, 1.25, 62)) == lost
 
 
 def test_a_triplet_moves_and_a_unison_merges():
     found = cost((0, 1 / 3, 60), (1, 2, 62), (1, 1.5, 62), (2, 3, 64))
-    assert found == {"notes": 4, "off_grid": 0.25, "merged": 0.25}
+    assert found == {"notes": 4, "off_grid": 0.25, "merged": 0.25, "free": 0.0}
+
+
+def test_notes_are_free_where_they_fit_neither_sixteenths_nor_triplets():
+    triplets = [(i / 3, i / 3 + 0.2, 60 + i) for i in range(9)]
+    slightly_late = [(4 + i / 4 + 0.015, 4 + i / 4 + 0.2, 60 + i) for i in range(9)]
+    assert cost(*triplets, *slightly_late)["free"] == 0.0
+    assert cost((0, 1, 60), (0.1, 1, 62), (1.7, 2, 64), (3, 4, 65))["free"] == 0.5
+    rng = np.random.default_rng(0)
+    played = [(t, t + 0.5, 60) for t in np.cumsum(rng.uniform(0.6, 1.3, 300))]
+    assert 0.6 < cost(*played)["free"] < 0.75
+    assert free_onsets(note_array(midi_of())) == 0.0
+
+
+def test_bars_of_rest_at_the_beginning_are_left_out_and_said():
+    midi = midi_of((13, 14, 60), (14, 17, 64), metres=[(0, 3, 4)])
+    with pytest.warns(UserWarning, match="it begins with 12 quarters of rest, left out here"):
+        piece, loss = piece_from_midi(midi, name="late")
+    assert len(piece.roll) == len(piece.lines) == len(piece.position) == 4 * (17 - 12)
+    assert piece.position[:13].tolist() == [*range(12), 0]
+    assert np.flatnonzero(piece.roll[..., 0].any(axis=1)).tolist() == [4, 8]
+    assert loss["notes"] == 2
+
+
+def test_rests_within_the_first_bar_and_an_upbeat_stay():
+    late_in_the_bar = midi_of((3, 4, 60), (4, 8, 62))
+    upbeat = midi_of((0.5, 1, 60), (1, 5, 62), metres=[(0, 1, 4), (1, 4, 4)])
+    for midi in (late_in_the_bar, upbeat):
+        piece, _ = piece_from_midi(midi, name="x")
+        assert np.array_equal(piece.roll, to_piano_roll(midi))
+    silent = Piece("s", np.zeros((32, 88, 2), np.uint8), np.zeros((32, 0)), np.zeros(32), 16, 0, 80)
+    assert rooms.from_first_bar(silent) is silent
+
+
+def test_what_would_leave_the_piano_in_one_key_is_moved_by_an_octave():
+    roll = roll_of([0, 4, 8], [0, 50, 87], [4, 4, 4], steps=12)
+    for shift, keys in ((-3, [9, 47, 84]), (3, [3, 53, 78]), (0, [0, 50, 87])):
+        piece = Piece("x", roll, np.zeros((12, 0)), np.arange(12), 16, shift, 80.0)
+        moved = in_one_key(piece)
+        assert [int(np.flatnonzero(moved[t, :, 1])[0]) for t in (0, 4, 8)] == keys
+        assert moved.sum() == roll.sum()
 
 
 def test_only_notes_that_a_piano_has_are_counted():
@@ -177,6 +220,7 @@ def same(a: Piece, b: Piece) -> bool:
     return alike and (a.name, a.bar, a.shift, a.tempo) == (b.name, b.bar, b.shift, b.tempo)
 
 
+@pytest.mark.filterwarnings("ignore:it begins with")
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 87), st.integers(1, 8)), max_size=20))
 def test_a_saved_piece_comes_back(tmp_path_factory, notes):
@@ -408,8 +452,94 @@ def test_a_broken_off_run_goes_on_where_it_stopped(folder, tmp_path, monkeypatch
     assert len(load_corpus(tmp_path / "prepared")) == 3
 
 
-def test_only_the_first_files_are_read_when_told(folder, tmp_path):
-    assert list(prepare_corpus(folder, tmp_path / "p", max_files=2)["file"]) == sorted(EXPECTED)[:2]
+def test_the_files_that_are_read_when_told_are_spread_over_the_folder(folder, tmp_path):
+    midi = sorted(EXPECTED.keys() - {"notes.txt"})
+    rows = prepare_corpus(folder, tmp_path / "p", max_files=3)
+    assert list(rows["file"]) == sorted([midi[0], midi[3], midi[7], "notes.txt"])
+    everything = prepare_corpus(folder, tmp_path / "p", max_files=len(midi))
+    assert list(everything["file"]) == sorted(EXPECTED)
+    with pytest.raises(ValueError, match="max_files: got 0, allowed is 1 or more"):
+        prepare_corpus(folder, tmp_path / "p", max_files=0)
+
+
+def test_what_macos_writes_beside_the_music_is_skipped_and_uses_up_nothing(tmp_path):
+    for number in range(4):
+        save_midi(scale(60 + number), tmp_path / "m" / "Songs" / f"{number}.mid")
+    twins = [f"__MACOSX/Songs/._{n}.mid" for n in range(4)] + ["__MACOSX/x.mid", "Songs/._3.mid"]
+    for name in [*twins, ".DS_Store", "Songs/.DS_Store"]:
+        (tmp_path / "m" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "m" / name).write_bytes(bytes.fromhex("0005160700020000"))
+    rows = prepare_corpus(tmp_path / "m", tmp_path / "p", max_files=4).set_index("file")
+    skipped = rows[rows["status"] == "skipped"]
+    assert set(skipped.index) == {*twins, ".DS_Store", "Songs/.DS_Store"}
+    assert set(skipped["reason"]) == {"written by macOS beside the music, no music itself"}
+    assert (rows["status"] == "converted").sum() == 4
+    assert len(find_midi(tmp_path / "m")) == 4
+
+
+# The sustain pedal
+
+
+def pedalled(root, *, used=True):
+    """Make a scale of short notes, whose pedal, if used, holds each for a whole quarter."""
+    midi = midi_of(*((i, i + 0.25, root + step) for i, step in enumerate(MAJOR)))
+    for quarter in range(len(MAJOR) if used else 0):
+        for value, when in ((127, quarter + 0.1), (0, quarter + 1)):
+            change = pretty_midi.ControlChange(64, value, float(when))
+            midi.instruments[0].control_changes.append(change)
+    return midi
+
+
+def lengths(folder):
+    """Give the sounding steps of each piece."""
+    return {piece.name: int(piece.roll[..., 1].sum()) for piece in load_corpus(folder)}
+
+
+@pytest.mark.parametrize(("using", "held"), [(2, True), (1, False), (4, True)])
+def test_the_pedal_holds_where_half_of_the_pieces_use_it(tmp_path, using, held, monkeypatch):
+    for number in range(4):
+        midi = pedalled(60 + number, used=number < using)
+        save_midi(midi, tmp_path / "m" / f"{number}.mid")
+    (tmp_path / "m" / "broken.mid").write_bytes(b"MThd")
+    rows = prepare_corpus(tmp_path / "m", tmp_path / "p").set_index("file")
+    long, short = 7 * 4, 7
+    assert lengths(tmp_path / "p") == {
+        str(n): long if held and n < using else short for n in range(4)
+    }
+    words = ["held" if held else "ignored"] * using + [""] * (4 - using)
+    assert rows.loc[[f"{n}.mid" for n in range(4)], "pedal"].tolist() == words
+    assert rows.loc["broken.mid", "pedal"] == ""
+    found = {piece.name: len(piece.roll) for piece in load_corpus(tmp_path / "p")}
+    assert found == {str(n): rows.loc[f"{n}.mid", "steps"] for n in range(4)}
+
+    read = parsed(monkeypatch)
+    for asked in (not held, held, None):  # asked for or decided, no file is read again
+        prepare_corpus(tmp_path / "m", tmp_path / "p", sustain_pedal=asked)
+        expected = held if asked is None else asked
+        assert lengths(tmp_path / "p")["0"] == (long if expected else short)
+        prepare_corpus(tmp_path / "m", tmp_path / f"anew {asked}", sustain_pedal=asked)
+        assert contents(tmp_path / "p") == contents(tmp_path / f"anew {asked}")
+    assert len(read) == 3 * 5
+
+
+def test_the_pedal_is_asked_for_by_the_environment(monkeypatch):
+    for value, asked in (("", None), ("0", False), ("1", True)):
+        monkeypatch.setenv("MUSICLIB_PEDAL", value)
+        assert pedal_asked() is asked
+    monkeypatch.delenv("MUSICLIB_PEDAL")
+    assert pedal_asked() is None
+    monkeypatch.setenv("MUSICLIB_PEDAL", "yes")
+    with pytest.raises(ValueError, match="MUSICLIB_PEDAL: got 'yes', allowed are 0, 1"):
+        pedal_asked()
+
+
+def test_the_pedal_costs_the_grid_nothing(tmp_path):
+    save_midi(pedalled(60), tmp_path / "m" / "a.mid")
+    held = prepare_corpus(tmp_path / "m", tmp_path / "p", sustain_pedal=True)
+    released = prepare_corpus(tmp_path / "m", tmp_path / "p", sustain_pedal=False)
+    for column in ("notes", "off_grid", "merged", "free"):
+        assert held[column].equals(released[column])
+    assert held["steps"][0] > released["steps"][0]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -444,7 +574,7 @@ def test_names_may_be_anything(tmp_path):
         (source / name).write_bytes(hostile.smf(hostile.track(hostile.note(60 + number))))
     (source / ".DS_Store").write_text("the system's")
     rows = prepare_corpus(source, tmp_path / "p")
-    assert len(rows) == len(names)
+    assert len(rows) == len(names) + 1
     assert (rows["status"] == "converted").sum() == len(load_corpus(tmp_path / "p")) == 7
     assert set(rows["file"]) >= {"two\\nlines.mid", "latin \\udce9.mid", "音楽.MID"}
     again = prepare_corpus(source, tmp_path / "p")

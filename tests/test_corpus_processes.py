@@ -62,6 +62,28 @@ def test_the_same_bytes_whatever_the_number_of_processes(music, tmp_path):
         assert contents(tmp_path / str(workers)) == contents(tmp_path / "None")
 
 
+@pytest.fixture
+def pedalled(music):
+    """Add so many files whose pedal lengthens notes that the folder is one of performances."""
+    down, up = b"\0\xb0\x40\x7f", b"\x87\x40\xb0\x40\0"
+    for number in range(14):
+        notes = [hostile.note(40 + number), hostile.note(60)]
+        data = hostile.smf(hostile.track(down, *notes, up))
+        (music / f"pedal {number:02d}.mid").write_bytes(data)
+    return music
+
+
+@pytest.mark.parametrize("moment", [8, 20])
+def test_a_folder_of_performances_ends_the_same_killed_or_not(pedalled, tmp_path, moment):
+    for workers in (None, 2):
+        report = prepare_corpus(pedalled, tmp_path / str(workers), workers=workers)
+        assert report["pedal"].value_counts().to_dict() == {"held": 15, "": 15}
+    assert contents(tmp_path / "2") == contents(tmp_path / "None")
+    assert kill_at(pedalled, tmp_path / "killed", moment)
+    prepare_corpus(pedalled, tmp_path / "killed", workers=2)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "2")
+
+
 def test_many_files_take_processes_and_few_do_not(music, tmp_path, monkeypatch):
     asked = []
 

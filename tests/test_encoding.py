@@ -64,6 +64,57 @@ def test_keys_that_training_did_not_use_move_by_octaves():
     assert (example.codes[:, 0] - 2 + 30).tolist() == [41, 32, 36, 41]
 
 
+@pytest.mark.parametrize("shift", [-6, -3, 0, 5])
+def test_a_piece_over_the_whole_keyboard_stays_on_the_piano(shift):
+    one = piece([[2 + 0], [2 + 87], [2 + 43], [1]], shift=shift)
+    codec = encoding.fit_codec([one])
+    assert codec.lowest >= 0
+    assert codec.lowest + codec.n_keys <= 88
+    back = codec.decode(codec.encode(one).codes, shift % 12)
+    low, high, middle = (int(np.flatnonzero(back[t, :, 0])[0]) for t in range(3))
+    assert middle == 43
+    assert low == (12 if shift < 0 else 0)
+    assert high == (75 if shift > 0 else 87)
+    assert back[3, 43, 1] == 1
+
+
+def test_few_keys_at_the_end_of_the_piano_are_an_octave():
+    codec = encoding.fit_codec([piece([[2 + 86], [2 + 87]])], n_voices=1)
+    assert (codec.lowest, codec.n_keys) == (76, 12)
+
+
+def metred(steps, bar, first=0):
+    position = ((np.arange(steps) + first) % bar).astype(np.uint8)
+    roll = np.zeros((steps, 88, 2), np.uint8)
+    return Piece("p", roll, np.zeros((steps, 0), np.int16), position, bar, 0, 80.0)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([(96, 16)], (16, 16, [0, 16, 32])),
+        ([(96, 16, 12)], (16, 16, [4, 20])),
+        ([(60, 12)], (12, 12, [0, 12])),
+        ([(70, 10)], (10, 10, [0, 10, 20, 30])),  # 5/8: four bars are ten quarters
+        ([(150, 64)], (64, 16, [0, 64])),
+        ([(63, 16)], (16, 16, [])),
+        ([(128, 12), (64, 16), (80, 16)], (16, 16, [0, 0, 16])),
+    ],
+)
+def test_segments_are_four_bars_of_the_commonest_metre(pieces, expected):
+    bar, quarters, starts = encoding.bar_segments([metred(*each) for each in pieces])
+    assert (bar, quarters, [step for _, step in starts]) == expected
+
+
+def test_few_segments_are_said_and_none_is_refused():
+    few = encoding.segment_sentence([metred(96, 16), metred(60, 12), metred(64, 16)])
+    assert few.startswith("4 segments of 16 quarters that begin on a bar line, in the 2 of 3")
+    assert "by heart" in few
+    assert "by heart" not in encoding.segment_sentence([metred(1024, 16)])
+    with pytest.raises(ValueError, match="0 segments of 16 quarters .* so give longer pieces"):
+        encoding.segment_sentence([metred(60, 16)] * 12)
+
+
 def test_decode_refuses_codes_out_of_range():
     codec = encoding.VoiceCodec(lowest=30, n_keys=14, n_voices=1)
     with pytest.raises(ValueError, match="codes must lie between 0 and 15"):

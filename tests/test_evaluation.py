@@ -121,6 +121,26 @@ def test_real_music_is_the_beginning_of_long_held_out_pieces():
         ev.real_samples(pieces, split, steps=200)
 
 
+def late(one, bars=16):
+    """Put bars of rest before a piece."""
+    steps = 16 * bars
+    position = (np.arange(steps + len(one.roll)) % 16).astype(np.uint8)
+    roll = np.concatenate([np.zeros((steps, 88, 2), np.uint8), one.roll])
+    return Piece(one.name, roll, np.zeros((len(roll), 0), np.int16), position, 16, 0, 80.0)
+
+
+def test_bars_of_rest_at_the_beginning_are_no_real_music():
+    pieces, split = corpus()
+    pieces = [late(one) for one in pieces]
+    real = ev.real_samples(pieces, split)
+    assert [s.file for s in real] == ["p09", "p10"]  # the others have 64 steps that sound
+    assert np.array_equal(real[0].roll, chord(144, 39)[:128])
+    training = ev.training_pieces(pieces, split)
+    made = ev.baseline_samples(training, n=4, seed=0)
+    assert all(sample.roll[:16].any() for sample in made if sample.model != "random")
+    assert {s.file for s in made if s.model == "training"} == {"p00", "p01", "p03", "p04"}
+
+
 def test_real_pieces_know_their_tune():
     split = pd.DataFrame({"piece": ["p1", "p2", "p3"], "group": ["p1", "p1", "p3"]})
     roll = np.zeros((128, 88, 2), np.uint8)

@@ -9,6 +9,7 @@ import pytest
 
 from musiclib import generated, load_midi, to_piano_roll
 from musiclib.files import write_text
+from musiclib.pieces import Piece
 
 
 def roll_of(*notes, steps=128):
@@ -43,6 +44,14 @@ def test_an_earlier_runs_pieces_are_removed_or_kept(tmp_path):
     (tmp_path / "mine.mid").touch()
     generated.write_pieces([lively(2)], tmp_path)
     assert sorted(p.name for p in tmp_path.glob("*.mid")) == ["000.mid", "mine.mid"]
+
+
+def test_real_rolls_begin_with_the_first_bar_that_sounds():
+    roll = np.concatenate([np.zeros((256, 88, 2), np.uint8), lively(0), lively(1)])
+    position = (np.arange(len(roll)) % 16).astype(np.uint8)
+    none = np.zeros((len(roll), 0), np.int16)
+    pieces = [Piece("a", roll[:n], none[:n], position[:n], 16, 0, 80.0) for n in (512, 384, 383)]
+    assert [r.tolist() for r in generated.real_rolls(pieces)] == [lively(0).tolist()] * 2
 
 
 def test_inside_real_counts_measure_by_measure_and_all_at_once():

@@ -12,18 +12,21 @@ from hypothesis import strategies as st
 from musiclib import chorales
 from musiclib.chorales import export_chorales
 from musiclib.corpus import load_corpus, prepare_corpus
-from musiclib.facts import corpus_facts, corpus_hash
+from musiclib.facts import corpus_facts, corpus_hash, leak_sentence, pedal_sentence
 from musiclib.rhythm import note_density
 from musiclib.roll_notes import roll_of
 from musiclib.splits import (
     SPLITS,
     check_no_leak,
+    join_pairs,
     load_split,
     melody,
     save_split,
     split_by_group,
     tune_groups,
+    tune_pairs,
 )
+from musiclib.works import same_works
 
 ROOT = Path(__file__).parent.parent
 COMMITTED = ROOT / "data" / "splits" / "chorales.csv"
@@ -80,6 +83,14 @@ def test_short_melodies_belong_together_if_they_are_the_same():
 
 def test_a_held_note_is_no_tune():
     assert tune_groups([np.full(20, 40), np.full(20, 43)]).tolist() == [0, 1]
+
+
+def test_pairs_are_those_joined_directly():
+    a, b = tune(1), tune(2)
+    assert tune_pairs([a, b, np.concatenate([a, b])]) == [(0, 2), (1, 2)]
+    assert join_pairs([(0, 2), (1, 2)], 4).tolist() == [0, 0, 0, 3]
+    assert join_pairs([], 2).tolist() == [0, 1]
+    assert join_pairs([(3, 4), (2, 3), (0, 4)], 5).tolist() == [0, 1, 0, 0, 0]
 
 
 # The deal
@@ -141,6 +152,54 @@ def test_too_few_pieces_are_refused_with_what_to_do(groups):
         deal(groups)
 
 
+def deal_long(groups, long, *, seed=0):
+    groups, long = np.asarray(groups), np.asarray(long, bool)
+    names, order = [f"p{i:03d}" for i in range(len(groups))], np.arange(len(groups)) % 7.0
+    split = split_by_group(names, groups, order_by=order, seed=seed, long_enough=long)
+    check_no_leak(split)
+    return split.assign(long=long)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ten_pieces_of_ten_tunes_are_enough(seed):
+    sides = deal_long(range(10), [1] * 10, seed=seed)["split"].value_counts()
+    assert sides.to_dict() == {"train": 6, "test": 2, "valid": 2}
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=10, max_size=40),
+    st.integers(0, 3),
+)
+def test_each_side_has_two_long_pieces_or_the_counts_are_said(pieces, seed):
+    groups, long = (list(column) for column in zip(*pieces, strict=True))
+    if len(set(groups)) < 3:
+        return
+    have = pd.Series(np.array(long, int)).groupby(groups).sum()
+    # By hand: a side needs one tune with two long pieces, or two tunes with one.
+    if (have >= 2).sum() + (have == 1).sum() // 2 < 3:
+        said = f"{sum(long)} pieces of {(have > 0).sum()} different tunes have 8 bars"
+        with pytest.raises(ValueError, match=f"{said} .* needs 2 such pieces each"):
+            deal_long(groups, long, seed=seed)
+        return
+    split = deal_long(groups, long, seed=seed)
+    of_side = split[split["long"]].groupby("split")
+    assert of_side.size().to_dict().keys() == set(SPLITS)
+    assert (of_side.size() >= 2).all()
+    if (have > 0).sum() >= 6:
+        assert (of_side["group"].nunique() >= 2).all()
+
+
+def test_short_pieces_alone_are_refused_with_their_number():
+    with pytest.raises(ValueError, match="0 pieces of 0 different tunes have 8 bars of 4/4"):
+        deal_long(range(24), [0] * 24)
+
+
+def test_where_every_side_has_long_pieces_the_deal_is_the_same():
+    usual = deal(range(60))
+    assert deal_long(range(60), [1] * 60).drop(columns="long").equals(usual)
+
+
 def test_names_that_are_not_unique_are_refused():
     with pytest.raises(ValueError, match="unique"):
         split_by_group(["a"] * 12, np.arange(12), order_by=np.arange(12))
@@ -199,10 +258,17 @@ def test_a_missing_split_is_named(tmp_path):
 # The split that is committed
 
 
+def groups_of(pieces):
+    """Find the groups as notebook 01 does, by both rules."""
+    rolls = [piece.roll for piece in pieces]
+    pairs = [*tune_pairs([melody(roll) for roll in rolls]), *same_works(rolls)]
+    return join_pairs(pairs, len(rolls))
+
+
 def assert_no_tune_on_two_sides(pieces, split):
     """Find the tunes anew from the music, whatever the file says of them."""
     side = dict(zip(split["piece"], split["split"], strict=True))
-    groups = tune_groups([melody(piece.roll) for piece in pieces])
+    groups = groups_of(pieces)
     found = pd.DataFrame({"group": groups, "side": [side[piece.name] for piece in pieces]})
     leaks = found.groupby("group")["side"].nunique()
     assert leaks.max() == 1, [pieces[g].name for g in leaks.index[leaks > 1]]
@@ -237,7 +303,7 @@ def test_real_melodies_of_a_sample_do_not_leak(some_chorales):
     split = load_split(COMMITTED)
     assert len(some_chorales) == 12
     assert_no_tune_on_two_sides(some_chorales, split)
-    groups = tune_groups([melody(piece.roll) for piece in some_chorales])
+    groups = groups_of(some_chorales)
     assert len(set(groups)) < len(groups) - 5  # there are tunes to keep together
 
 
@@ -287,6 +353,28 @@ def test_facts_are_counted():
         corpus_facts(pieces[::-1], report, deal(range(12)))
 
 
+def converted(**columns):
+    n = len(next(iter(columns.values())))
+    return pd.DataFrame({"status": ["converted"] * n, **columns})
+
+
+def test_a_leak_is_unknown_where_most_notes_begin_off_the_grid():
+    assert leak_sentence(0.0, converted(free=[0.0, 0.4, 0.1])) == "0 %"
+    assert leak_sentence(0.25, converted(free=[0.0] * 9)) == "25 %"
+    some = leak_sentence(0.0, converted(free=[0.0, 0.0, 0.7]))
+    assert some.startswith("0 %, but unknown for 1 of 3 pieces, as most of their notes begin off")
+    assert leak_sentence(0.0, converted(free=[0.6, 0.6])).startswith("unknown for 2 of 2 pieces")
+
+
+def test_what_was_done_about_the_pedal_is_said():
+    assert pedal_sentence(converted(pedal=["", ""])) == (
+        "sustain pedal: lengthens notes in 0 of 2 pieces"
+    )
+    held = pedal_sentence(converted(pedal=["held", ""]))
+    assert held == "sustain pedal: lengthens notes in 1 of 2 pieces; notes are held"
+    assert pedal_sentence(converted(pedal=["ignored"])).endswith("released early, as the keys are")
+
+
 @pytest.mark.skipif(not FACTS.is_file(), reason="no facts are committed yet")
 def test_the_page_on_the_data_quotes_the_facts_as_computed():
     page = README.read_text(encoding="utf-8")
@@ -305,8 +393,9 @@ def test_the_whole_corpus_gives_the_committed_split_and_facts(tmp_path):
     split = load_split(COMMITTED)
     assert_no_tune_on_two_sides(pieces, split)
     names, density = [p.name for p in pieces], np.array([note_density(p.roll) for p in pieces])
-    groups = tune_groups([melody(p.roll) for p in pieces])
-    made = split_by_group(names, groups, order_by=density, seed=0)
-    pd.testing.assert_frame_equal(made, split, check_dtype=False)
+    long = np.array([len(p.roll) >= 128 for p in pieces])
+    made = split_by_group(names, groups_of(pieces), order_by=density, seed=0, long_enough=long)
+    save_split(made, tmp_path / "split.csv")
+    assert (tmp_path / "split.csv").read_bytes() == COMMITTED.read_bytes()
     facts = corpus_facts(pieces, report, split)
     pd.testing.assert_frame_equal(facts, pd.read_csv(FACTS, dtype=str), check_dtype=False)
