@@ -222,7 +222,7 @@ def split_pieces(
     return {s: [pieces[n] for n in table.loc[table["split"] == s, "piece"]] for s in SPLITS}
 
 
-def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int]]]:
+def bar_segments(pieces: Sequence[Piece]) -> tuple[int, list[tuple[int, int]]]:
     """Find the segments of four bars that notebook 03 trains on.
 
     Parameters
@@ -234,23 +234,19 @@ def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int
     -------
     bar : int
         The commonest bar, in steps. Only pieces with this bar have segments.
-    quarters : int
-        Quarters of a quarter of a segment: those of the bar; 4 where the bar is not a whole number
-        of quarters, or has more than 8.
     starts : list of (int, int)
         Piece and step of each segment: every bar line with a whole segment after it.
     """
     bar = Counter(piece.bar for piece in pieces).most_common(1)[0][0]
-    whole = bar % STEPS_PER_QUARTER == 0 and bar <= 8 * STEPS_PER_QUARTER
-    quarters = bar // STEPS_PER_QUARTER if whole else 4
-    length = SEGMENT_BARS * quarters * STEPS_PER_QUARTER
     starts = [
         (i, int(step))
         for i, piece in enumerate(pieces)
         if piece.bar == bar
-        for step in np.flatnonzero(piece.position[: max(len(piece.roll) - length + 1, 0)] == 0)
+        for step in np.flatnonzero(
+            piece.position[: max(len(piece.roll) - SEGMENT_BARS * bar + 1, 0)] == 0
+        )
     ]
-    return bar, quarters, starts
+    return bar, starts
 
 
 def segment_sentence(pieces: Sequence[Piece]) -> str:
@@ -261,11 +257,12 @@ def segment_sentence(pieces: Sequence[Piece]) -> str:
     ValueError
         When there is none, before anything is trained.
     """
-    bar, quarters, starts = bar_segments(pieces)
+    bar, starts = bar_segments(pieces)
     same = sum(piece.bar == bar for piece in pieces)
-    length = f"{SEGMENT_BARS * quarters} quarters that begin on a bar line"
-    said = f"{len(starts)} segments of {length}, in the {same} of {len(pieces)} training pieces "
-    said += f"with the commonest bar ({bar / STEPS_PER_QUARTER:g} quarters)"
+    said = (
+        f"{len(starts)} segments of {SEGMENT_BARS} bars, in the {same} of {len(pieces)} training "
+    )
+    said += f"pieces with the commonest bar ({bar / STEPS_PER_QUARTER:g} quarters)"
     if not starts:
         raise ValueError(
             f"{said}; the GAN of notebook 03 needs one at least, so give longer pieces"

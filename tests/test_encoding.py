@@ -92,26 +92,26 @@ def metred(steps, bar, first=0):
 @pytest.mark.parametrize(
     ("pieces", "expected"),
     [
-        ([(96, 16)], (16, 4, [0, 16, 32])),
-        ([(96, 16, 12)], (16, 4, [4, 20])),
-        ([(60, 12)], (12, 3, [0, 12])),
-        ([(70, 10)], (10, 4, [0])),  # 5/8: 16 quarters from a bar line on
-        ([(150, 64)], (64, 4, [0, 64])),
-        ([(63, 16)], (16, 4, [])),
-        ([(128, 12), (64, 16), (80, 16)], (16, 4, [0, 0, 16])),
+        ([(96, 16)], (16, [0, 16, 32])),
+        ([(96, 16, 12)], (16, [4, 20])),
+        ([(60, 12)], (12, [0, 12])),
+        ([(50, 10)], (10, [0, 10])),
+        ([(320, 64)], (64, [0, 64])),
+        ([(63, 16)], (16, [])),
+        ([(128, 12), (64, 16), (80, 16)], (16, [0, 0, 16])),
     ],
 )
 def test_segments_are_four_bars_of_the_commonest_metre(pieces, expected):
-    bar, quarters, starts = encoding.bar_segments([metred(*each) for each in pieces])
-    assert (bar, quarters, [step for _, step in starts]) == expected
+    bar, starts = encoding.bar_segments([metred(*each) for each in pieces])
+    assert (bar, [step for _, step in starts]) == expected
 
 
 def test_few_segments_are_said_and_none_is_refused():
     few = encoding.segment_sentence([metred(96, 16), metred(60, 12), metred(64, 16)])
-    assert few.startswith("4 segments of 16 quarters that begin on a bar line, in the 2 of 3")
+    assert few.startswith("4 segments of 4 bars, in the 2 of 3 training pieces with the commonest")
     assert "by heart" in few
     assert "by heart" not in encoding.segment_sentence([metred(1024, 16)])
-    with pytest.raises(ValueError, match="0 segments of 16 quarters .* so give longer pieces"):
+    with pytest.raises(ValueError, match=r"0 segments of 4 bars.* so give longer pieces"):
         encoding.segment_sentence([metred(60, 16)] * 12)
 
 
