@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,11 @@ import pytest
 
 from musiclib import audio_metrics, measuring, music_metrics, recordings
 from musiclib.audio_files import write_wav
-from musiclib.evaluation import Sample
+from musiclib.evaluation import MODELS, Sample, read_generated
 from musiclib.generated import inside_real
 from musiclib.originality import TrainingIndex
 from musiclib.ranges import inside_range
+from musiclib.roll_notes import Bars
 
 SR = measuring.SR
 
@@ -61,6 +63,32 @@ def test_a_row_is_what_the_functions_say(table):
     assert expected <= set(table.columns)
 
 
+def test_a_piece_is_measured_in_its_own_bars():
+    samples = [
+        Sample(model, 0, 0, "", triads(), bars)
+        for model in ("vae", "training")
+        for bars in (Bars(), Bars(4), Bars(4, 2))
+    ]
+    found = measuring.sample_table(samples, workers=1)
+    for row, sample in zip(found.to_dict("records"), samples, strict=True):
+        own = music_metrics.measures(triads(), **sample.bars._asdict())
+        assert {name: row[name] for name in own} == pytest.approx(own, nan_ok=True)
+    assert found["repetition_1"].isna().tolist() == [True, False, False] * 2
+
+
+def test_released_pieces_measure_as_their_table_says():
+    """They say 4/4, so nothing about them may change."""
+    root = Path(__file__).resolve().parent.parent / "data"
+    known = pd.read_csv(root / "results" / "samples.csv").set_index("file")
+    names = list(music_metrics.MEASURES)
+    for model in MODELS:
+        for piece in read_generated(root / "generated", models=[model], seeds=[0])[:4]:
+            assert piece.bars == (16, 0)
+            own = music_metrics.measures(piece.roll, **piece.bars._asdict())
+            wanted = known.loc[piece.file, names].to_numpy(float)
+            np.testing.assert_allclose([own[n] for n in names], wanted, rtol=0, atol=1e-12)
+
+
 def test_copies_are_found_up_to_transposition(table):
     vae, real, training = (row for _, row in table.iterrows())
     assert (vae["exact_8"], vae["transposed_8"]) == (0, vae["windows_8"])
@@ -78,7 +106,7 @@ def test_training_pieces_are_not_rendered(table):
 def test_the_cache_is_used_and_gives_the_same_table(table, cache, monkeypatch):
     assert len(list(cache.glob("*.json"))) == 2
 
-    def never(roll):
+    def never(roll, bars):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(measuring, "measure_roll", never)
@@ -109,6 +137,8 @@ def test_the_key_changes_with_notes_and_with_code(monkeypatch):
     moved = triads(1)
     longer = np.concatenate([triads(), np.zeros((1, 88, 2), np.uint8)])
     assert len({key(triads()), key(moved), key(longer)}) == 3
+    assert key(triads()) == key(triads(), Bars(16, 0))
+    assert len({key(triads(), bars) for bars in (Bars(), Bars(12), Bars(12, 4), Bars(4, 12))}) == 4
     before = key(triads())
     monkeypatch.setattr(measuring, "code_hash", lambda: "other code")
     assert key(triads()) != before
