@@ -10,11 +10,14 @@ from musiclib.comparison import (
     FEATURES,
     distance_of_values,
     distance_to_real,
+    dropped_features,
     feature_distances,
     feature_table,
+    rank_key,
+    say_dropped,
 )
 from musiclib.music_metrics import MEASURES, measures
-from musiclib.roll_notes import roll_of
+from musiclib.roll_notes import Bars, roll_of
 
 
 def table(rows):
@@ -114,10 +117,65 @@ def test_undefined_features_are_counted_and_said():
     assert np.isfinite(distances["distance"]).all()
 
 
-def test_a_set_of_silence_is_infinitely_far():
+def test_a_set_of_silence_has_no_distance_and_ranks_last():
     with pytest.warns(UserWarning, match="2 of 2 pieces"):
         distance = distance_to_real(np.zeros((2, 64, 88, 2), np.uint8), tonal_pieces(3, seed=0))
-    assert distance == np.inf
+    assert np.isnan(distance)
+    assert np.isnan(sorted([distance, 3.0, 0.1], key=rank_key)[-1])
+    rows = feature_table(np.zeros((2, 64, 88, 2), np.uint8))
+    with pytest.warns(UserWarning, match="2 of 2 pieces"):
+        found = feature_distances(rows, tonal_pieces(3, seed=0))
+    assert (found.loc["polyphony", "n"], found.loc["note_density", "n"]) == (0, 2)
+    assert np.isnan(found.loc["polyphony", "distance"])
+
+
+def tunes(n, seed, steps=64):
+    """Return pieces of one voice."""
+    rng, starts = np.random.default_rng(seed), np.arange(0, steps, 2)
+    keys = [39 + np.cumsum(rng.choice([-2, -1, 1, 2], len(starts))) for _ in range(n)]
+    return [roll_of(starts, own, np.full(len(starts), 2), steps=steps) for own in keys]
+
+
+def test_a_feature_that_real_music_does_not_define_is_dropped_and_named():
+    real, ours = tunes(6, seed=0), tunes(4, seed=1)
+    assert dropped_features(real) == ("consonant_share",)
+    assert say_dropped(real).endswith("define it: consonant_share. 17 features are left.")
+    assert say_dropped(tonal_pieces(3, seed=0)) == ""
+    found = feature_distances(ours, real)
+    assert list(found.index) == [name for name in FEATURES if name != "consonant_share"]
+    assert distance_to_real(ours, real) == pytest.approx(found["distance"].mean())
+    chords = tonal_pieces(4, seed=2)  # they define it; it is dropped all the same
+    assert np.isfinite(distance_to_real(chords, real))
+    assert "consonant_share" not in feature_distances(chords, real).index
+
+
+def test_one_real_piece_that_defines_a_feature_is_too_few():
+    real = [*tunes(5, seed=0), tonal_pieces(1, seed=0)[0]]
+    assert dropped_features(real) == ("consonant_share",)
+    assert dropped_features([*real, tonal_pieces(1, seed=1)[0]]) == ()
+
+
+@pytest.mark.filterwarnings("ignore:.*do not define every feature")
+def test_both_routes_agree_on_what_is_undefined():
+    real, silent = tunes(6, seed=0), np.zeros((64, 88, 2), np.uint8)
+    chords, one_note = tonal_pieces(4, seed=2), roll_of([0], [40], [4], steps=64)
+    sets = [tunes(4, seed=1), [*chords, silent], [silent], [one_note] * 3, [silent, *tunes(1, 3)]]
+    for reference in (real, tonal_pieces(5, seed=1), [*real, silent]):
+        target = feature_table(reference)
+        for pieces in sets:
+            ours = feature_table(pieces)
+            slow = distance_to_real(ours, target)
+            fast = distance_of_values(ours.to_numpy(), target.to_numpy())
+            assert fast == pytest.approx(slow, nan_ok=True)
+
+
+def test_features_are_taken_in_the_pieces_own_bars():
+    waltz = roll_of([0, 8, 12, 20, 24, 32, 36, 44], [40] * 8, [4] * 8, steps=48)
+    frame = feature_table([waltz, waltz], [Bars(12), Bars()])
+    assert frame["groove_consistency"][0] == 1.0
+    assert frame["groove_consistency"][1] < 1.0
+    with pytest.raises(ValueError, match="bars: got those of 1 pieces for 2 rolls"):
+        feature_table([waltz, waltz], [Bars(12)])
 
 
 def test_bad_input():
@@ -132,5 +190,5 @@ def test_bad_input():
         distance_to_real(table([1.0]), table([1.0, 2.0]).drop(columns="note_density"))
     with pytest.raises(ValueError, match=r"values must have shape \(n, 18\)"):
         distance_of_values(np.zeros((3, 2)), np.zeros((3, 18)))
-    with pytest.raises(ValueError, match="reference must not hold NaN"):
+    with pytest.raises(ValueError, match="reference must hold at least 2 pieces that define"):
         distance_of_values(np.zeros((3, 18)), np.full((3, 18), np.nan))

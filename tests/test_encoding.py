@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from musiclib import encoding
 from musiclib.corpus import Piece
 from musiclib.pianoroll import FIRST_KEY, HOLD, REST
+from musiclib.roll_notes import bars_at
 from musiclib.voices import voices_to_roll
 
 
@@ -177,3 +178,53 @@ def test_voices_follow_the_tracks_or_the_notes_that_sound_together():
 def test_a_split_of_other_pieces_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="run notebook 01"):
         encoding.split_pieces(tmp_path, tmp_path / "split.csv")
+
+
+def in_bars(bar, *, name="p", steps=20):
+    return piece([[42]] * steps, bar=bar, name=name)
+
+
+@pytest.mark.parametrize(
+    ("bar", "expected"),
+    [(16, 0), (8, 0), (32, 0), (64, 0), (12, 1), (24, 1), (6, 1), (18, 1), (36, 1), (48, 1),
+     (20, 2), (14, 2), (10, 2), (28, 2)],
+)  # fmt: skip
+def test_bars_fall_into_three_classes(bar, expected):
+    assert encoding.bar_class(bar) == expected
+    codec = encoding.fit_codec([in_bars(bar)], n_voices=1)
+    assert codec.n_metres == (192 if expected == 2 else 128)
+    metre = codec.encode(in_bars(bar)).metre
+    assert metre.tolist() == [64 * expected + t % bar for t in range(20)]
+    assert metre.dtype == np.int32
+
+
+def test_one_odd_piece_makes_room_for_its_class_and_the_card_says_so():
+    usual = encoding.fit_codec([in_bars(16), in_bars(12)], n_voices=1)
+    assert usual.to_dict() == {"lowest": 40, "n_keys": 12, "n_voices": 1}
+    odd = encoding.fit_codec([in_bars(16), in_bars(14)], n_voices=1)
+    assert odd.to_dict()["n_metres"] == 192
+    assert odd.encode(in_bars(16)).metre.max() < 64
+
+
+def test_an_odd_metre_that_training_did_not_have_stays_within_the_embedding():
+    codec = encoding.fit_codec([in_bars(16)], n_voices=1)
+    assert codec.encode(in_bars(20)).metre.max() < codec.n_metres == encoding.N_METRES
+
+
+def test_bars_that_are_longer_than_a_position_can_count():
+    long = dataclasses.replace(in_bars(16, steps=200), bar=80)
+    long = dataclasses.replace(long, position=(np.arange(200) % 80).astype(np.uint8))
+    example = encoding.fit_codec([long], n_voices=1).encode(long)
+    assert example.metre.max() < 192
+    assert encoding.bars_of(example) == (64, 0)
+    assert encoding.bar_position(encoding.play_metre(example, length=130)).max() == 63
+
+
+@pytest.mark.parametrize(("bar", "upbeat"), [(16, 0), (16, 4), (12, 2), (14, 10), (8, 2)])
+def test_the_bars_of_a_new_piece_are_those_of_its_metre(bar, upbeat):
+    one = dataclasses.replace(
+        in_bars(bar, steps=40), position=((np.arange(40) - upbeat) % bar).astype(np.uint8)
+    )
+    example = encoding.fit_codec([one], n_voices=1).encode(one)
+    place = encoding.bar_position(encoding.play_metre(example, length=128))
+    assert encoding.bars_of(example) == (bar, upbeat) == bars_at(place, bar)

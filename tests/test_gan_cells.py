@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pytest
 
@@ -12,8 +14,8 @@ keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 from keras import layers, ops  # noqa: E402
 
-from musiclib import encoding  # noqa: E402
-from tools.notebook_cells import load_cells  # noqa: E402
+from musiclib import comparison, encoding  # noqa: E402
+from tools.notebook_cells import NOTEBOOKS, load_cells  # noqa: E402
 
 S = 13  # a rest and twelve keys, the lowest a C
 BARS, BEATS = 2, 1
@@ -294,3 +296,40 @@ def test_decoding_gives_back_what_was_encoded(cells):
     again = cells["to_eighths"]({"codes": codes, "sounds": kept})
     assert (again[0] == sounds).all()
     assert (again[1] == onsets).all()
+
+
+def test_a_generator_of_bars_that_are_no_whole_quarters():
+    """7/8: four bars of 3.5 quarters are 14 quarters, 28 eighths."""
+    space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "tf": tf}
+    space |= {"itertools": itertools, "encoding": encoding, "codec": SimpleNamespace(lowest=3)}
+    space |= {"V": 2, "S": S, "BARS": 4, "BEATS": 4, "PATCHES": 14, "L": 28}
+    cells, rng = load_cells("03_gan", "model", space), np.random.default_rng(0)
+    sounds = rng.integers(0, S, (3, 28, 2))
+    generator = cells["build_generator"](8, *start(cells, sounds, (sounds > 0).astype("float32")))
+    given = {
+        "piece_noise": rng.normal(size=(3, cells["PIECE_NOISE"])).astype("float32"),
+        "bar_noise": rng.normal(size=(3, 4, cells["BAR_NOISE"])).astype("float32"),
+        "onset_noise": rng.uniform(0.01, 0.99, (3, 28, 2)).astype("float32"),
+        "register": np.zeros(3, "int32"),
+        "before": nothing(3),
+    }
+    assert generator(given).shape == (3, 28, 2, S + 1)
+
+
+def test_a_stretch_without_a_distance_ranks_last():
+    """The rule by which notebook 03 keeps weights, alone."""
+    node = nbformat.read(NOTEBOOKS / "03_gan.ipynb", as_version=4)
+    source = next(c.source for c in node.cells if "def rank(" in c.source)
+    found = next(part for part in ast.parse(source).body if getattr(part, "name", "") == "rank")
+    space = {"comparison": comparison}
+    exec(compile(ast.Module([found], []), "rank", "exec"), space)
+    rows = [
+        {"inside": 1.0, "distance": np.nan}, {"inside": 0.0, "distance": 9.0},
+        {"inside": 0.0, "distance": 0.4}, {"inside": 0.9, "distance": 1.2},
+        {"inside": 0.7, "distance": 1.0},
+    ]  # fmt: skip
+    best = [1.0, np.inf]
+    for row in rows:  # as the training loop does it, the worst first
+        assert space["rank"](row) < best
+        best = space["rank"](row)
+    assert not space["rank"](rows[0]) < space["rank"](rows[1])

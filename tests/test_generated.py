@@ -9,7 +9,8 @@ import pytest
 
 from musiclib import generated, load_midi, to_piano_roll
 from musiclib.files import write_text
-from musiclib.pieces import Piece
+from musiclib.pieces import Piece, piece_from_midi
+from musiclib.roll_notes import Bars, bars_at
 
 
 def roll_of(*notes, steps=128):
@@ -52,6 +53,50 @@ def test_real_rolls_begin_with_the_first_bar_that_sounds():
     none = np.zeros((len(roll), 0), np.int16)
     pieces = [Piece("a", roll[:n], none[:n], position[:n], 16, 0, 80.0) for n in (512, 384, 383)]
     assert [r.tolist() for r in generated.real_rolls(pieces)] == [lively(0).tolist()] * 2
+
+
+METRES = [(4, 4, 16), (3, 4, 12), (6, 8, 12), (2, 4, 8), (5, 4, 20), (7, 8, 14), (9, 8, 18)]
+
+
+@pytest.mark.parametrize(("numerator", "denominator", "bar"), METRES)
+def test_a_file_says_metre_and_upbeat_of_its_piece(tmp_path, numerator, denominator, bar):
+    assert 16 * numerator / denominator == bar
+    upbeats = range(bar)
+    bars = [Bars(bar, upbeat) for upbeat in upbeats]
+    generated.write_pieces([lively(0)] * bar, tmp_path, bars=bars)
+    for upbeat in upbeats:
+        midi = load_midi(tmp_path / f"{upbeat:03d}.mid")
+        back, _ = piece_from_midi(midi, name="back")
+        assert back.bar == bar
+        np.testing.assert_array_equal(back.position, (np.arange(128) - upbeat) % bar)
+        np.testing.assert_array_equal(back.roll, lively(0))
+        assert bars_at(back.position, back.bar) == (bar, upbeat)
+        assert len(midi.time_signature_changes) == 1 + bool(upbeat)
+        change = midi.time_signature_changes[-1]
+        assert 16 * change.numerator == bar * change.denominator
+
+
+def test_a_waltz_says_three_four_and_no_bars_say_four_four(tmp_path):
+    generated.write_pieces([lively(0)], tmp_path, bars=[Bars(12)])
+    signature = load_midi(tmp_path / "000.mid").time_signature_changes[0]
+    assert (signature.numerator, signature.denominator) == (3, 4)
+    generated.write_pieces([lively(0)], tmp_path)
+    signature = load_midi(tmp_path / "000.mid").time_signature_changes[0]
+    assert (signature.numerator, signature.denominator) == (4, 4)
+
+
+def test_flaws_are_counted_in_the_pieces_own_bars(tmp_path):
+    roll = lively(0)
+    roll[4:16] = 0
+    for bars, flaw in ((Bars(12, 4), "empty bars: 1 of 10 hold no note"), (Bars(), "")):
+        assert generated.write_pieces([roll], tmp_path, bars=[bars])["flaws"][0] == flaw
+
+
+def test_bars_of_other_pieces_are_refused_before_anything_is_removed(tmp_path):
+    generated.write_pieces([lively(0)], tmp_path)
+    with pytest.raises(ValueError, match="bars: got those of 1 pieces for 2 rolls"):
+        generated.write_pieces([lively(0), lively(1)], tmp_path, bars=[Bars()])
+    assert (tmp_path / "000.mid").exists()
 
 
 def test_inside_real_counts_measure_by_measure_and_all_at_once():

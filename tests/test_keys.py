@@ -126,3 +126,15 @@ def test_what_cannot_be_is_refused():
         frames.decode(np.full((3, frames.n_keys), 2))
     with pytest.raises(ValueError, match="only silent ones"):
         keys.fit_keys([np.zeros((4, 88, 2), np.uint8)])
+
+
+def test_the_metre_is_that_of_the_voices_codec():
+    rolls = [roll_of(i, steps=40) for i in range(2)]
+    for bars, n_metres in (((16, 12), 128), ((8, 24), 128), ((16, 14), 192), ((), 128)):
+        codec = keys.fit_keys(rolls, bars=bars)
+        assert codec.n_metres == n_metres
+        assert ("n_metres" in codec.to_dict()) == (n_metres != 128)
+    odd = keys.fit_keys(rolls, bars=(16, 14))
+    for bar, first in ((8, 0), (16, 0), (12, 64), (18, 64), (14, 128), (20, 128)):
+        metre = odd.encode(piece_of(rolls[0], bar=bar)).metre
+        assert metre.tolist() == [first + t % bar for t in range(40)]

@@ -128,6 +128,44 @@ def test_low_temperature_and_top_p_choose_the_likeliest_onset(cells, model):
         assert len(np.unique(first)) == 2  # the share of rests stays the model's own
 
 
+@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"top_p": 0.0}])
+def test_zero_takes_the_likeliest_onset(cells, model, settings):
+    """What starts is the model's likeliest; whether something starts stays a draw."""
+    given = composer_input(np.random.default_rng(6), steps=1, batch=300, **settings)
+    first = compose(cells, model, given)[:, 0, 0]
+    start = {k: v[:1, :1] * 0 for k, v in inputs(np.random.default_rng(0)).items()}
+    logits = ops.convert_to_numpy(model(start)[0, 0, 0])
+    assert set(first[first > 1]) == {2 + int(logits[2:].argmax())}
+    assert len(np.unique(first)) == 2
+    many = compose(cells, model, composer_input(np.random.default_rng(7), **settings))
+    assert many.min() >= 0
+    assert many.max() < C
+
+
+def test_favour_is_the_softmax_at_one_and_one_note_at_zero(cells):
+    logits = np.random.default_rng(0).normal(size=(5, 9)).astype("float32")
+    column = np.ones((5, 1), "float32")
+
+    def favour(temperature, top_p):
+        return ops.convert_to_numpy(cells["favour"](logits, temperature * column, top_p * column))
+
+    plain = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(favour(1.0, 1.0), plain, rtol=1e-5)
+    np.testing.assert_allclose(favour(0.5, 1.0), plain**2 / (plain**2).sum(-1, keepdims=True), 1e-4)
+    likeliest = np.eye(9)[logits.argmax(axis=-1)]
+    for settings in ((0.0, 1.0), (0.0, 0.0), (1.0, 0.0), (1e-9, 0.9)):
+        np.testing.assert_allclose(favour(*settings), likeliest, atol=1e-6)
+
+
+@pytest.mark.parametrize("metres", [128, 192])
+def test_the_metre_embedding_is_as_large_as_the_codec_says(cells, metres):
+    for build in (
+        lambda: cells["build_model"](8, hidden=12, metres=metres),
+        lambda: cells["build_keys_model"](K, 3, joint=True, units=6, metres=metres),
+    ):
+        assert build().get_layer("metre_embedding").input_dim == metres
+
+
 # The model of keys
 
 K = 14
@@ -221,14 +259,62 @@ def test_silence_cannot_be_held(joint_keys):
     assert p[~silent][:, 1].max() > 0
 
 
+def key_noise(rng, *, batch, steps, temperature=1.0, top_p=1.0):
+    """What the composer of keys reads: chance, metre, register, temperature, top-p."""
+    given = np.ones((batch, steps, K + 4), "float32")
+    given[..., :K], given[..., K] = rng.random((batch, steps, K)), np.arange(steps)
+    given[..., -2:] = temperature, top_p
+    return given
+
+
+def compose_keys(cells, model, given):
+    net = layers.RNN(cells["KeyComposer"](model), return_sequences=True)
+    return ops.convert_to_numpy(net(given)).astype("int32")
+
+
+def first_starts(model, states=3):
+    """The probability of each key (K,) to start in a first step in which no other does."""
+    silent = np.zeros((1, 1, K), "int32")
+    given = {"before": silent, "now": silent}
+    given |= {"metre": silent[..., 0], "register": silent[..., 0] + 1}
+    return ops.convert_to_numpy(ops.softmax(model(given)))[0, 0, :, -1]
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"top_p": 0.0}])
+@pytest.mark.parametrize("joint", [True, False])
+def test_at_zero_only_the_likeliest_key_starts(cells, joint, settings):
+    model = keys_model(cells, joint=joint)
+    given = key_noise(np.random.default_rng(0), batch=200, steps=1, **settings)
+    started = compose_keys(cells, model, given)[:, 0] == 2
+    assert np.flatnonzero(started.any(axis=0)).tolist() == [int(first_starts(model).argmax())]
+    longer = key_noise(np.random.default_rng(1), batch=5, steps=12, **settings)
+    codes = compose_keys(cells, model, longer)
+    assert set(np.unique(codes)) <= {0, 1, 2}
+    assert (codes == 2).sum(axis=-1).max() <= 1
+
+
+def test_temperature_chooses_which_key_starts_and_not_how_many(cells):
+    """Two routes: independent keys' starts, counted, and the shares by hand."""
+    model, n = keys_model(cells, joint=False), 4000
+    model.get_layer("keys").bias.table.assign_add(np.tile([0.0, 0.0, -3.0], (K, 1)))
+    p = first_starts(model)
+    for temperature in (0.5, 1.0, 2.0):
+        settings = {"temperature": temperature, "top_p": 1.0}
+        given = key_noise(np.random.default_rng(2), batch=n, steps=1, **settings)
+        share = (compose_keys(cells, model, given)[:, 0] == 2).mean(axis=0)
+        sharp = p ** (1 / temperature)
+        expected = sharp / sharp.sum() * p.sum()
+        assert expected.max() < 1
+        np.testing.assert_allclose(share, expected, atol=4 * 0.5 / np.sqrt(n))
+        assert share.sum() == pytest.approx(p.sum(), rel=0.1)
+
+
 @pytest.mark.parametrize("joint", [True, False])
 def test_the_key_composer_draws_from_the_trained_model(cells, joint):
     """Two routes: the composer's own draws, and the same noise held against the model's logits."""
     model, rng = keys_model(cells, joint=joint), np.random.default_rng(4)
-    given = np.ones((3, 5, K + 3), "float32")
-    given[..., :K], given[..., K] = rng.random((3, 5, K)), np.arange(5)
-    net = layers.RNN(cells["KeyComposer"](model), return_sequences=True)
-    codes = ops.convert_to_numpy(net(given)).astype("int32")
+    given = key_noise(rng, batch=3, steps=5)
+    codes = compose_keys(cells, model, given)
     before = np.concatenate([np.zeros_like(codes[:, :1]), codes[:, :-1]], axis=1)
     metre = np.tile(np.arange(5), (3, 1))
     told = {"before": before, "now": codes, "metre": metre, "register": np.ones_like(metre)}

@@ -1,6 +1,7 @@
 """Measuring many pieces: what a row holds, what is kept of it, recordings."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,12 +9,12 @@ import pytest
 
 from musiclib import audio_metrics, measuring, music_metrics, recordings
 from musiclib.audio_files import write_wav
-from musiclib.evaluation import Sample
+from musiclib.evaluation import MODELS, Sample, read_generated
 from musiclib.generated import inside_real
 from musiclib.kept import Kept, made_with
 from musiclib.originality import TrainingIndex
 from musiclib.ranges import inside_range
-from musiclib.roll_notes import COMMON_BARS
+from musiclib.roll_notes import COMMON_BARS, Bars
 
 SR = measuring.SR
 
@@ -60,6 +61,32 @@ def test_a_row_is_what_the_functions_say(table):
     assert row["energy"] == audio_metrics.energy(measuring.render(triads()))
     expected = {*music_metrics.MEASURES, *audio_metrics.AUDIO_UNITS, *measuring.PROBLEMS}
     assert expected <= set(table.columns)
+
+
+def test_a_piece_is_measured_in_its_own_bars():
+    samples = [
+        Sample(model, 0, 0, "", triads(), bars)
+        for model in ("vae", "training")
+        for bars in (Bars(), Bars(4), Bars(4, 2))
+    ]
+    found = measuring.sample_table(samples, workers=1)
+    for row, sample in zip(found.to_dict("records"), samples, strict=True):
+        own = music_metrics.measures(triads(), **sample.bars._asdict())
+        assert {name: row[name] for name in own} == pytest.approx(own, nan_ok=True)
+    assert found["repetition_1"].isna().tolist() == [True, False, False] * 2
+
+
+def test_released_pieces_measure_as_their_table_says():
+    """They say 4/4, so nothing about them may change."""
+    root = Path(__file__).resolve().parent.parent / "data"
+    known = pd.read_csv(root / "results" / "samples.csv").set_index("file")
+    names = list(music_metrics.MEASURES)
+    for model in MODELS:
+        for piece in read_generated(root / "generated", models=[model], seeds=[0])[:4]:
+            assert piece.bars == (16, 0)
+            own = music_metrics.measures(piece.roll, **piece.bars._asdict())
+            wanted = known.loc[piece.file, names].to_numpy(float)
+            np.testing.assert_allclose([own[n] for n in names], wanted, rtol=0, atol=1e-12)
 
 
 def test_copies_are_found_up_to_transposition(table):
@@ -117,8 +144,8 @@ def test_equal_items_are_measured_once_and_known_ones_never(tmp_path):
 def test_the_key_changes_with_notes_and_bars():
     longer = np.concatenate([triads(), np.zeros((1, 88, 2), np.uint8)])
     items = [(triads(), COMMON_BARS), (triads(1), COMMON_BARS), (longer, COMMON_BARS)]
-    items += [(triads(), COMMON_BARS._replace(steps_per_bar=12))]
-    assert len({measuring._item_key(item) for item in items}) == 4
+    items += [(triads(), bars) for bars in (Bars(12), Bars(12, 4), Bars(4, 12))]
+    assert len({measuring._item_key(item) for item in items}) == 6
 
 
 def test_the_versions_behind_a_measurement_are_told(kept, table):

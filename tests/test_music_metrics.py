@@ -159,3 +159,35 @@ def test_muspy_agrees(seed):
     assert mm.scale_consistency(roll) == pytest.approx(muspy.scale_consistency(music))
     whole = np.pad(roll, ((0, 1), (0, 0), (0, 0)))
     assert mm.groove_consistency(whole) == pytest.approx(muspy.groove_consistency(music, 16))
+
+
+def test_empty_bars_are_the_pieces_own():
+    """3/4 after an upbeat: the third bar is silent, and no bar of 16 steps is."""
+    roll = roll_of([0, 4, 16, 40], [40, 41, 42, 43], [4, 12, 12, 12], steps=56)
+    bars = {"steps_per_bar": 12, "upbeat": 4}
+    assert mm.empty_bars(roll, **bars) == 0.25
+    assert mm.check_piece(roll, **bars) == ["empty bars: 1 of 4 hold no note"]
+    assert mm.empty_bars(roll) == 0.0
+
+
+def test_an_empty_upbeat_is_no_empty_bar():
+    roll = roll_of([4, 16], [40, 41], [12, 12], steps=28)
+    assert mm.check_piece(roll, steps_per_bar=12, upbeat=4) == []
+
+
+def test_measures_of_bars_take_the_pieces_own():
+    assert set(mm.BAR_MEASURES) == {
+        "empty_bars", "quarter_onsets", "eighth_onsets", "sixteenth_onsets", "groove_consistency",
+        "repetition_1", "repetition_2", "repetition_4", "repeated_bars", "pitch_drift",
+        "density_drift", "key_drift",
+    }  # fmt: skip
+    roll = roll_of(range(0, 128, 4), [40 + i % 3 for i in range(32)], [4] * 32, steps=128)
+    assert mm.measures(roll) == pytest.approx(mm.measures(roll, steps_per_bar=16), nan_ok=True)
+    own = mm.measures(roll, steps_per_bar=12)
+    for name, value in own.items():
+        bars = {"steps_per_bar": 12} if name in mm.BAR_MEASURES else {}
+        assert value == pytest.approx(mm.MEASURES[name](roll, **bars), nan_ok=True)
+    assert own["repetition_1"] == pytest.approx(1.0)
+    assert mm.measures(roll)["repetition_1"] < 0.5
+    with pytest.raises(ValueError, match="steps_per_bar must be at least 1"):
+        mm.measures(roll, steps_per_bar=0)

@@ -128,6 +128,25 @@ def test_a_run_over_a_rest_keeps_its_interval():
     assert (run.length, run.step, run.semitones) == (6, 4, 1)
 
 
+def test_rests_in_common_are_no_run():
+    training = roll_of([70, 74], [40, 41], [4, 4], steps=80)
+    piece = roll_of([64, 64], [50, 57], [2, 2], steps=70)
+    index = TrainingIndex([training])
+    silent = np.zeros((64, 88, 2), np.uint8)
+    for roll in (piece, silent):
+        for transposed in (False, True):
+            assert index.longest_run(roll, transposed=transposed) == (0, 0, -1, 0, 0)
+    assert index.count(silent)["windows_8"] == 0
+
+
+def test_a_short_run_of_notes_beats_a_long_one_of_rests():
+    training = np.concatenate([np.zeros((64, 88, 2), np.uint8), melody([50, 40, 41, 42, 55])])
+    piece = np.concatenate([melody([60, 40, 41, 42, 61]), np.zeros((64, 88, 2), np.uint8)])
+    index = TrainingIndex([training])
+    assert index.longest_run(piece) == (3, 1, 0, 65, 0)
+    assert index.longest_run(piece, transposed=True) == (3, 1, 0, 65, 0)
+
+
 def test_nothing_in_common():
     index = TrainingIndex([melody([40, 41, 42])])
     piece = roll_of([0, 0], [50, 51], [3, 3], steps=3)

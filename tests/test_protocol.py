@@ -80,3 +80,10 @@ def test_adjusted_means_refuse_too_few():
     frame = pd.DataFrame({"model": ["vae", "gan"], "energy": [1.0, 2.0], "density": [1.0, np.nan]})
     with pytest.raises(ValueError, match="1 complete pieces are too few for 1 models"):
         protocol.adjusted_means(frame, "energy", ["density"], models=["vae", "gan"])
+
+
+def test_models_without_a_value_rank_last():
+    means = {"vae": np.nan, "gan": 1.0, "lstm": 3.0}
+    assert protocol.ranking(means) == "lstm > gan, without a value: vae"
+    assert protocol.ranking(means, smallest_first=True) == "gan < lstm, without a value: vae"
+    assert protocol.ranking({"vae": np.nan}) == "without a value: vae"

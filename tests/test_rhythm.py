@@ -48,3 +48,20 @@ def test_groove_leaves_out_the_last_part_of_a_bar():
 def test_groove_in_three_four():
     roll = pulse([0, 4, 12, 16], steps=24)
     assert rhythm.groove_consistency(roll, steps_per_bar=12) == 1.0
+
+
+def test_bars_are_counted_from_the_first_bar_line():
+    roll = pulse([0, 4, 8, 16, 20, 28, 32], steps=40)  # an upbeat of a quarter, then 3/4
+    assert rhythm.groove_consistency(roll, steps_per_bar=12, upbeat=4) == 1.0
+    assert rhythm.groove_consistency(roll, steps_per_bar=12) < 1.0
+    assert np.isnan(rhythm.groove_consistency(roll, steps_per_bar=12, upbeat=20))
+
+
+def test_quarters_are_counted_from_the_bar_line():
+    roll = pulse([0, 2, 6, 10, 14])  # an upbeat of an eighth, then quarters
+    assert rhythm.quarter_onsets(roll, upbeat=2) == 0.8
+    assert rhythm.eighth_onsets(roll, upbeat=2) == pytest.approx(0.2)
+    assert rhythm.eighth_onsets(roll) == 0.8
+    seven_eight = pulse([0, 4, 8, 12, 14, 18, 22, 26, 28])
+    assert rhythm.quarter_onsets(seven_eight, steps_per_bar=14) == 1.0
+    assert rhythm.quarter_onsets(seven_eight) == pytest.approx(5 / 9)

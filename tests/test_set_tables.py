@@ -10,6 +10,7 @@ from musiclib import set_tables
 from musiclib.comparison import FEATURES, distance_to_real, feature_table
 from musiclib.diversity import diversity_ratio
 from musiclib.evaluation import Sample, rolls_by_set
+from musiclib.files import write_csv
 from musiclib.originality import TrainingIndex
 from musiclib.roll_notes import roll_of
 from musiclib.set_distances import set_distances
@@ -60,6 +61,51 @@ def test_pieces_without_a_feature_are_counted_not_hidden(table):
     found = set_tables.distance_table(broken, seed=0, n_resamples=100).set_index("model")
     assert math.isnan(found.loc["vae", "distance"])
     assert found.loc["vae", "undefined"] == 10
+
+
+def test_the_distance_of_a_set_skips_what_single_pieces_lack(table):
+    """Two routes: the bootstrap's estimate, and `feature_distances` of the same rows."""
+    broken = table.copy()
+    broken.loc[broken.index[:3], "top_step"] = np.nan
+    found = set_tables.distance_table(broken, seed=0, n_resamples=100).set_index("model")
+    with pytest.warns(UserWarning, match="3 of 10 pieces"):
+        by_features = set_tables.feature_distance_table(broken)
+    by_features = by_features[by_features["model"] == "vae"].set_index("feature")
+    assert by_features.loc["top_step", "n"] == 7
+    assert found.loc["vae", "distance"] == pytest.approx(by_features["distance"].mean())
+    assert found.loc["vae", "low"] <= found.loc["vae", "distance"] <= found.loc["vae", "high"]
+
+
+def test_a_feature_without_two_real_pieces_is_dropped_for_every_set(table):
+    broken = table.copy()
+    real = broken.index[broken["model"] == "real"]
+    broken.loc[real[1:], "top_step"] = np.nan
+    found = set_tables.distance_table(broken, seed=0, n_resamples=100).set_index("model")
+    assert found["dropped"].tolist() == ["top_step"] * 2
+    assert (found["undefined"] == 0).all()
+    assert np.isfinite(found[["distance", "low", "high"]]).all(axis=None)
+    by_features = set_tables.feature_distance_table(broken)
+    assert "top_step" not in set(by_features["feature"])
+    means = by_features.groupby("model")["distance"].mean()
+    assert found.loc["vae", "distance"] == pytest.approx(means["vae"])
+    one = set_tables.distance_by_training(broken, size=5, seed=0)
+    assert np.isfinite(one["distance"]).all()
+
+
+def test_a_training_that_lacks_a_feature_has_a_row_without_a_distance(table, tmp_path):
+    broken = table.copy()
+    lacking = (broken["model"] == "vae") & (broken["seed"] == 1)
+    broken.loc[lacking, "top_step"] = np.nan
+    single = set_tables.distance_by_training(broken, size=3, seed=0).set_index(["model", "seed"])
+    assert math.isnan(single.loc[("vae", 1), "distance"])
+    assert math.isfinite(single.loc[("vae", 0), "distance"])
+    whole = set_tables.distance_table(broken, seed=0, n_resamples=100).set_index("model")
+    assert np.isfinite(whole.loc["vae", ["distance", "low", "high"]].astype(float)).all()
+    broken.loc[broken["model"] == "vae", "top_step"] = np.nan
+    whole = set_tables.distance_table(broken, seed=0, n_resamples=100)
+    assert list(whole.sort_values("distance")["model"]) == ["training", "vae"]
+    write_csv(whole, tmp_path / "distance.csv")
+    assert "vae,,,,2,0,10," in (tmp_path / "distance.csv").read_text()
 
 
 def test_distances_of_trainings_are_of_one_size(table):

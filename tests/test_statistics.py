@@ -173,3 +173,17 @@ def test_correction_by_hand():
     assert corrected(pd.Series([np.nan])).isna().all()
     with pytest.raises(ValueError, match="p must lie in 0 to 1"):
         corrected(pd.Series([1.2]))
+
+
+def test_draws_that_do_not_define_the_statistic_are_left_out():
+    values = {0: np.array([0.0, 0.0, 0.0, 1.0])}
+
+    def share(a):
+        return a.mean() if a.any() else np.nan
+
+    found = bootstrap(share, values, rng=np.random.default_rng(0), n_resamples=200)
+    assert found.estimate == 0.25
+    assert 0.25 <= found.low <= found.high <= 1
+    nothing = bootstrap(lambda a: np.nan, values, rng=np.random.default_rng(0), n_resamples=100)
+    assert np.isnan([nothing.estimate, nothing.low, nothing.high]).all()
+    assert (nothing.n_seeds, nothing.n) == (1, 4)

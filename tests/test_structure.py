@@ -55,6 +55,30 @@ def test_drift():
     assert structure.key_drift(piece(A, A, A, [(0, 39, 8), (8, 48, 8)])) == pytest.approx(0.25)
 
 
+def three_four(*bars, upbeat=0):
+    """Return bars of 12 steps, each a list of keys of a quarter, after an upbeat of one key."""
+    starts = [0] * bool(upbeat) + [upbeat + 4 * i for i in range(3 * len(bars))]
+    keys = [50] * bool(upbeat) + [key for bar in bars for key in bar]
+    return roll_of(starts, keys, [4] * len(starts), steps=upbeat + 12 * len(bars))
+
+
+@pytest.mark.parametrize("upbeat", [0, 4])
+def test_bars_of_three_with_and_without_an_upbeat(upbeat):
+    x, y = [39, 43, 46], [41, 44, 48]
+    roll, bars = three_four(x, x, y, y, upbeat=upbeat), {"steps_per_bar": 12, "upbeat": upbeat}
+    assert structure.self_similarity(roll, **bars).shape == (4, 4)
+    assert structure.repetition_1(roll, **bars) == pytest.approx(2 / 3)
+    assert structure.repeated_bars(roll, **bars) == pytest.approx(2 / 3)
+    assert structure.key_drift(roll, **bars) == pytest.approx(1.0)
+    assert structure.pitch_drift(roll, **bars) == pytest.approx(133 / 3 - 128 / 3)
+    assert structure.density_drift(roll, **bars) == 0.0
+
+
+def test_a_last_bar_that_is_not_whole_does_not_drift():
+    roll = np.concatenate([piece(A, A, A, A), roll_of([0], [60], [8], steps=8)])
+    assert structure.pitch_drift(roll) == structure.key_drift(roll) == 0.0
+
+
 def test_no_drift_without_two_ends():
     for measure in (structure.pitch_drift, structure.density_drift, structure.key_drift):
         assert np.isnan(measure(piece(A, A, A)))

@@ -457,3 +457,26 @@ def test_a_killed_training_of_frames_goes_on_and_ends_the_same(cells, tmp_path):
     assert (resume.epoch, resume.checkpoint.step) == (2, 5)
     for ours, theirs in zip(again.get_weights(), whole.get_weights(), strict=True):
         assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("settings", [(0.0, 1.0), (1.0, 0.0), (0.0, 0.0)])
+def test_zero_takes_the_likeliest_onset(cells, settings):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(6, C)).astype("float32")
+    temperature, top_p = (np.full((6, 1), value, "float32") for value in settings)
+    hold = np.ones((6, 1), "float32")
+    p = ops.convert_to_numpy(cells["sharpen"](logits, hold, temperature, top_p))
+    own = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(p[:, :2], own[:, :2], rtol=1e-5)
+    likeliest = np.eye(C - 2)[logits[:, 2:].argmax(axis=-1)]
+    np.testing.assert_allclose(p[:, 2:], likeliest * own[:, 2:].sum(-1, keepdims=True), rtol=1e-5)
+
+
+def test_the_metre_embeddings_are_as_large_as_the_codec_says(cells):
+    sizes = {"latent_dim": LATENT_DIM, "metres": 192}
+    built = (
+        cells["build_encoder"](width=8, **sizes),
+        cells["build_decoder"](7, width=8, hidden=12, **sizes),
+        cells["build_prior"](9, groups=LATENT_DIM, **sizes),
+    )
+    assert [m.get_layer("metre_embedding").input_dim for m in built] == [192] * 3

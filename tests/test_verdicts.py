@@ -385,3 +385,57 @@ def test_every_claim_has_its_rule_and_nothing_simulated_enters():
     empty = pd.DataFrame(columns=verdicts.PART_COLUMNS).astype({"decides": bool})
     assert list(verdicts.verdict(empty).columns) == verdicts.COLUMNS
     assert set(verdicts.verdict(empty)["holds"]) == {"undecided"}
+
+
+def test_a_feature_that_real_music_lacks_is_dropped_from_every_count():
+    frame = shifted()
+    frame["consonant_share"] = np.nan
+    assert (ranges.features_outside(frame[frame["model"] == "real"]) < 18).all()
+    with_it = ranges.features_outside(frame.assign(consonant_share=0.0))
+    assert ranges.features_outside(frame).tolist() == with_it.tolist()
+    parts = verdicts.claim_parts(frame, seed=0, n_resamples=150)
+    answers = verdicts.verdict(parts).set_index("claim")["holds"]
+    assert (answers.drop("C1") == "yes").all()
+    assert (parts["why"] == "").all()
+
+
+def test_a_measure_that_a_set_does_not_define_decides_nothing_and_says_so():
+    frame = shifted()
+    frame.loc[frame["model"] == "markov", "key_drift"] = np.nan
+    frame.loc[(frame["model"] == "gan") & (frame["sample"] > 2), "consonant_share"] = np.nan
+    parts = verdicts.claim_parts(frame, seed=0, n_resamples=150)
+    deciding = parts[parts["decides"]].set_index("claim")
+    c7 = deciding.loc["C7"].iloc[0]
+    assert (c7["holds"], c7["why"]) == (
+        "undecided", "pieces of markov that define key drift: 0, needed 20",
+    )  # fmt: skip
+    assert math.isnan(c7["effect"])
+    c8 = deciding.loc["C8"]
+    assert c8["holds"] == "undecided"
+    assert c8["why"] == "pieces of gan that define spread of features: 15, needed 20"
+    answers = verdicts.verdict(parts).set_index("claim")["holds"]
+    assert answers[["C7", "C8"]].tolist() == ["undecided"] * 2
+    assert answers["C2"] == "yes"
+
+
+def test_a_silent_piece_has_no_level_and_is_not_counted():
+    frame = shifted()
+    row = frame.index[frame["model"] == "vae"][0]
+    frame.loc[row, "energy"] = 0.0
+    frame.loc[row, ["polyphony", "mean_pitch"]] = np.nan
+    parts = verdicts.claim_parts(frame, seed=0, n_resamples=100)
+    c2 = parts[(parts["claim"] == "C2") & parts["decides"]].iloc[0]
+    assert c2["n_first"] == 149
+    assert np.isfinite(c2[["effect", "low", "high"]].astype(float)).all()
+
+
+def test_summaries_of_a_measure_that_few_pieces_define_have_an_interval():
+    frame = table(seeds=2, n=5)
+    frame["chord_fit"] = np.nan
+    frame.loc[frame.index[:2], "chord_fit"] = [0.2, 0.4]
+    found = intervals.summary_table(frame, ["chord_fit"], seed=0, n_resamples=100)
+    found = found.set_index("model")
+    assert found.loc["vae", "mean"] == pytest.approx(0.3)
+    assert np.isfinite(found.loc["vae", ["low", "high"]].astype(float)).all()
+    assert found.loc["gan", ["mean", "low", "high"]].isna().all()
+    assert found.loc["gan", "n"] == 0
