@@ -90,8 +90,8 @@ def prepare_corpus(
     pd.DataFrame
         One row an entry: file, status (``converted``, ``refused``, or ``skipped`` for what is no
         MIDI file by its name or has the same content as an earlier one), reason, notes, seconds
-        (that this run took over it), sha256, steps, off_grid, merged, piece_sha256, made_by.
-        ``report.csv`` has the same but ``seconds``.
+        (that this run took over it), sha256, steps, off_grid, merged, collided,
+        piece_sha256, made_by. ``report.csv`` has the same but ``seconds``.
 
     Raises
     ------

@@ -24,7 +24,10 @@ from musiclib.preparing import REPORT_COLUMNS, made_by
 REPORT = "report.csv"
 UNFINISHED = "report.unfinished.jsonl"
 
-_NUMBERS = {"notes": int, "seconds": float, "steps": int, "off_grid": float, "merged": float}
+_NUMBERS = {
+    "notes": int, "seconds": float, "steps": int, "off_grid": float, "merged": float,
+    "collided": float,
+}  # fmt: skip
 _PIECE = re.compile(r"[0-9a-f]{64}\.npz")
 
 Row = dict[str, Any]

@@ -234,10 +234,11 @@ def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> 
     `PrettyMIDI.time_to_tick` does, so quarters are exact to a tick whatever the tempo does.
 
     The pedal is down from a control change 64 of value 64 or more (MIDI 1.0) to the next one
-    below, or to a reset of all controllers (121). A note that ends while it is down, or at the moment when it goes down, sounds to its
-    release, but no further than the next onset of its pitch in the same instrument, and never
-    shorter than played (the rule of Hawthorne et al., Onsets and Frames, ISMIR 2018). A pedal
-    that is not released within `LATEST_RELEASE` after the last note of the piece ends with it.
+    below, or to a reset of all controllers (121). A note that ends while it is down, or at the
+    moment when it goes down, sounds to its release, but no further than the next onset of its
+    pitch in the same instrument, and never shorter than played (the rule of Hawthorne et al.,
+    Onsets and Frames, ISMIR 2018). A pedal that is not released within `LATEST_RELEASE` of the
+    last note's end is taken to be released there, so that a late reset lengthens nothing.
 
     Examples
     --------

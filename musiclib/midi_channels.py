@@ -35,11 +35,11 @@ _DRUM_BANKS = (120, 126, 127)
 _ALL_SOUND_OFF, _ALL_NOTES_OFF = 120, 123  # those above 123 end the notes too
 _DRUM_NAMES = {
     "drum", "drums", "drumkit", "drumset", "percussion", "perc", "schlagzeug", "perkussion",
-    "batterie", "bateria", "batteria", "kick", "snare", "hihat",
+    "percussions", "batterie", "bateria", "batería", "batteria", "kick", "snare", "hihat",
 }  # fmt: skip
 _BESIDE_DRUMS = {
     "kit", "set", "track", "loop", "machine", "standard", "rock", "jazz", "pop", "electronic",
-    "acoustic", "live", "main", "midi", "gm", "the", "l", "r", "left", "right",
+    "acoustic", "live", "studio", "room", "power", "main", "midi", "gm", "the", "left", "right",
 }  # fmt: skip
 
 
@@ -246,23 +246,35 @@ def _name(names: dict[int, str], row: int) -> str:
 
 
 def _find_named_drums(parts: list[Part], keys: np.ndarray, repairs: Repairs) -> None:
-    """Take a part for percussion by its track's name, if the track plays one channel only."""
+    """Take a part for percussion by its track's name, if the track plays one channel only.
+
+    Where the name only has a drum in it, the notes are kept, and that is counted.
+    """
     channels: dict[int, set[int]] = {}
     for track, channel in keys.T.tolist():
         channels.setdefault(track, set()).add(channel)
     for part, track in zip(parts, keys[0].tolist(), strict=True):
-        if not part.is_drum and len(channels[track]) == 1 and is_drum_name(part.name):
-            part.is_drum = True
+        words = _words(part.name)
+        if part.is_drum or not words & _DRUM_NAMES or "steel" in words:
+            continue
+        part.is_drum = is_drum_name(part.name) and len(channels[track]) == 1
+        if part.is_drum:
             repairs["notes taken for percussion by the name of their track"] += len(part.notes)
+        else:
+            repairs["pitched notes on a track named after a drum"] += len(part.notes)
 
 
 def is_drum_name(name: str) -> bool:
-    """Say whether a track's name means a drum kit.
+    """Say whether a track's name means a drum kit, and nothing else.
 
     Examples
     --------
     >>> [is_drum_name(name) for name in ("Drums", "Rock Drum Kit 2", "Steel Drums", "")]
     [True, True, False, False]
     """
-    words = set(re.findall(r"[^\W\d_]+", name.lower().replace("hi-hat", "hihat")))
+    words = _words(name)
     return bool(words & _DRUM_NAMES) and words <= _DRUM_NAMES | _BESIDE_DRUMS
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[^\W\d_]+", name.lower().replace("hi-hat", "hihat")))

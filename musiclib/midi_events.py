@@ -135,9 +135,7 @@ def _require_bounds(n_notes: int, score: Score) -> None:
 class _TrackReader:
     """Adds the events of one track to a score and to the events of all channels."""
 
-    def __init__(
-        self, score: Score, events: ChannelEvents, repairs: Repairs, number: int
-    ) -> None:
+    def __init__(self, score: Score, events: ChannelEvents, repairs: Repairs, number: int) -> None:
         self.score = score
         self.events = events
         self.repairs = repairs

@@ -23,7 +23,7 @@ from musiclib.pieces import Piece, piece_from_midi, store_piece
 
 REPORT_COLUMNS = [
     "file", "status", "reason", "notes", "seconds", "sha256", "steps", "off_grid", "merged",
-    "piece_sha256", "made_by",
+    "collided", "piece_sha256", "made_by",
 ]  # fmt: skip
 MAX_SECONDS = 10.0
 """Wall-clock time that one file may take."""
@@ -31,8 +31,8 @@ MAX_MEMORY = 1_000_000_000
 """Bytes that a process that reads files may hold."""
 
 _DECIDING = (
-    "smf", "smf_events", "midi_events", "midi_build", "midi", "pianoroll", "voices", "pieces",
-    "preparing",
+    "smf", "smf_events", "midi_events", "midi_channels", "midi_build", "midi", "pianoroll",
+    "voices", "pieces", "preparing",
 )  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def row_of(file: str, status: str, reason: str, **values: object) -> dict[str, A
     """Return a row of the report; the grid's cost is unknown where nothing was converted."""
     row = {"file": file, "status": status, "reason": reason, "notes": 0, "seconds": 0.0}
     row |= {"sha256": "", "steps": 0, "off_grid": math.nan, "merged": math.nan}
-    return row | {"piece_sha256": "", "made_by": ""} | values
+    return row | {"collided": math.nan, "piece_sha256": "", "made_by": ""} | values
 
 
 def digest_of(path: str | os.PathLike[str], *, file: str) -> tuple[str, str]:
@@ -126,9 +126,18 @@ def _read_piece(path: str, *, file: str, digest: str) -> tuple[Piece, dict[str, 
         warnings.simplefilter("always")
         midi = parse_midi(data, name=file)
         piece, loss = piece_from_midi(midi, name=file.removesuffix(".mid"))
+    remarks = [str(warning.message) for warning in caught]
     if not loss["notes"]:
-        raise MidiFileError(f"{file}: no note of a pitched instrument within a piano's 88 keys")
-    return piece, loss, "; ".join(str(warning.message) for warning in caught)
+        drums = sum(len(track.notes) for track in midi.instruments if track.is_drum)
+        told = f" ({drums:,} of percussion)" if drums else ""
+        none = f"{file}: no note of a pitched instrument within a piano's 88 keys{told}"
+        raise MidiFileError("; ".join([none, *remarks]))
+    if collided := round(loss["collided"] * loss["notes"]):
+        remarks.append(
+            f"{collided:,} of {loss['notes']:,} notes collided on the grid: their key is struck "
+            "already on the same step"
+        )
+    return piece, loss, "; ".join(remarks)
 
 
 def _within(sentence: str, path: str | os.PathLike[str], file: str) -> str:
