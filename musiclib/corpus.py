@@ -107,10 +107,10 @@ def prepare_corpus(
     pd.DataFrame
         One row an entry: file, status (``converted``, ``refused``, or ``skipped`` for what is no
         MIDI file by its name or has the same content as an earlier one), reason, notes, seconds
-        (that this run took over it), sha256, steps, off_grid, merged, free (share of the notes
-        that begin off the grid, see `pieces.free_onsets`), pedal (``held`` or ``ignored``, empty
-        where it lengthens no note), piece_sha256, made_by, and of the same file read the other way
-        other_steps and other_sha256. ``report.csv`` has the same but ``seconds``.
+        (that this run took over it), sha256, steps, off_grid, merged, collided, free (share of the
+        notes that begin off the grid, see `pieces.free_onsets`), pedal (``held`` or ``ignored``,
+        empty where it lengthens no note), piece_sha256, made_by, and of the same file read the
+        other way other_steps and other_sha256. ``report.csv`` has the same but ``seconds``.
 
     Raises
     ------

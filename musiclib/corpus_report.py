@@ -25,7 +25,7 @@ REPORT = "report.csv"
 UNFINISHED = "report.unfinished.jsonl"
 
 _NUMBERS = {"notes": int, "seconds": float, "steps": int, "other_steps": int}
-_NUMBERS |= dict.fromkeys(("off_grid", "merged", "free"), float)
+_NUMBERS |= dict.fromkeys(("off_grid", "merged", "collided", "free"), float)
 _PIECE = re.compile(r"[0-9a-f]{64}\.npz")
 
 Row = dict[str, Any]

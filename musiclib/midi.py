@@ -11,7 +11,6 @@ ticks and `MAX_SECONDS` seconds; what exceeds them is refused with the figure.
 
 from __future__ import annotations
 
-import copy
 import os
 import warnings
 
@@ -21,6 +20,7 @@ import pretty_midi
 from musiclib.files import atomic_path, read_regular
 from musiclib.midi_build import MAX_SECONDS, MAX_TICK, build_midi, ticks_at
 from musiclib.midi_events import MAX_NOTES, read_score
+from musiclib.midi_write import LAST_TICK, file_bytes
 from musiclib.smf import unwrap_riff
 from musiclib.smf_events import MAX_EVENTS, Repairs, SmfError
 
@@ -36,11 +36,14 @@ __all__ = [
     "load_midi",
     "note_array",
     "save_midi",
+    "sound_end",
 ]
 
 MAX_BYTES = 8 * 1024 * 1024
-_LAST_TICK = 2**28 - 1  # four bytes of seven bits: the longest wait between two events
 PEDAL, PEDAL_DOWN = 64, 64  # controller number; lowest value that counts as down
+RESET = 121  # controller number: all controllers go back, so the pedal goes up
+LATEST_RELEASE = 10.0
+"""Seconds after the last note's end up to which a pedal's release still counts."""
 NOTE_DTYPE = np.dtype(
     [
         ("onset_quarter", "f8"),
@@ -73,8 +76,8 @@ def load_midi(path: str | os.PathLike[str]) -> pretty_midi.PrettyMIDI:
     Returns
     -------
     pretty_midi.PrettyMIDI
-        Equal to ``pretty_midi.PrettyMIDI(path)`` for ordinary files of types 0 and 1. It may hold
-        no note at all: whether that will do is for the caller to say.
+        Equal to ``pretty_midi.PrettyMIDI(path)`` for ordinary files of types 0 and 1, but for the
+        points in Notes. It may hold no note at all: whether that will do is for the caller to say.
 
     Raises
     ------
@@ -89,10 +92,20 @@ def load_midi(path: str | os.PathLike[str]) -> pretty_midi.PrettyMIDI:
 
     Notes
     -----
+    Where this departs from pretty_midi: program, controllers (volume, expression, pan, pedal, bend
+    range) and pitch bends are the channel's, on whatever track they stand, and last over a change
+    of program; a note has the program set when it starts. So each instrument holds all settings of
+    its channel. Tempo and signatures count on any track; "all notes off" ends notes; drum kits on
+    other channels than the tenth are percussion, by their bank or their track's name. The rules
+    stand in `midi_events` and `midi_channels`.
+
+    Length is not ``get_end_time()``, which counts a late tempo or controller too: see `sound_end`.
+
     What is repaired: tracks that are cut off or of a wrong length, missing or extra tracks,
     missing end-of-track events, values above 127 (set to 127), signatures and tempi out of range
-    (left out), notes that never end or have no length (left out), endless silence at the end
-    (cut). Texts are read as Latin-1, as pretty_midi does, so that any byte is a character.
+    (left out), notes that never end or have no length (left out), endless silence or events far
+    behind the last note (cut), drums named as such on a channel of their own (made percussion).
+    Texts are read as Latin-1, as pretty_midi does, so that any byte is a character.
     """
     name = printable(path)
     return parse_midi(read_midi_bytes(path), name=name, stacklevel=3)
@@ -165,24 +178,22 @@ def save_midi(midi: pretty_midi.PrettyMIDI, path: str | os.PathLike[str]) -> Non
     Notes
     -----
     pretty_midi cuts a tempo off to whole microseconds, so that 80 quarter notes a minute may
-    come back as 80.0001; here it is rounded. Names and texts are written as Latin-1 where that
-    holds all of them, and as UTF-8 otherwise. No file can say which of two sounding notes of one
-    pitch and track an end means, so a note within another cuts that one off at its own end.
+    come back as 80.0001; here it is rounded. Each instrument has a channel of its own, beyond 15
+    pitched ones and one of percussion on further ports, and the controllers of one tick stay in
+    order (see `midi_write`). Names and texts are written as Latin-1 where that holds all of them,
+    and as UTF-8 otherwise. No file can say which of two sounding notes of one pitch and track an
+    end means, so a note within another cuts that one off at its own end.
     """
     for track in midi.instruments:
         for note in track.notes:
             if problem := _unwritable(note, midi):
                 raise MidiFileError(f"cannot write {printable(path)}: {problem} ({note})")
-    copied = copy.copy(midi)
-    nudge = 1 + 1e-12  # lifts 749999.9999999999 over 750000, and nothing else
-    copied._tick_scales = [(tick, scale * nudge) for tick, scale in midi._tick_scales]
-    if not _fits_latin1(midi):
-        copied._charset = "utf-8"
+    try:
+        data = file_bytes(midi)
+    except (ValueError, TypeError) as error:
+        raise MidiFileError(f"cannot write {printable(path)}: {error}") from error
     with atomic_path(path) as temporary:
-        try:
-            copied.write(str(temporary))
-        except (ValueError, TypeError) as error:
-            raise MidiFileError(f"cannot write {printable(path)}: {error}") from error
+        temporary.write_bytes(data)
 
 
 def _unwritable(note: pretty_midi.Note, midi: pretty_midi.PrettyMIDI) -> str:
@@ -191,8 +202,8 @@ def _unwritable(note: pretty_midi.Note, midi: pretty_midi.PrettyMIDI) -> str:
         return "a velocity outside 1 to 127"
     if not 0 <= note.start < note.end < np.inf:
         return "a note must start at 0 or later, and end after its start"
-    if midi.time_to_tick(note.end) > _LAST_TICK:
-        return f"a note ends behind tick {_LAST_TICK:,}"
+    if midi.time_to_tick(note.end) > LAST_TICK:
+        return f"a note ends behind tick {LAST_TICK:,}"
     return ""
 
 
@@ -223,10 +234,11 @@ def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> 
     `PrettyMIDI.time_to_tick` does, so quarters are exact to a tick whatever the tempo does.
 
     The pedal is down from a control change 64 of value 64 or more (MIDI 1.0) to the next one
-    below. A note that ends while it is down, or at the moment when it goes down, sounds to its
-    release, but no further than the next onset of its pitch in the same instrument, and never
-    shorter than played (the rule of Hawthorne et al., Onsets and Frames, ISMIR 2018). A pedal
-    that is never released ends with the last note or control change of the piece.
+    below, or to a reset of all controllers (121). A note that ends while it is down, or at the
+    moment when it goes down, sounds to its release, but no further than the next onset of its
+    pitch in the same instrument, and never shorter than played (the rule of Hawthorne et al.,
+    Onsets and Frames, ISMIR 2018). A pedal that is not released within `LATEST_RELEASE` of the
+    last note's end is taken to be released there, so that a late reset lengthens nothing.
 
     Examples
     --------
@@ -237,7 +249,7 @@ def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> 
     >>> note_array(midi)[["onset_quarter", "duration_quarter", "pitch"]].tolist()
     [(1.0, 0.5, 60)]
     """
-    last = max((one.get_end_time() for one in midi.instruments), default=0.0)
+    last = _last_note_end(midi)
     rows = [
         _rows(instrument, track, last if sustain_pedal else None)
         for track, instrument in enumerate(midi.instruments)
@@ -260,26 +272,34 @@ def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> 
     return notes
 
 
+def sound_end(midi: pretty_midi.PrettyMIDI) -> float:
+    """Return when the last note falls silent, held by the sustain pedal or not.
+
+    Returns
+    -------
+    float
+        Seconds, 0 without notes. A late tempo, signature or controller does not count, as it does
+        in `PrettyMIDI.get_end_time`; percussion counts.
+    """
+    last = _last_note_end(midi)
+    ends = (_rows(one, 0, last)[:, 1].max() for one in midi.instruments if one.notes)
+    return float(max(ends, default=0.0))
+
+
+def _last_note_end(midi: pretty_midi.PrettyMIDI) -> float:
+    return max((note.end for one in midi.instruments for note in one.notes), default=0.0)
+
+
 def printable(path: str | os.PathLike[str]) -> str:
     """Give `path` as text that any terminal and file can take, on one line."""
     text = os.fsdecode(path)
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
-def _fits_latin1(midi: pretty_midi.PrettyMIDI) -> bool:
-    texts = [event.text for event in (*midi.lyrics, *midi.text_events)]
-    texts += [instrument.name for instrument in midi.instruments]
-    try:
-        "".join(texts).encode("latin-1")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _rows(instrument: pretty_midi.Instrument, track: int, last: float | None) -> np.ndarray:
     """Give start, end, pitch, velocity and track, a row a note; with the pedal if `last` is given.
 
-    `last` is the time in seconds at which a pedal that is never released goes up.
+    `last` is the time in seconds at which the last note of the piece ends.
     """
     rows = np.array(
         [(note.start, note.end, note.pitch, note.velocity, track) for note in instrument.notes],
@@ -293,14 +313,15 @@ def _rows(instrument: pretty_midi.Instrument, track: int, last: float | None) ->
 def _pedalled_ends(rows: np.ndarray, instrument: pretty_midi.Instrument, last: float) -> np.ndarray:
     """Give the times at which the notes of `rows` stop sounding, the pedal considered."""
     start, end, pitch = rows[:, 0], rows[:, 1], rows[:, 2]
-    pedals = [event for event in instrument.control_changes if event.number == PEDAL]
+    pedals = [event for event in instrument.control_changes if event.number in (PEDAL, RESET)]
     pedals.sort(key=lambda event: event.time)
     times = np.array([-np.inf] + [event.time for event in pedals])
-    down = np.array([False] + [event.value >= PEDAL_DOWN for event in pedals])
+    down = np.array([False] + [e.number == PEDAL and e.value >= PEDAL_DOWN for e in pedals])
     releases = np.where(down, np.inf, times)
     next_release = np.minimum.accumulate(releases[::-1])[::-1]  # at or after each event
     now = np.searchsorted(times, end, side="right") - 1
-    release = np.minimum(np.where(down[now], next_release[now], end), last)
+    release = np.where(down[now], next_release[now], end)
+    release = np.where(release > last + LATEST_RELEASE, last, release)
     return np.maximum(end, np.minimum(release, _next_onset(start, pitch)))
 
 

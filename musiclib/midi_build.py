@@ -7,13 +7,13 @@ float64 a tick; its length is bounded before it is made.
 
 from __future__ import annotations
 
-from array import array
 from itertools import pairwise
 
 import numpy as np
 import pretty_midi
 
-from musiclib.midi_events import Part, Score
+from musiclib.midi_channels import Part
+from musiclib.midi_events import Score
 from musiclib.smf_events import MAX_EVENTS, Repairs, SmfError
 
 MAX_TICK = 9_999_999  # PrettyMIDI.tick_to_time fails from 10,000,000 on; the table takes 80 MB
@@ -47,9 +47,10 @@ def build_midi(score: Score, repairs: Repairs) -> pretty_midi.PrettyMIDI:
     -----
     Our choice: a file with more than ``MAX_TICK`` ticks at a fine resolution (pretty_midi refuses
     it) is thinned to a coarser one, which moves events by at most half a new tick: 1/960 quarter
-    note at worst, about 1 ms. Silence after the last event that would exceed a bound is cut.
+    note at worst, about 1 ms. What stands after the last note and would exceed a bound is cut.
     """
     _require_few_shared(score)
+    _cut_late_events(score, repairs)
     if score.last_tick > MAX_TICK:
         _thin(score, repairs)
     midi = pretty_midi.PrettyMIDI(resolution=score.resolution)
@@ -123,12 +124,32 @@ def _seconds_per_tick(tempo: int, resolution: int) -> float:
 
 
 def _require_few_shared(score: Score) -> None:
-    count = sum(len(part.controls) // 3 + len(part.bends) // 2 for part in score.parts)
+    count = sum(len(part.controls) + len(part.bends) for part in score.parts)
     if count > MAX_EVENTS:
         raise SmfError(
             f"its instruments share {count:,} control changes and pitch bends, "
             f"and at most {MAX_EVENTS:,} are read"
         )
+
+
+def _cut_late_events(score: Score, repairs: Repairs) -> None:
+    """Leave out what stands after the last note, where it alone would make the piece too long."""
+    last = score.last_note
+    if not last or _fits(score, score.last_tick) or not _fits(score, last):
+        return
+    kept = {id(a): a[a[:, 0] <= last] for p in score.parts for a in (p.controls, p.bends)}
+    for part in score.parts:
+        part.controls, part.bends = kept[id(part.controls)], kept[id(part.bends)]
+    for pairs in score.metas():
+        pairs[:] = [(tick, what) for tick, what in pairs if tick <= last]
+    repairs["ticks with events cut after the last note"] += score.last_tick - last
+    score.last_tick = score.end_tick = last
+
+
+def _fits(score: Score, tick: int) -> bool:
+    """Say whether a piece of so many ticks is within the bounds."""
+    scales = [(start, scale) for start, scale in tick_scales(score) if start <= tick]
+    return tick <= MAX_TICK and _seconds_at(tick, scales) <= MAX_SECONDS
 
 
 def _thin(score: Score, repairs: Repairs) -> None:
@@ -140,14 +161,12 @@ def _thin(score: Score, repairs: Repairs) -> None:
             f"its last event is at tick {score.last_tick:,} ({score.last_tick // old:,} quarter "
             f"notes), and at most {MAX_TICK:,} ticks of 1/{min(old, MIN_RESOLUTION)} are read"
         )
-    arrays = {id(a): (a, n) for p in score.parts for a, n in ((p.controls, 3), (p.bends, 2))}
-    for values, width in arrays.values():
-        columns = _columns(values, width)
-        columns[0] = _rounded(columns[0], old, new)
+    shared = {id(a): a for part in score.parts for a in (part.controls, part.bends)}
+    for settings in shared.values():
+        settings[:, 0] = _rounded(settings[:, 0], old, new)
     for part in score.parts:
-        columns = _columns(part.notes, 4)
-        columns[:2] = _rounded(columns[:2], old, new)
-        columns[1] = np.maximum(columns[1], columns[0] + 1)
+        part.notes[:, :2] = _rounded(part.notes[:, :2], old, new)
+        part.notes[:, 1] = np.maximum(part.notes[:, 1], part.notes[:, 0] + 1)
     for pairs in score.metas():
         pairs[:] = [(_rounded(tick, old, new), what) for tick, what in pairs]
     score.last_tick = _rounded(score.last_tick, old, new)
@@ -159,13 +178,6 @@ def _thin(score: Score, repairs: Repairs) -> None:
 def _rounded(tick, old: int, new: int):
     """Give the tick at resolution `new` nearest to `tick` (a number or an array) at `old`."""
     return (2 * tick * new + old) // (2 * old)
-
-
-def _columns(values: array[int], width: int) -> np.ndarray:
-    """View `values` as `width` rows, so that writing to the view writes to the array."""
-    if not values:
-        return np.zeros((width, 0), dtype=np.int64)
-    return np.frombuffer(values, dtype=np.int64).reshape(-1, width).T
 
 
 def _last_tick_of_table(score: Score, scales: list[tuple[int, float]], repairs: Repairs) -> int:
@@ -205,7 +217,7 @@ def _add_metas(midi: pretty_midi.PrettyMIDI, score: Score, table: np.ndarray) ->
 
 def _instrument(part: Part, table: np.ndarray) -> pretty_midi.Instrument:
     instrument = pretty_midi.Instrument(part.program, part.is_drum, part.name)
-    start, end, pitch, velocity = _columns(part.notes, 4)
+    start, end, pitch, velocity = part.notes.T
     instrument.notes = list(
         map(
             pretty_midi.Note,
@@ -215,10 +227,10 @@ def _instrument(part: Part, table: np.ndarray) -> pretty_midi.Instrument:
             table[end].tolist(),
         )
     )
-    tick, number, value = _columns(part.controls, 3)
+    tick, number, value = part.controls.T
     instrument.control_changes = list(
         map(pretty_midi.ControlChange, number.tolist(), value.tolist(), table[tick].tolist())
     )
-    tick, bend = _columns(part.bends, 2)
+    tick, bend = part.bends.T
     instrument.pitch_bends = list(map(pretty_midi.PitchBend, bend.tolist(), table[tick].tolist()))
     return instrument

@@ -1,4 +1,4 @@
-"""Turn the events of MIDI tracks into notes, pedals, tempi and texts, still counted in ticks.
+"""Turn the events of MIDI tracks into notes, settings, tempi and texts, still counted in ticks.
 
 Conventions: the rules by which events become notes are pretty_midi's, so that an ordinary file
 gives the same object by either way. They are:
@@ -7,25 +7,33 @@ gives the same object by either way. They are:
   first note ended. Channel 9 (counted from 0) is percussion.
 - A note-off (or note-on of velocity 0) ends every open note of its channel and pitch that began
   at an earlier tick. Those that began at the same tick go on if others ended, else they are lost.
-- A note belongs to the program set when it ends.
-- Control changes and pitch bends belong to the part of the current program if that has a note
-  already; if not, to a list which every later part of that track and channel shares.
 
-Ours differ in three points. Tempo, key and time signature count on any track (pretty_midi reads
-those of the first one only; sequencers read all). Where a track was cut short, notes still open
-end at the cut. What is left out is counted in `Repairs`.
+Ours differ in these points:
+
+- Tempo, key and time signature count on any track (pretty_midi reads those of the first one only;
+  sequencers read all).
+- Program, controllers and pitch bends are the channel's on any track, and are kept when the
+  program changes (see `midi_channels`; pretty_midi keeps them to one track, and gives a part what
+  stands between its first note and the next program). A note has the program set when it starts,
+  not when it ends. The channels of different ports are different ones.
+- "All notes off" and "all sound off" end the notes of their channel.
+- Drum kits on other channels than 9 are percussion too: by their bank, or by the track's name.
+- Where a track was cut short, notes still open end at the cut.
+
+What is left out is counted in `Repairs`.
 """
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass, field
 
+from musiclib.midi_channels import MAX_NOTES, NEVER, NOTE_WIDTH, ChannelEvents, Part, parts_of
 from musiclib.smf import read_header, read_tracks
 from musiclib.smf_events import (
     KEY_SIGNATURE,
     LYRIC,
     META,
+    PORT,
     TEMPO,
     TEXT,
     TIME_SIGNATURE,
@@ -35,41 +43,10 @@ from musiclib.smf_events import (
     Track,
 )
 
-MAX_NOTES = 1_000_000
 MAX_META_EVENTS = 200_000  # tempo changes, signatures, lyrics and texts, in all
-MAX_PARTS = 32_767  # so that a part's number fits into 16 bits
 
-_DRUMS = 9
 _MAX_SHARPS = 7
 _MAX_DENOMINATOR = 6  # 2 ** 6: sixty-fourths
-
-
-@dataclass
-class Part:
-    """What one track plays on one channel with one program.
-
-    Attributes
-    ----------
-    program : int
-        0 to 127.
-    is_drum : bool
-        True on the percussion channel.
-    name : str
-        The track's name.
-    notes : array of int64
-        Four numbers a note: start tick, end tick, pitch, velocity; in the order of their ends.
-    controls : array of int64
-        Three numbers a control change: tick, number, value. May be another part's array too.
-    bends : array of int64
-        Two numbers a pitch bend: tick, bend in -8192 to 8191. May be another part's array too.
-    """
-
-    program: int
-    is_drum: bool
-    name: str
-    notes: array[int] = field(default_factory=lambda: array("q"))
-    controls: array[int] = field(default_factory=lambda: array("q"))
-    bends: array[int] = field(default_factory=lambda: array("q"))
 
 
 @dataclass
@@ -82,6 +59,8 @@ class Score:
         Ticks per quarter note.
     last_tick, end_tick : int
         Tick of the last event that matters, and of the last end of track.
+    parts : list of Part
+        What is played.
     tempi : list
         What: microseconds per quarter note, 1 to 16,777,215.
     key_signatures : list
@@ -101,7 +80,11 @@ class Score:
     time_signatures: list[tuple[int, tuple[int, int]]] = field(default_factory=list)
     lyrics: list[tuple[int, str]] = field(default_factory=list)
     texts: list[tuple[int, str]] = field(default_factory=list)
-    n_notes: int = 0
+
+    @property
+    def last_note(self) -> int:
+        """The tick at which the last note ends; 0 without notes."""
+        return max((int(part.notes[:, 1].max()) for part in self.parts), default=0)
 
     def metas(self) -> list[list[tuple[int, object]]]:
         """Give the five lists of what is no note, to be handled alike."""
@@ -128,58 +111,60 @@ def read_score(data: bytes, repairs: Repairs) -> Score:
         If it is no MIDI file of type 0 or 1 with ticks per quarter note, or exceeds a bound.
     """
     header = read_header(data, repairs)
-    score = Score(header.resolution)
-    for track in read_tracks(data, header, repairs):
-        _TrackReader(score, repairs).read(track)
-        _require_bounds(score)
+    score, events = Score(header.resolution), ChannelEvents()
+    n_notes = 0
+    for number, track in enumerate(read_tracks(data, header, repairs)):
+        n_notes += _TrackReader(score, events, repairs, number).read(track)
+        _require_bounds(n_notes, score)
+    score.parts = parts_of(events, repairs)
     for pairs in score.metas():
         pairs.sort(key=lambda pair: pair[0])  # stable: in order of tracks at the same tick
     return score
 
 
-def _require_bounds(score: Score) -> None:
+def _require_bounds(n_notes: int, score: Score) -> None:
     n_metas = sum(len(pairs) for pairs in score.metas())
     for count, bound, what in (
-        (score.n_notes, MAX_NOTES, "notes"),
+        (n_notes, MAX_NOTES, "notes"),
         (n_metas, MAX_META_EVENTS, "tempo changes, signatures and texts"),
-        (len(score.parts), MAX_PARTS, "instruments"),
     ):
         if count > bound:
             raise SmfError(f"it holds more than {bound:,} {what}")
 
 
 class _TrackReader:
-    """Adds the events of one track to a score."""
+    """Adds the events of one track to a score and to the events of all channels."""
 
-    def __init__(self, score: Score, repairs: Repairs) -> None:
+    def __init__(self, score: Score, events: ChannelEvents, repairs: Repairs, number: int) -> None:
         self.score = score
+        self.events = events
         self.repairs = repairs
-        self.name = ""
-        self.programs = [0] * 16
+        self.number = number
+        self.port = 0
+        self.n_notes = 0
         self.open: dict[int, list[tuple[int, int]]] = {}  # channel and pitch: (tick, velocity)s
-        self.parts: dict[tuple[int, int], Part] = {}  # (channel, program)
-        self.early: dict[int, Part] = {}  # channel: events that came before a part had notes
 
-    def read(self, track: Track) -> None:
-        """Add all events, then settle the notes that were left open."""
+    def read(self, track: Track) -> int:
+        """Add all events, settle the notes that were left open, and say how many have ended."""
         for tick, status, a, b in track.events:
-            kind, channel = status & 0xF0, status & 0x0F
+            kind, channel = status & 0xF0, self.port | status & 0x0F
             if kind == 0x90 and b:
                 self.open.setdefault(channel << 7 | a, []).append((tick, b))
             elif kind in (0x80, 0x90):
                 self._end_notes(tick, channel, a)
             elif kind == 0xB0:
-                self._part(channel).controls.extend((tick, a, b))
+                self.events.controls.extend((channel, tick, a, b))
             elif kind == 0xC0:
-                self.programs[channel] = a
+                self.events.programs.extend((self.number, channel, tick, a))
             elif kind == 0xE0:
-                self._part(channel).bends.extend((tick, (b << 7 | a) - 8192))
+                self.events.bends.extend((channel, tick, (b << 7 | a) - 8192))
             elif status == META:
                 self._read_meta(tick, a, b)
         if track.events:
             self.score.last_tick = max(self.score.last_tick, track.events[-1][0])
         self.score.end_tick = max(self.score.end_tick, track.end_tick)
         self._settle(track)
+        return self.n_notes
 
     def _end_notes(self, tick: int, channel: int, pitch: int) -> int:
         """End the open notes of `pitch` at `tick`, and say how many ended."""
@@ -187,11 +172,9 @@ class _TrackReader:
         if started is None:
             return 0
         ended = [note for note in started if note[0] != tick]
-        if ended:
-            part = self._part_with_notes(channel)
-            for start, velocity in ended:
-                part.notes.extend((start, tick, pitch, velocity))
-            self.score.n_notes += len(ended)
+        for start, velocity in ended:
+            self._add(channel, start, tick, pitch, velocity)
+        self.n_notes += len(ended)
         if len(ended) < len(started):
             same = [note for note in started if note[0] == tick]
             if ended:
@@ -200,35 +183,25 @@ class _TrackReader:
                 self.repairs["notes of no length left out"] += len(same)
         return len(ended)
 
-    def _part_with_notes(self, channel: int) -> Part:
-        key = (channel, self.programs[channel])
-        part = self.parts.get(key)
-        if part is None:
-            part = Part(key[1], channel == _DRUMS, self.name)
-            if channel in self.early:
-                part.controls, part.bends = self.early[channel].controls, self.early[channel].bends
-            self.parts[key] = part
-            self.score.parts.append(part)
-        return part
-
-    def _part(self, channel: int) -> Part:
-        part = self.parts.get((channel, self.programs[channel]))
-        if part is None:
-            part = self.early.setdefault(channel, Part(0, False, ""))
-        return part
+    def _add(self, channel: int, start: int, end: int, pitch: int, velocity: int) -> None:
+        self.events.notes.extend((self.number, channel, start, end, pitch, velocity))
 
     def _settle(self, track: Track) -> None:
-        """End the open notes of a track that was cut; leave out those of a whole one."""
-        unended = sum(len(notes) for notes in self.open.values())
-        if unended and not track.complete:
+        """End the open notes of a track that was cut; those of a whole one may end elsewhere."""
+        if self.open and not track.complete:
             closed = sum(self._end_notes(track.end_tick, k >> 7, k & 0x7F) for k in list(self.open))
             self.repairs["notes ended where their track is cut"] += closed
-        elif unended:
-            self.repairs["notes that never end left out"] += unended
+            return
+        for key, started in self.open.items():
+            for start, velocity in started:
+                self._add(key >> 7, start, NEVER, key & 0x7F, velocity)
 
     def _read_meta(self, tick: int, kind: int, payload: bytes) -> None:
         if kind == TRACK_NAME:
-            self.name = payload.decode("latin-1")
+            names = self.events.names.setdefault(self.number, {})
+            names[len(self.events.notes) // NOTE_WIDTH] = payload.decode("latin-1")
+        elif kind == PORT:
+            self.port = payload[0] << 4 if payload else 0
         elif kind == LYRIC:
             self.score.lyrics.append((tick, payload.decode("latin-1")))
         elif kind == TEXT:

@@ -201,9 +201,10 @@ def piece_from_midi(
         It begins with the first bar that sounds.
     loss : dict
         `notes` (with a pitch that a piano has), `off_grid` (share of them whose start or end moves
-        by more than 1 % of a step), `merged` (share that has pitch and start in common with
-        another, and so is no note of its own in the roll), `free` (see `free_onsets`). All of the
-        notes as played, whatever the pedal does.
+        by more than 1 % of a step), `merged` (share that is a unison with another: same pitch, same
+        start), `collided` (share that starts at another time than another note of its pitch, but on
+        the same step of the grid; neither is a note of its own in the roll), `free` (see
+        `free_onsets`). All of the notes as played, whatever the pedal does.
 
     Warns
     -----
@@ -246,16 +247,20 @@ def free_onsets(notes: np.ndarray) -> float:
 
 
 def _grid_loss(notes: np.ndarray) -> dict[str, float]:
-    """Return how many notes a piano has keys for, and the shares of them moved and merged."""
+    """Return how many notes a piano has keys for, and the shares of them moved and lost."""
     notes = notes[(notes["pitch"] >= LOWEST_PITCH) & (notes["pitch"] < LOWEST_PITCH + N_KEYS)]
     edges = np.stack([notes["onset_quarter"], notes["onset_quarter"] + notes["duration_quarter"]])
     moved = np.abs(edges * STEPS_PER_QUARTER - quantise(edges)) > 0.01
-    onsets = np.stack([quantise(notes["onset_quarter"]), notes["pitch"]], axis=1)
+    struck = np.unique(notes[["onset_quarter", "pitch"]])
+    drawn = np.unique(
+        np.stack([quantise(struck["onset_quarter"]), struck["pitch"]], axis=1), axis=0
+    )
     n = max(len(notes), 1)
     return {
         "notes": len(notes),
         "off_grid": float(moved.any(axis=0).sum() / n),
-        "merged": float((len(notes) - len(np.unique(onsets, axis=0))) / n),
+        "merged": float((len(notes) - len(struck)) / n),
+        "collided": float((len(struck) - len(drawn)) / n),
     }
 
 

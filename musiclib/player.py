@@ -20,6 +20,7 @@ from IPython.display import Image, display
 from matplotlib.axes import Axes
 
 from musiclib.audio_files import MP3_RATES
+from musiclib.midi import sound_end
 from musiclib.pianoroll import STEPS_PER_QUARTER, check_roll, to_midi, to_piano_roll
 from musiclib.plots import plot_roll
 from musiclib.synthesis import RELEASE_TAIL, synthesize
@@ -57,7 +58,8 @@ def play(x: np.ndarray, sr: int) -> Player:
     Parameters
     ----------
     x : np.ndarray, shape (N,), float
-        Full scale 1.0. Loudness is left as it is: a soft piece plays softly.
+        Full scale 1.0. Loudness is left as it is: a soft piece plays softly. Only a sound beyond
+        full scale is divided by its peak, and the peak is printed.
     sr : int
         Audio samples per second, 16,000 to 44,100, one of MP3's.
 
@@ -69,8 +71,7 @@ def play(x: np.ndarray, sr: int) -> Player:
     Raises
     ------
     ValueError
-        If `x` is not mono, not finite, beyond full scale or longer than `LONGEST`, or `sr` is none
-        of MP3's.
+        If `x` is not mono, not finite or longer than `LONGEST`, or `sr` is none of MP3's.
     RuntimeError
         If the installed libsndfile writes no MP3.
     """
@@ -87,14 +88,18 @@ def encode_mp3(x: np.ndarray, sr: int) -> bytes:
     if sr not in MP3_RATES or not 16_000 <= sr <= 44_100:
         raise ValueError(f"sr: got {sr}, allowed are 16000, 22050, 24000, 32000 and 44100")
     peak = float(np.abs(x).max())
-    if not peak <= 1:
-        raise ValueError(f"x has a peak of {peak:.3g}, allowed is 1; divide by it to listen")
+    if not math.isfinite(peak):
+        raise ValueError("x has samples that are NaN or infinite")
     if x.size > LONGEST * sr:
         raise ValueError(
             f"x lasts {x.size / sr:.0f} s, and a player embeds {LONGEST:.0f} s at most"
         )
     if "MP3" not in soundfile.available_formats():
         raise RuntimeError("this libsndfile writes no MP3; install libsndfile 1.1 or later")
+    if peak > 1:
+        decibels = 20 * math.log10(peak)
+        print(f"peak {peak:.2f} ({decibels:+.1f} dBFS): played {decibels:.1f} dB softer")
+        x = x / peak
     memory = io.BytesIO()
     soundfile.write(
         memory, x, sr, format="MP3", subtype="MPEG_LAYER_III",
@@ -169,4 +174,4 @@ def _beginning(
             note.end = min(note.end, seconds)
         track.control_changes = [c for c in track.control_changes if c.time < seconds]
         track.pitch_bends = [b for b in track.pitch_bends if b.time < seconds]
-    return to_piano_roll(midi), midi, min(seconds, piece.get_end_time())
+    return to_piano_roll(midi), midi, min(seconds, sound_end(piece))

@@ -23,7 +23,7 @@ from musiclib.pieces import Piece, pedal_lengthens, piece_from_midi, store_piece
 
 REPORT_COLUMNS = [
     "file", "status", "reason", "notes", "seconds", "sha256", "steps", "off_grid", "merged",
-    "free", "pedal", "piece_sha256", "made_by", "other_steps", "other_sha256",
+    "collided", "free", "pedal", "piece_sha256", "made_by", "other_steps", "other_sha256",
 ]  # fmt: skip
 HELD, IGNORED = "held", "ignored"
 """What was done about a sustain pedal that lengthens notes."""
@@ -33,8 +33,8 @@ MAX_MEMORY = 1_000_000_000
 """Bytes that a process that reads files may hold."""
 
 _DECIDING = (
-    "smf", "smf_events", "midi_events", "midi_build", "midi", "pianoroll", "voices", "pieces",
-    "preparing",
+    "smf", "smf_events", "midi_events", "midi_channels", "midi_build", "midi", "pianoroll",
+    "voices", "pieces", "preparing",
 )  # fmt: skip
 
 
@@ -54,9 +54,9 @@ def made_by() -> str:
 def row_of(file: str, status: str, reason: str, **values: object) -> dict[str, Any]:
     """Return a row of the report; the grid's cost is unknown where nothing was converted."""
     row = {"file": file, "status": status, "reason": reason, "notes": 0, "seconds": 0.0}
-    row |= {"sha256": "", "steps": 0, "off_grid": math.nan, "merged": math.nan, "free": math.nan}
-    row |= {"pedal": "", "piece_sha256": "", "made_by": "", "other_steps": 0, "other_sha256": ""}
-    return row | values
+    row |= {"sha256": "", "steps": 0, "off_grid": math.nan, "merged": math.nan}
+    row |= {"collided": math.nan, "free": math.nan, "pedal": "", "piece_sha256": "", "made_by": ""}
+    return row | {"other_steps": 0, "other_sha256": ""} | values
 
 
 def digest_of(path: str | os.PathLike[str], *, file: str) -> tuple[str, str]:
@@ -139,9 +139,18 @@ def _read_piece(
         held = None
         if pedal_lengthens(midi):
             held, _ = piece_from_midi(midi, name=name, sustain_pedal=True)
+    remarks = list(dict.fromkeys(str(each.message) for each in caught))
     if not loss["notes"]:
-        raise MidiFileError(f"{file}: no note of a pitched instrument within a piano's 88 keys")
-    return piece, held, loss, "; ".join(dict.fromkeys(str(each.message) for each in caught))
+        drums = sum(len(track.notes) for track in midi.instruments if track.is_drum)
+        told = f" ({drums:,} of percussion)" if drums else ""
+        none = f"{file}: no note of a pitched instrument within a piano's 88 keys{told}"
+        raise MidiFileError("; ".join([none, *remarks]))
+    if collided := round(loss["collided"] * loss["notes"]):
+        remarks.append(
+            f"{collided:,} of {loss['notes']:,} notes collided on the grid: their key is struck "
+            "already on the same step"
+        )
+    return piece, held, loss, "; ".join(remarks)
 
 
 def _within(sentence: str, path: str | os.PathLike[str], file: str) -> str:

@@ -18,12 +18,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 META = 0xFF
-TEXT, TRACK_NAME, LYRIC, END_OF_TRACK = 0x01, 0x03, 0x05, 0x2F
+TEXT, TRACK_NAME, LYRIC, PORT, END_OF_TRACK = 0x01, 0x03, 0x05, 0x21, 0x2F
 TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x51, 0x58, 0x59
 
 MAX_EVENTS = 2_000_000  # a dense piano piece of an hour holds about 100,000
 
-_MUSICAL = {TEXT, TRACK_NAME, LYRIC, TEMPO, TIME_SIGNATURE, KEY_SIGNATURE}
+_MUSICAL = {TEXT, TRACK_NAME, LYRIC, PORT, TEMPO, TIME_SIGNATURE, KEY_SIGNATURE}
+_TIME_STEP = "a time step (a negative one, say)"
+_OVERLONG = "an event that does not fit into its track"
 _SYSTEM_LENGTHS = {0xF1: 1, 0xF2: 2, 0xF3: 1}  # data bytes of system messages; the rest have none
 
 Event = tuple[int, int, int, int | bytes]
@@ -60,7 +62,7 @@ class Track:
 
 
 class _DamageError(Exception):
-    """Leave a track here: what follows cannot be told apart."""
+    """Leave a track here, and say at what: what follows cannot be told apart."""
 
 
 def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repairs) -> Track:
@@ -102,7 +104,7 @@ def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repa
             delta = data[position]
             position += 1
             if delta > 0x7F:
-                delta, position = _read_quantity(data, position - 1)
+                delta, position = _read_quantity(data, position - 1, what=_TIME_STEP)
             tick += delta
             status = data[position]
             if status < 0x80:
@@ -114,8 +116,10 @@ def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repa
                 a = data[position]
                 b = 0 if status & 0xE0 == 0xC0 else data[position + 1]
                 position += 1 if status & 0xE0 == 0xC0 else 2
-                if status == 0 or position > end:
-                    raise _DamageError
+                if status == 0:
+                    raise _DamageError("data without a status byte")
+                if position > end:
+                    raise _DamageError(_OVERLONG)
                 if a > 0x7F or b > 0x7F:
                     _mend(events, (tick, status, a, b), repairs)
                 else:
@@ -127,8 +131,10 @@ def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repa
         track.stop, track.end_tick = position, tick
         if not track.ended:
             repairs["tracks without an end-of-track event"] += 1
-    except (IndexError, _DamageError):
+    except (IndexError, _DamageError) as error:
+        what = str(error) if isinstance(error, _DamageError) else _OVERLONG
         repairs["tracks cut short by damage"] += 1
+        repairs[f"cut at {what}"] += 1
         repairs["bytes not read in such tracks"] += max(end - position, 0)
         track.end_tick = events[-1][0] if events else 0
         track.complete = False
@@ -145,7 +151,7 @@ def _read_other(data: bytes, position: int, end: int, tick: int, status: int, tr
         kind = data[position]
         length, position = _read_quantity(data, position + 1)
         if position + length > end:
-            raise _DamageError
+            raise _DamageError(_OVERLONG)
         if kind == END_OF_TRACK:
             track.ended = True
         elif kind in _MUSICAL:
@@ -156,11 +162,11 @@ def _read_other(data: bytes, position: int, end: int, tick: int, status: int, tr
     else:
         length = _SYSTEM_LENGTHS.get(status, 0)
     if position + length > end:
-        raise _DamageError
+        raise _DamageError(_OVERLONG)
     return position + length
 
 
-def _read_quantity(data: bytes, position: int) -> tuple[int, int]:
+def _read_quantity(data: bytes, position: int, *, what: str = "a length") -> tuple[int, int]:
     """Read a variable-length quantity of at most four bytes; give it and the position after it."""
     value = 0
     for index in range(position, position + 4):
@@ -168,7 +174,7 @@ def _read_quantity(data: bytes, position: int) -> tuple[int, int]:
         value = value << 7 | byte & 0x7F
         if byte < 0x80:
             return value, index + 1
-    raise _DamageError
+    raise _DamageError(f"{what} of more than four bytes")
 
 
 def _mend(events: list[Event], event: tuple[int, int, int, int], repairs: Repairs) -> None:

@@ -24,6 +24,7 @@ from musiclib.fluidsynth_engine import (
     require_fluidsynth,
     soundfont_path,
 )
+from musiclib.midi import sound_end
 from musiclib.synthesis_events import CONTROL, Event, Part, in_order, plan_events
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def synthesize(
     normalize : bool, default False
         Divide by the peak. This erases loudness: it is here to show what pretty_midi does unasked.
     duration : float or None
-        Seconds that the piece is taken to last; None stands for ``midi.get_end_time()``. For pieces
+        Seconds that the piece is taken to last; None stands for the end of its last note, as
+        `midi.sound_end` has it: a late tempo or controller does not lengthen the piece. For pieces
         that end with rests, of which a MIDI file may know nothing.
     stereo : bool, default False
         Give both channels; mono is their mean.
@@ -158,7 +160,7 @@ def _check(*, sr: int, gain: float) -> None:
 
 def _seconds(midi: pretty_midi.PrettyMIDI, duration: float | None) -> float:
     """Return how long the piece lasts, in seconds."""
-    seconds = midi.get_end_time() if duration is None else duration
+    seconds = sound_end(midi) if duration is None else duration
     if not (math.isfinite(seconds) and seconds >= 0):
         raise ValueError(f"duration: {seconds} s; allowed are finite numbers, 0 and above")
     end = max((note.end for track in midi.instruments for note in track.notes), default=0.0)

@@ -150,13 +150,13 @@ def cost(*notes):
 
 
 def test_on_the_grid_nothing_is_lost():
-    lost = {"notes": 2, "off_grid": 0.0, "merged": 0.0, "free": 0.0}
+    lost = {"notes": 2, "off_grid": 0.0, "merged": 0.0, "collided": 0.0, "free": 0.0}
     assert cost((0, 1, 60), (1, 1.25, 62)) == lost
 
 
 def test_a_triplet_moves_and_a_unison_merges():
     found = cost((0, 1 / 3, 60), (1, 2, 62), (1, 1.5, 62), (2, 3, 64))
-    assert found == {"notes": 4, "off_grid": 0.25, "merged": 0.25, "free": 0.0}
+    assert found == {"notes": 4, "off_grid": 0.25, "merged": 0.25, "collided": 0.0, "free": 0.0}
 
 
 def test_notes_are_free_where_they_fit_neither_sixteenths_nor_triplets():
@@ -197,6 +197,13 @@ def test_what_would_leave_the_piano_in_one_key_is_moved_by_an_octave():
         moved = in_one_key(piece)
         assert [int(np.flatnonzero(moved[t, :, 1])[0]) for t in (0, 4, 8)] == keys
         assert moved.sum() == roll.sum()
+
+
+def test_notes_faster_than_the_grid_collide_and_are_no_unisons():
+    sextuplets = [(k / 6, (k + 1) / 6, 60) for k in range(12)]
+    found = cost(*sextuplets)
+    assert (found["merged"], found["collided"]) == (0.0, 4 / 12)
+    assert cost(*sextuplets, sextuplets[0])["merged"] == 1 / 13
 
 
 def test_only_notes_that_a_piano_has_are_counted():
@@ -341,7 +348,7 @@ EXPECTED = {
     "cut.mid": ("converted", "was repaired"),
     "dangling.mid": ("refused", "cannot read dangling.mid: no such file"),
     "deep/er/b.MIDI": ("converted", ""),
-    "drums.mid": ("refused", "no note of a pitched instrument"),
+    "drums.mid": ("refused", r"no note of a pitched instrument .* \(1 of percussion\)$"),
     "empty.mid": ("refused", "cannot read .*empty.mid"),
     "notes.txt": ("skipped", "not a MIDI file by its name"),
     "in.mid": ("skipped", "same content as a.mid"),
@@ -367,9 +374,37 @@ def test_each_file_has_a_row_with_what_became_of_it(report):
     assert rows.loc["empty.mid", "reason"].startswith("cannot read empty.mid: ")
 
 
+def test_the_reason_says_what_cost_the_notes(tmp_path):
+    source = tmp_path / "music"
+    save_midi(midi_of(*((k / 6, (k + 1) / 6, 60) for k in range(6))), source / "fast.mid")
+    save_midi(midi_of((0, 1, 60), (0, 1, 60)), source / "unison.mid")
+    back = bytes.fromhex("8fffffff00 903c50 60 903c00")  # 128 ticks back, as a number of 32 bits
+    (source / "negative.mid").write_bytes(hostile.smf(hostile.track(back)))
+    named = hostile.track(hostile.meta(3, b"Drums"), hostile.note(36) * 2)
+    (source / "named.mid").write_bytes(hostile.smf(named))
+    bank = hostile.track(bytes.fromhex("00b0007f 00c000"), hostile.note(36) * 2)
+    (source / "bank.mid").write_bytes(hostile.smf(bank))
+    rows = prepare_corpus(source, tmp_path / "prepared").set_index("file")
+    none = "no note of a pitched instrument within a piano's 88 keys"
+    told = "on the grid: their key is struck already on the same step"
+    assert rows["reason"].to_dict() == {
+        "bank.mid": f"bank.mid: {none} (2 of percussion)",
+        "fast.mid": f"2 of 6 notes collided {told}",
+        "named.mid": f"named.mid: {none} (2 of percussion); named.mid was repaired: "
+        "notes taken for percussion by the name of their track: 2",
+        "negative.mid": f"negative.mid: {none}; negative.mid was repaired: "
+        "tracks cut short by damage: 1; cut at a time step (a negative one, say) of more than "
+        "four bytes: 1; bytes not read in such tracks: 15",
+        "unison.mid": "",
+    }
+    assert rows.loc["fast.mid", ["merged", "collided"]].tolist() == [0, 2 / 6]
+    assert rows.loc["unison.mid", ["merged", "collided"]].tolist() == [0.5, 0]
+
+
 def test_the_report_counts(report):
     rows = report.set_index("file")
-    assert rows.loc["a.mid", ["notes", "steps", "off_grid", "merged"]].tolist() == [8, 32, 0, 0]
+    columns = ["notes", "steps", "off_grid", "merged", "collided"]
+    assert rows.loc["a.mid", columns].tolist() == [8, 32, 0, 0, 0]
     assert (rows["seconds"] >= 0).all()
     refused = rows[rows["status"] == "refused"]
     assert refused["off_grid"].isna().all()

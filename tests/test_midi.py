@@ -87,7 +87,6 @@ def load(tmp_path):
 # The same object as pretty_midi's, on ordinary files ---------------------------------------------
 
 deltas = st.sampled_from([0, 0, 1, 7, 120, 480, 5000])
-channels = st.sampled_from([0, 0, 0, 1, 9])
 pitches = st.sampled_from([60, 60, 61, 127])
 sevens = st.integers(0, 127)
 latin = st.text(st.characters(max_codepoint=255), max_size=5)
@@ -101,25 +100,30 @@ def metas(kind: str, **fields) -> st.SearchStrategy:
     return st.builds(mido.MetaMessage, st.just(kind), time=deltas, **fields)
 
 
-note_on = messages("note_on", channel=channels, note=pitches, velocity=sevens)
-played = st.one_of(
-    note_on,
-    note_on,
-    messages("note_off", channel=channels, note=pitches, velocity=sevens),
-    messages("control_change", channel=channels, control=st.sampled_from([7, 64]), value=sevens),
-    messages("program_change", channel=channels, program=st.sampled_from([0, 1, 40])),
-    messages("pitchwheel", channel=channels, pitch=st.integers(-8192, 8191)),
-    messages("aftertouch", channel=channels, value=sevens),
-    messages("polytouch", channel=channels, note=sevens, value=sevens),
-    messages("sysex", data=st.lists(sevens, max_size=3)),
-    metas("text", text=latin),
-    metas("lyrics", text=latin),
-    metas("track_name", name=latin),
-    metas("marker", text=latin),
-)
+def played(numbers: list[int]) -> st.SearchStrategy:
+    """Give what a track plays on its own channels, once their programs are set."""
+    channel = st.sampled_from(numbers)
+    note_on = messages("note_on", channel=channel, note=pitches, velocity=sevens)
+    control = st.sampled_from([7, 64, 121])
+    return st.one_of(
+        note_on,
+        note_on,
+        messages("note_off", channel=channel, note=pitches, velocity=sevens),
+        messages("control_change", channel=channel, control=control, value=sevens),
+        messages("pitchwheel", channel=channel, pitch=st.integers(-8192, 8191)),
+        messages("aftertouch", channel=channel, value=sevens),
+        messages("polytouch", channel=channel, note=sevens, value=sevens),
+        messages("sysex", data=st.lists(sevens, max_size=3)),
+        metas("text", text=latin),
+        metas("lyrics", text=latin),
+        metas("track_name", name=latin),
+        metas("marker", text=latin),
+    )
+
+
 keys = ["C", "Cb", "F#", "Bb", "Am", "Abm", "A#m", "G#m", "Ebm"]
 conducted = st.one_of(
-    played,
+    played([0, 0, 0, 1, 9]),
     metas("set_tempo", tempo=st.sampled_from([1, 250_000, 500_000, 500_001, 16_777_215])),
     metas(
         "time_signature",
@@ -133,12 +137,19 @@ conducted = st.one_of(
 @quick
 @given(
     first=st.lists(conducted, max_size=40),
-    others=st.lists(st.lists(played, max_size=40), max_size=2),
+    second=st.lists(played([2, 3]), max_size=40),
+    third=st.lists(played([4]), max_size=40),
+    programs=st.lists(st.sampled_from([0, 1, 40]), min_size=16, max_size=16),
     resolution=st.sampled_from([1, 24, 220, 480]),
 )
-def test_equals_pretty_midi_on_ordinary_files(tmp_path_factory, first, others, resolution):
+def test_equals_pretty_midi_on_ordinary_files(
+    tmp_path_factory, first, second, third, programs, resolution
+):
     path = tmp_path_factory.getbasetemp() / "ordinary.mid"
-    tracks = [mido.MidiTrack(events) for events in (first, *others)]
+    tracks = []
+    for numbers, events in (([0, 1, 9], first), ([2, 3], second), ([4], third)):
+        set_up = [mido.Message("program_change", channel=c, program=programs[c]) for c in numbers]
+        tracks.append(mido.MidiTrack([*set_up, *events]))
     mido.MidiFile(type=1, ticks_per_beat=resolution, tracks=tracks).save(path)
     assert described(load_quietly(path)[0]) == described(pretty_midi.PrettyMIDI(str(path)))
 
@@ -317,7 +328,7 @@ def test_bounds_are_named_with_the_figure(tmp_path, monkeypatch):
         ("smf.MAX_TRACKS", 0, "more than 0 tracks"),
         ("midi_events.MAX_NOTES", 3, "more than 3 notes"),
         ("midi_events.MAX_META_EVENTS", 1, "more than 1 tempo changes, signatures and texts"),
-        ("midi_events.MAX_PARTS", 0, "more than 0 instruments"),
+        ("midi_channels.MAX_PARTS", 0, "more than 0 instruments"),
         ("midi_build.MAX_TICK", 9, r"tick 960 \(2 quarter notes\), and at most 9 ticks of 1/480"),
         ("midi_build.MAX_SECONDS", 0, "it lasts 0 hours, and at most 0 are read"),
     ):
@@ -647,6 +658,8 @@ def test_ticks_at_agrees_with_time_to_tick(tmp_path_factory, changes, times, sil
         ([(0, 1, 60), (0, 1, 60)], [(0.5, 127), (3, 0)], [3, 3]),  # a unison does not cut itself
         ([(0, 1, 60), (4, 5, 62)], [(0.5, 127)], [5, 5]),  # never released: to the end
         ([(0, 1, 60)], [(0.5, 127), (0.7, 100), (2, 90), (3, 10), (4, 0)], [3]),  # half pedal
+        ([(0, 1, 60), (4, 5, 62)], [(0.5, 127), (300, 0)], [5, 5]),  # released too late to count
+        ([(0, 1, 60), (4, 5, 62)], [(0.5, 127), (6, 0)], [6, 6]),
         ([(0, 1, 60)], [], [1]),
     ],
 )
@@ -664,10 +677,10 @@ def test_the_pedal_is_the_instruments_own():
     assert note_array(midi, sustain_pedal=True)["duration_sec"].tolist() == [3, 1]
 
 
-def slow_pedalled_end(note, notes, pedals, last) -> float:
+def slow_pedalled_end(note, notes, pedals) -> float:
     """Step through the moments after a note's end until something stops it."""
     start, end, pitch = note
-    moments = sorted({end, last, *[time for time, _ in pedals], *[s for s, _, _ in notes]})
+    moments = sorted({end, *[time for time, _ in pedals], *[s for s, _, _ in notes]})
     for moment in (one for one in moments if one >= end):
         down = False
         for time, value in pedals:
@@ -675,9 +688,9 @@ def slow_pedalled_end(note, notes, pedals, last) -> float:
                 down = value >= 64
         released = moment > end and any(t == moment and value < 64 for t, value in pedals)
         struck = any(p == pitch and start < s <= moment for s, _, p in notes)
-        if not down or released or struck or moment >= last:
+        if not down or released or struck:
             return moment
-    return end
+    return max(end for _, end, _ in notes)  # never released
 
 
 @quick
@@ -691,9 +704,6 @@ def test_the_sustain_pedal_by_a_slow_route(data):
     pedals = data.draw(st.lists(st.tuples(eighths, st.sampled_from([0, 63, 64, 127]))))
     pedals = sorted(((t / 8, v) for t, v in pedals), key=lambda pair: pair[0])
     found = note_array(piece_of(notes, pedals=pedals), sustain_pedal=True)
-    last = max([end for _, end, _ in notes] + [time for time, _ in pedals])
-    expected = sorted(
-        (s, p, slow_pedalled_end((s, e, p), notes, pedals, last)) for s, e, p in notes
-    )
+    expected = sorted((s, p, slow_pedalled_end((s, e, p), notes, pedals)) for s, e, p in notes)
     ends = found["onset_sec"] + found["duration_sec"]
     assert sorted(zip(found["onset_sec"], found["pitch"], ends, strict=True)) == expected

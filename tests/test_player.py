@@ -65,14 +65,26 @@ def test_a_clip_is_small():
     assert len(encode_mp3(noise, RATE)) < 12 * 6_000  # six kilobytes a second at the very most
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_beyond_full_scale_it_is_played_softer_and_the_peak_is_printed(capsys, sign):
+    loud, full = sign * tone(level=2.5), tone(level=1.0)
+    loud[0] = sign * 2.5
+    heard = decoded(play(loud, RATE))[0]
+    assert capsys.readouterr().out == "peak 2.50 (+8.0 dBFS): played 8.0 dB softer\n"
+    assert np.abs(heard).max() == pytest.approx(np.abs(decoded(play(full, RATE))[0]).max(), abs=0.1)
+    assert np.abs(loud).max() == 2.5
+    play(full, RATE)
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(
     ("x", "sr", "reason"),
     [
         (np.zeros((10, 2)), RATE, "floats of shape"),
         (np.zeros(0), RATE, "floats of shape"),
         (np.zeros(10, np.int16), RATE, "got int16"),
-        (np.full(10, 1.5), RATE, r"peak of 1\.5, allowed is 1"),
-        (np.array([0.0, np.nan]), RATE, "peak of nan"),
+        (np.array([0.0, np.nan]), RATE, "NaN or infinite"),
+        (np.array([0.0, -np.inf]), RATE, "NaN or infinite"),
         (np.zeros(10), 8_000, "sr: got 8000"),
         (np.zeros(10), 22_000, "sr: got 22000, allowed are 16000"),
         (np.zeros(int((LONGEST + 1) * RATE)), RATE, "lasts 61 s, and a player embeds 60 s"),
@@ -154,6 +166,23 @@ def test_a_midi_piece_keeps_its_tempo_and_sounds_and_is_left_as_it_is(shown):
     assert heard.instruments[0].control_changes == []
     assert len(track.notes) == 3
     assert len(track.control_changes) == 1
+
+
+def test_a_late_controller_or_text_does_not_lengthen_what_is_heard(shown):
+    midi = to_midi(piece(32))
+    midi.instruments[0].control_changes.append(pretty_midi.ControlChange(121, 0, 50.0))
+    midi.lyrics.append(pretty_midi.Lyric("fin", 55.0))
+    show_piece(midi, seconds=59)
+    assert shown["rendered"][0][2] == 6.0
+
+
+def test_one_loud_chord_is_shown_and_played(monkeypatch, capsys):
+    displayed = []
+    monkeypatch.setattr(player, "display", displayed.append)
+    with pytest.warns(RuntimeWarning, match="above full scale"):
+        show_piece(to_midi(roll_of([0] * 88, range(88), [4] * 88, steps=4), velocity=127))
+    assert len(displayed) == 2
+    assert re.match(r"peak \d\.\d\d \(\+", capsys.readouterr().out)
 
 
 def test_a_position_may_be_longer_than_what_is_shown(shown):

@@ -59,6 +59,22 @@ def test_a_quantity_of_more_than_four_bytes_stops_the_track(length):
     events, repairs = events_of(on(60) + b"\x80" * length + END)
     assert events == [(0, 0x90, 60, 64)]
     assert repairs["tracks cut short by damage"] == 1
+    assert repairs["cut at a time step (a negative one, say) of more than four bytes"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b"\0\x3c\x40" + END, "data without a status byte"),
+        (b"\0\xff\x01\x7fabc", "an event that does not fit into its track"),
+        (b"\0\xf0\x7fabc", "an event that does not fit into its track"),
+        (b"\0\x90\x3c", "an event that does not fit into its track"),
+        (b"\0\xff\x01" + b"\x80" * 9, "a length of more than four bytes"),
+    ],
+)
+def test_the_damage_that_cuts_a_track_is_named(body, what):
+    _, repairs = events_of(body)
+    assert repairs[f"cut at {what}"] == repairs["tracks cut short by damage"] == 1
 
 
 def test_escape_and_system_events_take_time_but_say_nothing():

@@ -193,13 +193,32 @@ def test_length_follows_the_piece_or_the_duration():
         synthesize(piece(CHORD), duration=math.nan)
 
 
+def test_a_late_controller_or_tempo_does_not_lengthen_the_piece():
+    midi = piece(CHORD)
+    midi.instruments[0].control_changes = [pretty_midi.ControlChange(121, 0, 300.0)]
+    midi.instruments[0].pitch_bends = [pretty_midi.PitchBend(0, 400.0)]
+    midi.time_signature_changes = [pretty_midi.TimeSignature(3, 4, 2400.0)]
+    midi._tick_scales.append((2_304_000, 0.002))
+    assert np.array_equal(synthesize(midi), synthesize(piece(CHORD)))
+
+
+def test_a_pedal_released_after_the_last_note_is_heard():
+    midi = piece([(80, 60, 0, 0.5)])
+    midi.instruments[0].control_changes = [
+        pretty_midi.ControlChange(64, value, time) for time, value in ((0, 127), (2.0, 0))
+    ]
+    x = synthesize(midi)
+    assert len(x) == 3 * SR
+    assert rms(x[SR : 2 * SR]) > 100 * rms(x[round(2.5 * SR) :])
+
+
 def test_a_piece_without_notes_is_silence_of_its_length():
     assert np.array_equal(synthesize(pretty_midi.PrettyMIDI()), np.zeros(SR, np.float32))
     midi = piece([])
     assert synthesize(midi, duration=24.0, sr=8000).shape == (25 * 8000,)
     midi.lyrics.append(pretty_midi.Lyric("fine", 2.0))
     x = synthesize(midi, stereo=True, normalize=True)
-    assert x.shape == (3 * SR, 2)
+    assert x.shape == (SR, 2)
     assert x.dtype == np.float32
     assert not x.any()
 
