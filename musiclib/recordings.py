@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from musiclib.audio_metrics import audio_measures
-from musiclib.evaluation import NO_SEED
 from musiclib.entries import is_of_macos
+from musiclib.evaluation import NO_SEED
 from musiclib.files import sha256_of
 from musiclib.measuring import SR, code_hash, measured
 
