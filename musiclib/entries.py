@@ -116,10 +116,19 @@ def find_midi(source: str | os.PathLike[str]) -> list[Path]:
     return [entry.path for entry in list_entries(source) if entry.is_midi]
 
 
+def is_of_macos(file: str) -> bool:
+    """Tell whether macOS wrote a file beside the music: a resource fork, a folder's settings.
+
+    `file` is its path within the folder, ``/`` between folders.
+    """
+    *folders, name = file.split("/")
+    return "__MACOSX" in folders or name.startswith("._") or name == ".DS_Store"
+
+
 def _entry(item: os.DirEntry, path: Path, source: Path, root: Path) -> Entry | None:
     """Return what is no folder of its own; None for what belongs to the system."""
     file, is_midi = _file(path, source), path.suffix.lower() in MIDI_SUFFIXES
-    if _is_of_macos(file):
+    if is_of_macos(file):
         return Entry(path, file, False, MACOS)
     linked = item.is_symlink()
     leaves = linked and not _stays(path, root)
@@ -129,12 +138,6 @@ def _entry(item: os.DirEntry, path: Path, source: Path, root: Path) -> Entry | N
         hidden = item.name.startswith(".") or "/." in f"/{file}"
         return None if hidden else Entry(path, file, False, NO_MIDI)
     return Entry(path, file, True, LEAVES if leaves else "", leaves)
-
-
-def _is_of_macos(file: str) -> bool:
-    """Tell the resource forks and folder settings that macOS writes from what people write."""
-    *folders, name = file.split("/")
-    return "__MACOSX" in folders or name.startswith("._") or name == ".DS_Store"
 
 
 def _is_folder(item: os.DirEntry) -> bool:

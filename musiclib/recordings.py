@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from musiclib.audio_metrics import audio_measures
+from musiclib.entries import is_of_macos
 from musiclib.evaluation import NO_SEED
 from musiclib.files import sha256_of
 from musiclib.measuring import SR, measured
@@ -141,7 +142,8 @@ def _find_audio(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"reference_audio: {folder} does not exist or is no folder")
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return sorted(path for path in found if path.is_file())
+    files = (path for path in found if path.is_file())
+    return sorted(path for path in files if not is_of_macos(path.relative_to(folder).as_posix()))
 
 
 def _evenly(paths: list[Path], count: int) -> list[Path]:

@@ -168,7 +168,8 @@ def split_by_group(
     if len(names) < MIN_PIECES or len(unique) < len(SPLITS):
         raise ValueError(
             f"{len(names)} pieces of {len(unique)} different tunes are too few to split into "
-            f"training, validation and test; give at least {MIN_PIECES} pieces"
+            f"training, validation and test; give at least {MIN_PIECES} pieces of "
+            f"{len(SPLITS)} tunes"
         )
     size = {g: min(int((groups == g).sum()), 4) for g in unique}
     value = {g: float(np.mean(order_by[groups == g])) for g in unique}
@@ -185,7 +186,7 @@ def split_by_group(
         dealt = dict(zip(large, sides, strict=True))
     if long_enough is not None:
         long_of = {g: int(long_enough[groups == g].sum()) for g in unique}
-        _require_long_enough(long_of)
+        _require_long_enough(long_of, len(names))
         if sum(n > 0 for n in long_of.values()) >= FEWEST_LONG * len(SPLITS):
             long_of = {g: min(n, 1) for g, n in long_of.items()}  # there are tunes enough
         _spread_long(dealt, long_of, sorted(unique, key=lambda g: (pieces[g], value[g], g)))
@@ -202,7 +203,7 @@ def _deal(n: int, rng: np.random.Generator) -> list[str]:
     return [sides[i] for i in rng.permutation(n)]
 
 
-def _require_long_enough(long_of: Mapping[int, int]) -> None:
+def _require_long_enough(long_of: Mapping[int, int], n_pieces: int) -> None:
     """Raise a ValueError unless each side can have two long pieces without cutting a group.
 
     Any group with two of them will do for a side, and so will two groups with one each.
@@ -212,9 +213,10 @@ def _require_long_enough(long_of: Mapping[int, int]) -> None:
     if alone + ones // FEWEST_LONG >= len(SPLITS):
         return
     raise ValueError(
-        f"{sum(long_of.values())} pieces of {alone + ones} different tunes have 8 bars of 4/4 "
-        f"(128 steps) or more; a study needs {FEWEST_LONG} such pieces each for training, "
-        "validation and test, and no tune on two sides, so give longer pieces or more tunes"
+        f"{sum(long_of.values())} of {n_pieces} pieces, of {alone + ones} different tunes, have 8 "
+        f"bars of 4/4 (128 steps) or more; a study needs {FEWEST_LONG} such pieces each for "
+        "training, validation and test, and no tune on two sides, so give longer pieces or more "
+        "tunes"
     )
 
 

@@ -134,7 +134,9 @@ def test_a_folder_that_cannot_be_transposed_is_said_to_be(studied):
 @quiet
 def test_loops_are_refused_with_their_number_before_any_training(tmp_path):
     folders.loops(tmp_path / "loops")
-    with pytest.raises(ValueError, match=r"^0 pieces of 0 different tunes have 8 bars") as caught:
+    with pytest.raises(
+        ValueError, match=r"^0 of 12 pieces, of 0 different tunes, have 8 bars"
+    ) as caught:
         run_first_notebook(tmp_path / "loops", tmp_path / "output")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "output" / "data" / "splits").exists()

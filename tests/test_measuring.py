@@ -205,6 +205,7 @@ def test_recordings_that_do_not_serve_are_skipped_with_a_reason(tmp_path):
     write_wav(np.full(3 * SR, 0.25), tmp_path / "long.wav", sr=SR)
     write_wav(np.full(SR, 0.25), tmp_path / "short.wav", sr=SR)
     (tmp_path / "broken.wav").write_bytes(b"no sound")
+    (tmp_path / "._long.wav").write_bytes(b"what macOS writes beside a file, no recording")
     with (
         pytest.warns(UserWarning, match="short.wav lasts 1.0 s, under 2 s"),
         pytest.warns(UserWarning, match="broken.wav cannot be read as audio"),

@@ -104,6 +104,12 @@ def test_the_keys_have_names_with_octaves():
     assert ax.get_ylabel() == "key"
 
 
+def test_keys_beyond_the_piano_are_not_drawn():
+    ax = plots.plot_roll(roll_of([0, 4], [0, 87], [4, 4], steps=16), keys=(-1, 88))
+    assert ax.get_ylim() == (-0.5, 87.5)
+    assert "C8" in labels(ax, "y")
+
+
 def test_bars_are_numbered_and_quarters_ticked():
     ax = plots.plot_roll(roll_of([0], [39], [40], steps=40))
     assert ax.get_xticks().tolist() == [0, 16, 32]

@@ -148,7 +148,7 @@ def test_the_deal_depends_on_its_seed_alone():
 def test_too_few_pieces_are_refused_with_what_to_do(groups):
     groups = np.asarray(list(groups), int)
     message = f"{len(groups)} pieces of {len(set(groups.tolist()))} different tunes are too few"
-    with pytest.raises(ValueError, match=f"{message} .*at least 10"):
+    with pytest.raises(ValueError, match=f"{message} .*at least 10 pieces of 3 tunes"):
         deal(groups)
 
 
@@ -178,7 +178,9 @@ def test_each_side_has_two_long_pieces_or_the_counts_are_said(pieces, seed):
     have = pd.Series(np.array(long, int)).groupby(groups).sum()
     # By hand: a side needs one tune with two long pieces, or two tunes with one.
     if (have >= 2).sum() + (have == 1).sum() // 2 < 3:
-        said = f"{sum(long)} pieces of {(have > 0).sum()} different tunes have 8 bars"
+        said = (
+            f"{sum(long)} of {len(long)} pieces, of {(have > 0).sum()} different tunes, have 8 bars"
+        )
         with pytest.raises(ValueError, match=f"{said} .* needs 2 such pieces each"):
             deal_long(groups, long, seed=seed)
         return
@@ -191,7 +193,9 @@ def test_each_side_has_two_long_pieces_or_the_counts_are_said(pieces, seed):
 
 
 def test_short_pieces_alone_are_refused_with_their_number():
-    with pytest.raises(ValueError, match="0 pieces of 0 different tunes have 8 bars of 4/4"):
+    with pytest.raises(
+        ValueError, match="0 of 24 pieces, of 0 different tunes, have 8 bars of 4/4"
+    ):
         deal_long(range(24), [0] * 24)
 
 
