@@ -1,5 +1,7 @@
 """Gathering the sets: what is read, what is refused, what is drawn, and always the same."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -187,3 +189,52 @@ def test_rolls_by_set_keeps_order_and_seeds():
     assert list(found["vae"]) == [1, 0]
     assert [int(roll[0, 0, 0]) for roll in found["vae"][1]] == [0, 2]
     assert samples[0].keys == {"model": "vae", "seed": 1, "sample": 0, "file": ""}
+
+
+def with_bars(one, bar, upbeat):
+    position = ((np.arange(len(one.roll)) - upbeat) % bar).astype(np.uint8)
+    return dataclasses.replace(one, bar=bar, position=position)
+
+
+def test_a_generated_piece_has_the_bars_that_its_file_says(tmp_path):
+    folder = tmp_path / "vae" / "0"
+    save_midi(to_midi(chord()), folder / "000.mid")
+    save_midi(to_midi(chord(), steps_per_bar=12), folder / "001.mid")
+    save_midi(to_midi(chord(), steps_per_bar=14, upbeat=6), folder / "002.mid")
+    save_midi(to_midi(np.zeros((128, 88, 2), np.uint8), steps_per_bar=12), folder / "003.mid")
+    found = ev.read_generated(tmp_path, models=["vae"])
+    assert [s.bars for s in found] == [(16, 0), (12, 0), (14, 6), (12, 0)]
+
+
+def test_real_pieces_and_what_is_made_of_them_have_bars():
+    pieces, split = corpus()
+    pieces = [with_bars(p, 12, i % 12) for i, p in enumerate(pieces)]
+    of = {p.name: i % 12 for i, p in enumerate(pieces)}
+    for sample in ev.real_samples(pieces, split):
+        assert sample.bars == (12, of[sample.file])
+    training = ev.training_pieces(pieces, split)
+    found = ev.baseline_samples(training, n=4, seed=3)
+    for sample in found:
+        if sample.model == ev.TRAINING:
+            assert sample.bars == (12, of[sample.file])
+        elif sample.model != "shuffled":
+            assert sample.bars == (12, 0)
+
+
+def test_a_shuffled_piece_keeps_the_bars_of_its_source():
+    """Each source has notes of its own rhythm, by which a shuffled piece can be known."""
+    sources = []
+    for i in range(5):
+        roll = np.zeros((160, 88, 2), np.uint8)
+        roll[np.arange(i, 160, 5), 40, :] = 1
+        sources.append(
+            with_bars(dataclasses.replace(piece(f"s{i}"), roll=roll), 14 if i == 4 else 12, i)
+        )
+    short = with_bars(piece("short", 64), 16, 7)
+    made = ev.baseline_samples([short, *sources], n=8, seed=1)
+    shuffled = [s for s in made if s.model == "shuffled"]
+    assert len({s.bars for s in shuffled}) == 5
+    for sample in shuffled:
+        source = int(sample.roll[:, 40, 0].argmax())
+        assert sample.bars == (14 if source == 4 else 12, source)
+    assert all(s.bars == (12, 0) for s in made if s.model in ("markov", "random"))

@@ -37,6 +37,34 @@ def test_a_measure_shows_n_and_leaves_out_what_is_not_finite():
     assert ax.get_ylabel() == "level (dB)"
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_is_undefined_is_named_and_not_drawn():
+    frame = table()
+    frame.loc[frame["model"] == "gan", "x"] = np.nan
+    ax = plots_comparison.plot_measure(frame, "x", title="level")
+    assert ax.get_title() == "level, undefined: GAN"
+    ax = plots_comparison.plot_measure(frame.assign(x=np.nan), "x")
+    assert ax.get_title() == "undefined: VAE, GAN, real, training"
+    assert [text.get_text() for text in ax.texts] == ["no value"]
+    assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_set_without_a_distance_is_named_and_not_drawn():
+    frame = pd.DataFrame({
+        "model": ["vae", "gan"], "distance": [0.5, np.nan], "low": [0.4, np.nan],
+        "high": [0.7, np.nan], "seeds": [5, 5], "n": [10, 0],
+    })  # fmt: skip
+    ax = plots_comparison.plot_distances(frame)
+    assert ax.get_title() == "no distance: GAN"
+    assert texts(ax)[-1] == "VAE (n = 10, seeds: 5)"
+    ax = plots_comparison.plot_distances(frame.assign(distance=np.nan))
+    assert ax.get_title() == "no distance: VAE, GAN"
+    assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
+    ax.figure.canvas.draw()
+
+
 def test_a_scatter_names_sets_with_n():
     frame = table()
     frame.loc[0, "y"] = np.nan
