@@ -82,8 +82,9 @@ chords: ``chord_fit`` = share of steps with K_t mod 12 a subset of a triad or se
 ``chord_rate`` = 4 (C - 1) / T with C the number of successive different K_t.
 voice leading: ``top_step``, ``bottom_step`` = mean |move| of the highest and of the lowest key over
 the C - 1 changes; ``leap_share`` = share of these moves (those of 0 left out) above 7 semitones.
-rhythm: ``quarter_onsets`` = share of notes with s mod 4 = 0; ``groove_consistency`` = 1 - mean
-Hamming distance of neighbouring bars' onset patterns, a step of the bar.
+rhythm: ``quarter_onsets`` = share of notes with s mod 4 = 0, s counted from the bar line;
+``groove_consistency`` = 1 - mean Hamming distance of neighbouring bars' onset patterns, a step of
+the bar.
 """
 
 
