@@ -78,6 +78,9 @@ def published(dataset: str) -> pd.DataFrame:
 def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
     """Append looks at a test set to their table; what stands there is never changed.
 
+    A look that differs in nothing but its seconds from one that stands there is that one, told
+    again after its run was killed, and is not counted twice.
+
     Parameters
     ----------
     rows : iterable of mappings
@@ -100,7 +103,9 @@ def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str])
             old = pd.read_csv(path, dtype=str, keep_default_na=False)
             if tuple(old.columns) != COLUMNS:
                 raise ValueError(f"{path}: wanted the columns {', '.join(COLUMNS)}")
-            new = pd.concat([old, new])
+            told = pd.concat([old, new], ignore_index=True)
+            again = told.duplicated([c for c in COLUMNS if c != "train_seconds"])
+            new = told[~again | (told.index < len(old))]
         write_csv(new, path)
 
 

@@ -14,9 +14,7 @@ import os
 import sys
 import time
 import warnings
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -27,8 +25,10 @@ from musiclib.files import atomic_path
 RUN_KEY = "MUSICLIB_RUN_KEY"
 """Environment variable by which the runner names the code and corpus of a run."""
 
-_ABOUT, _ARRAY = "about", "__array__"
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+LAYOUT = 2
+"""Of what a checkpoint holds; one of another layout belongs to other settings."""
+
+_ABOUT, _ARRAY, _NUMBER, _TUPLE = "about", "__array__", "__number__", "__tuple__"
 
 State = TypeVar("State")
 
@@ -72,7 +72,7 @@ class Checkpoint:
         self.path = Path(path)
         if self.path.suffix != ".npz":
             raise ValueError(f"path: got {self.path.name!r}, a checkpoint ends in .npz")
-        named = [settings, os.environ.get(RUN_KEY, ""), _cells()]
+        named = [LAYOUT, settings, os.environ.get(RUN_KEY, ""), _cells()]
         text = json.dumps(named, sort_keys=True, default=_digest)
         self.key = hashlib.sha256(text.encode()).hexdigest()
         self.step = 0
@@ -95,10 +95,20 @@ class Checkpoint:
         variables : sequence of Variable
             Of models, optimizers and random generators.
         state : object
-            Numbers, texts, None and arrays, in lists and mappings as one likes.
+            Numbers, texts, None and arrays, in lists, tuples and mappings as one likes. It comes
+            back as it is: NumPy's numbers keep their type.
         step : int
             Steps done.
+
+        Raises
+        ------
+        TypeError
+            If the state holds something else; the checkpoint before it stays.
         """
+        if not is_plain(state):
+            raise TypeError(
+                "state: holds what no checkpoint can keep, allowed is what is_plain takes"
+            )
         arrays = {f"v{i:04d}": np.asarray(v) for i, v in enumerate(variables)}
         held: list[np.ndarray] = []
         about = {"key": self.key, "step": step, "spent": self.spent(), "state": _put(state, held)}
@@ -108,7 +118,13 @@ class Checkpoint:
             np.savez(temporary, **arrays)
         self.step = step
 
-    def restore(self, variables: Sequence[Variable], state: State = None) -> State:
+    def restore(
+        self,
+        variables: Sequence[Variable],
+        state: State = None,
+        *,
+        fits: Callable[[Any], bool] = lambda saved: True,
+    ) -> State:
         """Assign what was saved, and return the state that was saved with it.
 
         Parameters
@@ -117,46 +133,70 @@ class Checkpoint:
             The same ones in the same order.
         state : object
             What to return if the training begins at 0.
+        fits : callable
+            Tells whether a state has the form that the training needs.
 
         Returns
         -------
         object
             The state as saved, or `state` if there is no checkpoint. One of other settings, or
-            one that cannot be read, is left out with a warning, and the training begins anew.
+            one that cannot be read or used, is dropped with a warning: the variables keep their
+            values, and the training begins anew.
         """
         if not self.path.exists():
             return state
-        shapes = [tuple(np.shape(v)) for v in variables]
         try:
-            about, arrays, saved = self._read(len(variables))
-        except _UNREADABLE as error:
-            reason = f"cannot be read ({error})"
-        else:
-            if about["key"] == self.key and shapes == [a.shape for a in arrays]:
-                for variable, array in zip(variables, arrays, strict=True):
-                    variable.assign(array)
-                self.step, self._before = int(about["step"]), tuple(about["spent"])
-                said = f"{self.path.name}: this training goes on after step {self.step}"
-                print(said, file=sys.stderr, flush=True)
-                return saved
+            about, arrays, saved = self._read(variables)
+            if not fits(saved):
+                raise ValueError("its state has another form")
+            _assign(variables, arrays)
+        except _OtherSettingsError:
             reason = "belongs to other settings"
+        except Exception as error:  # whatever is wrong with a file must not end a study
+            reason = f"cannot be used ({error or type(error).__name__})"
+        else:
+            self.step, self._before = about
+            said = f"{self.path.name}: this training goes on after step {self.step}"
+            print(said, file=sys.stderr, flush=True)
+            return saved
         warnings.warn(f"{self.path.name} {reason}; the training begins anew", stacklevel=2)
         return state
 
-    def _read(self, n: int) -> tuple[dict[str, Any], list[np.ndarray], Any]:
+    def _read(
+        self, variables: Sequence[Variable]
+    ) -> tuple[tuple[int, tuple[float, float]], list[np.ndarray], Any]:
+        """Return step and seconds, the variables' values, and the state."""
         with np.load(self.path, allow_pickle=False) as file:
             about = json.loads(file[_ABOUT].tobytes())
-            if {"key", "step", "spent", "state"} - about.keys():
-                raise ValueError("it does not say whose it is")
-            named = [name for name in file.files if name.startswith("v")]
-            if about["key"] != self.key or len(named) != n:
-                return about | {"key": ""}, [], None
-            held = [file[name] for name in sorted(file.files) if name.startswith("s")]
-            return about, [file[name] for name in sorted(named)], _take(about["state"], held)
+            if about["key"] != self.key:
+                raise _OtherSettingsError
+            count = len(file.files) - 1
+            arrays = [file[name] for name in (f"v{i:04d}" for i in range(count)) if name in file]
+            held = [file[f"s{i:04d}"] for i in range(count - len(arrays))]
+        if [a.shape for a in arrays] != [tuple(np.shape(v)) for v in variables]:
+            raise _OtherSettingsError
+        seconds, cpu = map(float, about["spent"])
+        return (int(about["step"]), (seconds, cpu)), arrays, _take(about["state"], held)
 
     def remove(self) -> None:
         """Delete the checkpoint, as its training has ended and left what it was for."""
         self.path.unlink(missing_ok=True)
+
+
+class _OtherSettingsError(Exception):
+    """Say that a checkpoint is another training's."""
+
+
+def _assign(variables: Sequence[Variable], arrays: Sequence[np.ndarray]) -> None:
+    """Assign all values, or none where one is refused."""
+    before = [np.array(np.asarray(v)) for v in variables]
+    try:
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+    except Exception:
+        for variable, array in zip(variables, before, strict=True):
+            variable.assign(array)
+        raise
 
 
 def is_plain(value: Any) -> bool:
@@ -173,7 +213,9 @@ def is_plain(value: Any) -> bool:
         return all(map(is_plain, value))
     if isinstance(value, np.ndarray):
         return not value.dtype.hasobject
-    return value is None or isinstance(value, bool | int | float | str | np.number)
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def _cells() -> list[str]:
@@ -187,24 +229,33 @@ def _cells() -> list[str]:
 
 
 def _put(value: Any, held: list[np.ndarray]) -> Any:
-    """Turn a state into what JSON can say, its arrays put into `held`."""
+    """Turn a state into what JSON can say, its arrays put into `held`; `_take` undoes it."""
     if isinstance(value, np.ndarray):
         held.append(value)
         return {_ARRAY: len(held) - 1}
+    if isinstance(value, np.generic):  # a variable of no dimensions has such a value
+        return {_NUMBER: [value.dtype.str, value.item()]}
     if isinstance(value, Mapping):
         return {key: _put(item, held) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_put(item, held) for item in value]
-    return value.item() if isinstance(value, np.number) else value
+    if isinstance(value, tuple):
+        return {_TUPLE: [_put(item, held) for item in value]}
+    return [_put(item, held) for item in value] if isinstance(value, list) else value
 
 
 def _take(value: Any, held: Sequence[np.ndarray]) -> Any:
-    """Put the arrays back into a state; tuples have become lists."""
-    if isinstance(value, dict):
-        if value.keys() == {_ARRAY}:
-            return held[value[_ARRAY]]
-        return {key: _take(item, held) for key, item in value.items()}
-    return [_take(item, held) for item in value] if isinstance(value, list) else value
+    """Give the state that `_put` was given."""
+    if isinstance(value, list):
+        return [_take(item, held) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {_ARRAY}:
+        return held[value[_ARRAY]]
+    if value.keys() == {_NUMBER}:
+        kind, number = value[_NUMBER]
+        return np.dtype(kind).type(number)
+    if value.keys() == {_TUPLE}:
+        return tuple(_take(item, held) for item in value[_TUPLE])
+    return {key: _take(item, held) for key, item in value.items()}
 
 
 def _digest(value: Any) -> Any:

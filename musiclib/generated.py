@@ -35,7 +35,8 @@ RANGED = ("polyphony", "scale_consistency", "silence", "pitch_range")
 
 PERCENTILES = (0.01, 0.99)
 """What bounds the range; with few real pieces that is nearly their lowest to highest value."""
-"""The measures whose range in real music a generated piece shall keep to."""
+LARGEST = 4_096
+"""Of a size that a card may name: units of a layer, or numbers of a latent."""
 
 
 def write_pieces(
@@ -148,6 +149,10 @@ def inside_real(
     return inside.assign(all=inside.all(axis=1))
 
 
+def _card_of(weights: Path) -> Path:
+    return weights.with_name(weights.name.removesuffix(".weights.h5") + ".json")
+
+
 def write_card(weights: str | os.PathLike[str], card: Mapping[str, Any]) -> Path:
     """Write the JSON card of a weights file: what it was trained on, how, and its SHA-256.
 
@@ -163,8 +168,7 @@ def write_card(weights: str | os.PathLike[str], card: Mapping[str, Any]) -> Path
     pathlib.Path
         ``<model>.json`` beside it.
     """
-    weights = Path(weights)
-    path = weights.with_name(weights.name.removesuffix(".weights.h5") + ".json")
+    path = _card_of(Path(weights))
     write_json({**card, "sha256": sha256_of(weights)}, path)
     return path
 
@@ -193,7 +197,7 @@ def check_card(weights: str | os.PathLike[str], expected: Mapping[str, Any]) -> 
         says in what.
     """
     weights = Path(weights)
-    path = weights.with_name(weights.name.removesuffix(".weights.h5") + ".json")
+    path = _card_of(weights)
     for file in (weights, path):
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing; train it with another preset first")
@@ -206,6 +210,60 @@ def check_card(weights: str | os.PathLike[str], expected: Mapping[str, Any]) -> 
                 f"{weights} was trained with {key} {card.get(key)}, this notebook needs {value}"
             )
     return card
+
+
+def trained_sizes(
+    weights: str | os.PathLike[str],
+    *names: str,
+    corpus: str,
+    seed: int,
+    codec: Mapping[str, Any],
+) -> dict[str, int]:
+    """Return the sizes with which a model was trained, as its weights' card has them.
+
+    So a notebook that trains nothing builds the model that the weights are of, whatever the preset
+    that trained it.
+
+    Parameters
+    ----------
+    weights : path
+        ``<model>.weights.h5``.
+    *names : str
+        Which of the card's ``settings``, such as ``"units"``.
+    corpus, seed
+        The notebook's own parameters.
+    codec : mapping
+        Of the pieces as the notebook reads them.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    FileNotFoundError
+        When there are no such weights; the message has the command that trains them.
+    ValueError
+        When they are of another corpus or codec, or not the file that their card names, or the card
+        lacks a size.
+    """
+    weights, name = Path(weights), corpus_name(corpus)
+    path, command = _card_of(weights), "make study"
+    command += "" if corpus in CORPORA else f' CORPUS="{corpus}"'
+    command += f" SEED={seed}" if seed else ""
+    train = f"train them with: {command}, or let output name the folder of a study that did"
+    if not (weights.is_file() and path.is_file()):
+        raise FileNotFoundError(f"{weights}: there are no weights of {name}, seed {seed}; {train}")
+    found = check_card(weights, {})
+    if found.get("corpus") != name:
+        raise ValueError(f"{weights} are weights of {found.get('corpus')}, not of {name}; {train}")
+    check_card(weights, {"codec": codec})
+    settings = found.get("settings")
+    sizes = {k: settings.get(k) if isinstance(settings, dict) else None for k in names}
+    for key, size in sizes.items():
+        if type(size) is not int or not 1 <= size <= LARGEST:
+            raise ValueError(f"{path}: {key} is {size}, allowed is 1 to {LARGEST:,}; {train}")
+    return sizes
 
 
 def save_weights(model: Any, weights: str | os.PathLike[str], card: Mapping[str, Any]) -> Path:
@@ -225,6 +283,7 @@ def save_weights(model: Any, weights: str | os.PathLike[str], card: Mapping[str,
     pathlib.Path
         The card.
     """
+    _card_of(Path(weights)).unlink(missing_ok=True)  # killed in between, none is another's
     with _without_optimizer(model), atomic_path(weights) as temporary:
         model.save_weights(temporary)
     return write_card(weights, card)

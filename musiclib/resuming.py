@@ -76,7 +76,7 @@ class Resume(keras.callbacks.Callback):
             "backend": [keras.backend.backend(), keras.__version__],
         }
         self.checkpoint = Checkpoint(path, settings={**settings, **added})
-        self._state = self.checkpoint.restore(self.variables)
+        self._state = self.checkpoint.restore(self.variables, fits=self._fits)
         self.epoch = self.checkpoint.step
         self._logs: dict[str, list[float]] = {}
 
@@ -98,6 +98,13 @@ class Resume(keras.callbacks.Callback):
             self._logs.setdefault(name, []).append(float(value))
         state = [self.batches.epoch, self._held(), self._logs]
         self.checkpoint.save(self.variables, state, step=epoch + 1)
+
+    def _fits(self, saved: Any) -> bool:
+        """Tell whether a state is one of these batches, callbacks and logs."""
+        match saved:
+            case [int(), list(held), dict()]:
+                return len(held) == len(self.others) and all(isinstance(h, dict) for h in held)
+        return False
 
     def _held(self) -> list[dict[str, Any]]:
         return [{k: v for k, v in vars(c).items() if is_plain(v)} for c in self.others]

@@ -208,6 +208,17 @@ class Paths:
         """Return the weights file of a model in the run's folder; seed 0 has no number."""
         return self.weights / f"{model}{f'_{seed}' if seed else ''}.weights.h5"
 
+    def trained_weights(self, model: str, *, seed: int) -> Path:
+        """Return the weights to load: the run's of this seed, else the released, of seed 0."""
+        own = self.weights_of(model, seed=seed)
+        released = self.find(self.weights_of(model, seed=0))
+        return released if self.reads_released and not own.exists() else own
+
+    def trained_history(self, model: str, *, seed: int) -> Path:
+        """Return the training history that belongs to `trained_weights`."""
+        own = self.weights_of(model, seed=seed).exists() or not self.reads_released
+        return self.find(self.results / f"history_{model}_{seed if own else 0}.csv")
+
     @property
     def figures(self) -> Path:
         """Pictures, each as PNG and SVG."""

@@ -125,6 +125,69 @@ def test_a_card_names_its_weights_and_a_mismatch_says_what_differs(tmp_path):
         generated.check_card(tmp_path / "gan.weights.h5", {})
 
 
+CODEC = {"lowest": 10, "n_keys": 54, "n_voices": 4}
+
+
+def trained(folder, **changed):
+    weights = folder / "lstm.weights.h5"
+    write_text("weights", weights)
+    card = {"corpus": "midi", "codec": CODEC, "settings": {"units": 192, "hidden": 64, "layers": 2}}
+    generated.write_card(weights, card | changed)
+    return weights
+
+
+def sizes(weights, *, corpus="~/midi", seed=0, codec=CODEC):
+    return generated.trained_sizes(
+        weights, "units", "hidden", corpus=corpus, seed=seed, codec=codec
+    )
+
+
+def test_sizes_come_from_the_weights_card(tmp_path):
+    assert sizes(trained(tmp_path)) == {"units": 192, "hidden": 64}
+
+
+def test_where_no_weights_are_one_sentence_says_what_trains_them(tmp_path):
+    missing = tmp_path / "lstm_3.weights.h5"
+    command = r'no weights of midi, seed 3; train them with: make study CORPUS="~/midi" SEED=3, or'
+    with pytest.raises(FileNotFoundError, match=command):
+        sizes(missing, seed=3)
+    with pytest.raises(
+        FileNotFoundError, match=r"weights of chorales, .* with: make study, or let"
+    ):
+        sizes(missing, corpus="chorales")
+    with pytest.raises(ValueError, match=r"are weights of chorales, not of midi; train them with"):
+        sizes(trained(tmp_path, corpus="chorales"))
+    with pytest.raises(ValueError, match=r"trained with codec .*'n_keys': 54.*this notebook needs"):
+        sizes(trained(tmp_path), codec=CODEC | {"n_keys": 30})
+
+
+@pytest.mark.parametrize("units", [None, 0, -1, 2.5, "192", True, 10**9])
+def test_a_size_that_cannot_be_is_refused(tmp_path, units):
+    weights = trained(tmp_path, settings={"units": units, "hidden": 64})
+    with pytest.raises(ValueError, match=r"lstm\.json: units is .*, allowed is 1 to 4,096; train"):
+        sizes(weights)
+    with pytest.raises(ValueError, match=r"units is None"):
+        sizes(trained(tmp_path, settings=None))
+
+
+class Killed(Exception):
+    """Stands for what ends a run between weights and card."""
+
+
+def test_weights_never_stand_beside_the_card_of_others(tmp_path, monkeypatch):
+    model, weights = Model(), tmp_path / "vae.weights.h5"
+    generated.save_weights(model, weights, {"units": 8})
+
+    def kill(*_):
+        raise Killed
+
+    monkeypatch.setattr(generated, "write_card", kill)
+    with pytest.raises(Killed):
+        generated.save_weights(model, weights, {"units": 9})
+    with pytest.raises(FileNotFoundError, match=r"vae\.json is missing"):
+        generated.check_card(weights, {})
+
+
 def test_a_corpus_has_a_safe_short_name():
     assert generated.corpus_name("chorales") == "chorales"
     assert generated.corpus_name("/some/where/My Songs (2)") == "my_songs_2"

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
 import numpy as np
+import pretty_midi
 import pytest
 
 keras = pytest.importorskip("keras")
 from keras import layers, ops  # noqa: E402
 
-from musiclib import encoding, keys, study  # noqa: E402
+from musiclib import encoding, generated, keys, plots, study  # noqa: E402
+from musiclib.midi import MidiFileError, load_midi, save_midi  # noqa: E402
+from musiclib.pianoroll import to_midi, to_piano_roll  # noqa: E402
+from musiclib.pieces import piece_from_midi  # noqa: E402
 from tools.notebook_cells import load_cells  # noqa: E402
 
 V, S = 3, 6
@@ -370,3 +379,113 @@ def test_the_first_two_batches_share_no_size_that_keras_could_take_for_fixed(cel
     given, target, mask = batches[1]
     assert {v.shape[:2] for v in given.values()} | {target.shape[:2]} == {mask.shape}
     assert mask.sum() == 8 * min(n, 2)
+
+
+# Continuing a piece
+
+VOICES = encoding.VoiceCodec(lowest=30, n_keys=30, n_voices=3)
+KEYS = keys.KeyCodec(lowest=30, n_keys=30, onsets=True, frames=100)
+
+
+@pytest.fixture(scope="module", params=["voices", "keys"])
+def notebook(request, tmp_path_factory):
+    """What notebook 02 has defined when it comes to continue a piece, with small models."""
+    keras.utils.set_random_seed(1)
+    space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "plt": plt, "time": time}
+    space |= {"encoding": encoding, "generated": generated, "keys": keys, "plots": plots}
+    space |= {"V": 3, "S": VOICES.n_sounds, "C": VOICES.n_codes, "study": study, "Path": Path}
+    space |= {"load_midi": load_midi, "save_midi": save_midi, "to_midi": to_midi}
+    space |= {"piece_from_midi": piece_from_midi, "seed": 0, "n_pieces": 1, "top_p": 0.98}
+    load_cells("02_lstm", "model", space)
+    piece, _ = piece_from_midi(song([(60, 0, 4), (64, 4, 8)]), name="a")
+    small = {"units": 4, "frame_units": 4, "hidden": 4}
+    of_keys = space["build_keys_model"](KEYS.n_keys, KEYS.n_states, joint=True, **small)
+    shown = []
+    player = SimpleNamespace(show_piece=lambda midi, title, **more: shown.append((title, more)))
+    space |= {"model": space["build_model"](8, hidden=8), "fitted_keys": {"joint": (of_keys, 0, 0)}}
+    space |= {"codec": VOICES, "key_codec": KEYS, "voiced": request.param == "voices"}
+    space |= {"sung": {"train": [KEYS.encode(piece)]}, "temperature": 0.6, "shown": shown}
+    space |= {"paths": study.Paths(tmp_path_factory.mktemp("run")), "player": player}
+    return load_cells("02_lstm", "write", space)
+
+
+def song(notes, *, tempo=100, drum=False):
+    """Make a piece of notes (pitch, first step, last step), in 3/4."""
+    midi, step = pretty_midi.PrettyMIDI(initial_tempo=tempo), 15 / tempo
+    midi.time_signature_changes = [pretty_midi.TimeSignature(3, 4, 0)]
+    track = pretty_midi.Instrument(0, is_drum=drum)
+    track.notes = [pretty_midi.Note(80, p, a * step, b * step) for p, a, b in notes]
+    midi.instruments = [track]
+    return midi
+
+
+def continued(notebook, midi, folder, name="my song", **more):
+    save_midi(midi, folder / f"{name}.mid")
+    path = notebook["continue_file"](str(folder / f"{name}.mid"), **more)
+    assert path == notebook["paths"].generated / "continued" / f"{name}.mid"
+    plt.close("all")
+    return to_piano_roll(load_midi(path), length=128)
+
+
+TRIAD = [(p, t, t + 2) for t in range(0, 160, 2) for p in (60, 64, 67)]  # in C: nothing is moved
+
+
+def test_a_file_is_continued_from_its_first_quarters_and_written(notebook, tmp_path):
+    midi = song(TRIAD)
+    roll = continued(notebook, midi, tmp_path)
+    whole = to_piano_roll(midi)
+    np.testing.assert_array_equal(roll[:64], whole[:64])
+    assert not np.array_equal(roll[64:], whole[64:128])
+    assert roll[64:].any()
+    title, more = notebook["shown"][-1]
+    assert title == "my song: 16 quarter notes given, 16 continued"
+    assert more["position"][:13].tolist() == [*range(12), 0]
+    assert more["seconds"] == pytest.approx(128 * 0.15)
+    fewer = continued(notebook, midi, tmp_path, quarters=2)
+    np.testing.assert_array_equal(fewer[:8], whole[:8])
+    assert not np.array_equal(fewer[8:64], whole[8:64])
+
+
+def test_the_same_file_is_continued_in_the_same_way(notebook, tmp_path):
+    one, two = (continued(notebook, song(TRIAD), tmp_path, name=n) for n in ("a", "b $ c $"))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        [(60, 0, 1)],  # a sixteenth, far shorter than four quarters
+        [(60, 0, 3), (67, 3, 5)],
+        [(p, 0, 8) for p in range(50, 76, 2)],  # thirteen notes at once
+        [(22, 0, 4), (60, 4, 8), (105, 8, 12)],  # outside the trained keys
+    ],
+)
+def test_short_thick_and_wide_beginnings_are_continued(notebook, tmp_path, capsys, notes):
+    roll = continued(notebook, song(notes), tmp_path)
+    last = max(end for _, _, end in notes)
+    assert roll[:last].any()
+    assert roll[last:].any()
+    assert "the model hears " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("notes", [[], [(p, 0, 4) for p in (36, 42)]])
+def test_what_has_no_pitched_note_is_refused_in_a_sentence(notebook, tmp_path, notes):
+    save_midi(song(notes, drum=True), tmp_path / "beat.mid")
+    with pytest.raises(ValueError, match=r"^beat\.mid: it has no pitched note that a piano"):
+        notebook["continue_file"](tmp_path / "beat.mid")
+    with pytest.raises(MidiFileError, match="cannot read .*nowhere"):
+        notebook["continue_file"](tmp_path / "nowhere.mid")
+    with pytest.raises(ValueError, match="quarters: got 0, allowed is 1 to 24"):
+        continued(notebook, song(TRIAD), tmp_path, quarters=0)
+
+
+def test_a_forced_code_of_a_key_is_obeyed_and_the_others_stay_drawn(cells, joint_keys):
+    rng = np.random.default_rng(8)
+    given = np.ones((2, 6, K + 3), "float32")
+    given[..., :K], given[..., K] = rng.random((2, 6, K)), 0
+    free = layers.RNN(cells["KeyComposer"](joint_keys), return_sequences=True)
+    before = ops.convert_to_numpy(free(given)).astype(int)
+    given[:, 0, 5], given[:, 1, 5] = -1.0 - 2, -1.0 - 1
+    codes = ops.convert_to_numpy(free(given)).astype(int)
+    assert (codes[:, :2, 5] == [2, 1]).all()
+    np.testing.assert_array_equal(codes[:, 0, 6:], before[:, 0, 6:])

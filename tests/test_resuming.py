@@ -7,6 +7,7 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
+from musiclib.checkpoints import Checkpoint  # noqa: E402
 from musiclib.resuming import Resume  # noqa: E402
 
 EPOCHS = 3
@@ -57,6 +58,16 @@ class Kill(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+class Scale(keras.layers.Layer):
+    """A layer with a weight of no dimensions, whose value Keras gives as a number."""
+
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(), initializer="ones")
+
+    def call(self, x):
+        return self.factor * x
+
+
 def build():
     keras.utils.set_random_seed(3)
     layers = keras.layers
@@ -64,6 +75,7 @@ def build():
     for layer in (
         layers.Dropout(0.3),
         layers.Dense(6),
+        Scale(),
         layers.Dropout(0.3),
         layers.GlobalMaxPooling1D(),
     ):
@@ -99,6 +111,22 @@ def test_killed_after_each_epoch_it_ends_as_if_never_killed(tmp_path, capsys):
             train(tmp_path, kill=epoch)
         assert f"on after step {epoch}" in capsys.readouterr().err or not epoch
     assert train(tmp_path) == (EPOCHS, *undisturbed[1:])
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("state", [None, [], [1, [], {}], [1, [{}, 2], {}], [1, 2, 3]])
+def test_a_state_of_another_form_is_dropped_with_a_warning(tmp_path, monkeypatch, state):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, kill=0)
+    save, said = Checkpoint.save, "cannot be used .*another form.*; the training begins anew"
+    monkeypatch.setattr(
+        Checkpoint, "save", lambda self, v, _, step: save(self, v, state, step=step)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, kill=1)
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match=said):
+        assert train(tmp_path) == train(tmp_path / "undisturbed")
 
 
 class Other(Batches):

@@ -307,6 +307,24 @@ def test_what_the_run_lacks_is_found_where_it_is_released(tmp_path):
     assert paths.find(own) == own
 
 
+def test_weights_are_the_runs_own_or_the_released_of_seed_0_and_so_is_their_history(tmp_path):
+    paths = study.Paths(tmp_path / "run", released=tmp_path / "released")
+    for root, seed in (("released", 0), ("released", 3), ("run", 3)):
+        for name in (f"results/history_gan_{seed}.csv", f"weights/gan_{seed}.weights.h5"):
+            file = tmp_path / root / "data" / name.replace("_0.weights", ".weights")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+
+    def found(seed):
+        both = paths.trained_weights("gan", seed=seed), paths.trained_history("gan", seed=seed)
+        return [path.relative_to(tmp_path).as_posix().replace("data/", "") for path in both]
+
+    assert found(3) == ["run/weights/gan_3.weights.h5", "run/results/history_gan_3.csv"]
+    assert found(1) == ["released/weights/gan.weights.h5", "released/results/history_gan_0.csv"]
+    folder = study.Paths(tmp_path / "run", str(tmp_path), released=tmp_path / "released")
+    assert folder.trained_weights("gan", seed=0) == folder.weights_of("gan", seed=0)
+
+
 def test_a_runs_rows_stand_over_the_released_ones(tmp_path):
     paths = study.Paths(tmp_path / "run", released=tmp_path / "released")
     with pytest.raises(FileNotFoundError, match="costs.csv is missing; run the notebook"):
