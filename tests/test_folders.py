@@ -22,6 +22,11 @@ from musiclib.study import Paths
 from tools.notebook_form import ROOT, code_cells, parameters_cell, read_notebook
 
 FIRST = "01_data_preparation"
+LOSSES = {
+    "lstm": ["train", "valid"],
+    "gan": ["d_loss", "g_loss"],
+    "vae": ["train_loss", "valid_loss"],
+}
 BOTH_TIMES = ("ten_pieces", "performances")  # through the whole study with the long tests
 
 
@@ -172,9 +177,11 @@ def check_whole_study(kind, place):
     table = pd.read_csv(paths.results / "paper_table.csv")
     assert table.groupby("model").size().to_dict() == {"gan": 3, "lstm": 3, "vae": 3}
     assert np.isfinite(table[["energy", "mean"]].to_numpy()).all()
-    for model in ("lstm", "gan", "vae"):
+    for model, losses in LOSSES.items():
         history = pd.read_csv(paths.results / f"history_{model}_0.csv")
-        assert np.isfinite(history.select_dtypes("number").iloc[-1]).all(), history.iloc[-1]
+        assert np.isfinite(history[losses]).all(axis=None), model
+    distance = pd.read_csv(paths.results / "distance.csv").set_index("model")["distance"]
+    assert np.isfinite(distance[["training", "markov", "shuffled", "random"]]).all()
     assert (paths.results / "verdict.csv").is_file()
 
 
