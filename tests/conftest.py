@@ -1,13 +1,37 @@
-"""Settings of all tests: no window, few log lines, and the same examples at each run."""
+"""Settings of all tests: no window, few log lines, the same examples; and one smoke study."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+
+import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from hypothesis import settings
 
+from tools.notebook_form import ROOT
+
 settings.register_profile("study", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("study")
+
+
+def listing() -> dict[str, int]:
+    """Give the files of the checkout that a study could write, and when they changed."""
+    folders = (ROOT / name for name in ("data", "figures", "notebooks", "runs"))
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    return {str(file): file.stat().st_mtime_ns for file in files}
+
+
+@pytest.fixture(scope="session")
+def smoke_study(tmp_path_factory):
+    """Run every notebook with the smoke preset, once for all tests; give what came of it."""
+    folder, before = tmp_path_factory.mktemp("smoke"), listing()
+    study = [sys.executable, "-m", "tools.run_study", "--preset", "smoke", "--output", folder]
+    run = subprocess.run(study, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-5_000:] + run.stderr[-5_000:]
+    assert listing() == before, "a run into another folder changed the checkout"
+    return folder
