@@ -46,7 +46,7 @@ PROBLEMS = ("no_note", "stuck", "empty_bars_found")
 
 _MODULES = (
     *("pianoroll", "roll_notes", "pitch", "rhythm", "harmony", "structure", "music_metrics"),
-    *("synthesis", "synthesis_events", "fluidsynth_engine", "measuring"),
+    *("midi", "synthesis", "synthesis_events", "fluidsynth_engine", "measuring"),
     *("audio_levels", "audio_spectrum", "audio_metrics"),
 )
 _PACKAGES = ("numpy", "scipy", "librosa", "pyloudnorm", "pretty_midi")
