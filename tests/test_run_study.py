@@ -399,6 +399,16 @@ def test_a_folder_of_the_users_own_counts_by_its_files(tmp_path):
     assert notebook_state.surroundings(SMOKE, threads=1, corpus=tmp_path) != before
 
 
+def test_the_pedal_counts_and_a_word_for_it_is_refused_at_the_start(folder, capsys, monkeypatch):
+    plain = notebook_state.surroundings(SMOKE, threads=1, corpus=None)
+    monkeypatch.setenv("MUSICLIB_PEDAL", "1")
+    assert notebook_state.surroundings(SMOKE, threads=1, corpus=None) != plain
+    monkeypatch.setenv("MUSICLIB_PEDAL", "yes")
+    assert study(folder) == run_study.REFUSED
+    assert "MUSICLIB_PEDAL: got 'yes', allowed are 0, 1 and nothing" in capsys.readouterr().err
+    assert ran(folder) == []
+
+
 def test_a_folder_that_is_no_plain_folder_counts_all_the_same(tmp_path):
     (tmp_path / "a.mid").write_bytes(b"x")
     (tmp_path / "nowhere.mid").symlink_to(tmp_path / "gone")

@@ -21,6 +21,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
+from musiclib.corpus import pedal_asked
 from musiclib.entries import find_midi
 from musiclib.files import sha256_of, write_json
 from musiclib.presets import BUDGETS, Preset
@@ -199,6 +200,7 @@ def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[s
         "backend": os.environ.get("KERAS_BACKEND", ""),
         "threads": threads,
         "corpus": _listing(corpus) if corpus else [],
+        "pedal": str(pedal_asked()),
         "released": "" if budget.trainings else _released(),
     }
 
