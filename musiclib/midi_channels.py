@@ -90,14 +90,14 @@ class ChannelEvents:
     bends : array
         Three a pitch bend: channel, tick, bend.
     names : dict
-        Of a track: its names, by the number of notes that all tracks held before.
+        Of a track: the numbers of notes that stood before each of its names, and these names.
     """
 
     notes: array[int] = field(default_factory=_numbers)
     programs: array[int] = field(default_factory=_numbers)
     controls: array[int] = field(default_factory=_numbers)
     bends: array[int] = field(default_factory=_numbers)
-    names: dict[int, dict[int, str]] = field(default_factory=dict)
+    names: dict[int, tuple[list[int], list[str]]] = field(default_factory=dict)
 
 
 def parts_of(events: ChannelEvents, repairs: Repairs) -> list[Part]:
@@ -139,7 +139,7 @@ def parts_of(events: ChannelEvents, repairs: Repairs) -> list[Part]:
     parts = []
     for one in np.argsort(first).tolist():
         number, its_channel, drum, its_program = keys[:, first[one]].tolist()
-        name = _name(events.names.get(number, {}), int(rows[first[one]]))
+        name = _name(events.names.get(number), int(rows[first[one]]))
         its_notes = sorted_notes[ends[one - 1] if one else 0 : ends[one]]
         parts.append(Part(its_program, bool(drum), name, its_notes, *settings[its_channel]))
     _find_named_drums(parts, keys[:2, np.sort(first)], repairs)
@@ -238,11 +238,11 @@ def _are_drum_kits(changes: np.ndarray, controls: np.ndarray) -> np.ndarray:
     return np.isin(bank, _DRUM_BANKS)
 
 
-def _name(names: dict[int, str], row: int) -> str:
+def _name(names: tuple[list[int], list[str]] | None, row: int) -> str:
     """Give the name that a track had when the note at `row` ended."""
-    counts = list(names)
+    counts, texts = names or ([], [])
     place = bisect_right(counts, row)
-    return names[counts[place - 1]] if place else ""
+    return texts[place - 1] if place else ""
 
 
 def _find_named_drums(parts: list[Part], keys: np.ndarray, repairs: Repairs) -> None:

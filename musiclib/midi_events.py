@@ -198,8 +198,9 @@ class _TrackReader:
 
     def _read_meta(self, tick: int, kind: int, payload: bytes) -> None:
         if kind == TRACK_NAME:
-            names = self.events.names.setdefault(self.number, {})
-            names[len(self.events.notes) // NOTE_WIDTH] = payload.decode("latin-1")
+            counts, names = self.events.names.setdefault(self.number, ([], []))
+            counts.append(len(self.events.notes) // NOTE_WIDTH)
+            names.append(payload.decode("latin-1"))
         elif kind == PORT:
             self.port = payload[0] << 4 if payload else 0
         elif kind == LYRIC:
