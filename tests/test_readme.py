@@ -75,26 +75,17 @@ def test_what_the_numbers_are_said_to_mean_is_so():
     assert errors.loc["VAE above LSTM", "holds"] == "undecided"
 
 
-BEFORE_CONTROLS = pytest.mark.xfail(
-    "why" not in VERDICT, reason="the released verdict is from before C7 had controls"
-)
-
-
-@pytest.mark.parametrize(
-    "claim", [pytest.param(c, marks=BEFORE_CONTROLS if c == "C7" else ()) for c in VERDICT.index]
-)
+@pytest.mark.parametrize("claim", VERDICT.index)
 def test_an_answer_is_that_of_the_verdict(claim):
     (answer,) = re.findall(rf"\| {claim} \|[^|]+\| (\w+) \|", TEXT)
     assert answer == VERDICT.loc[claim, "holds"]
 
 
-@BEFORE_CONTROLS
 def test_who_passes_the_rule_of_c7_is_who_the_verdict_names():
     assert VERDICT.loc["C7", "why"] == "also passed by shuffled music and GAN"
     assert "| undecided | Shuffled chorales and a GAN pass its rule too. |" in TEXT
 
 
-@BEFORE_CONTROLS
 def test_the_picture_is_told_in_words():
     by_answer = VERDICT.groupby("holds").groups
     assert list(by_answer["no"]) == ["C2", "C3", "C4", "C5", "C6"]
