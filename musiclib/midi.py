@@ -113,14 +113,15 @@ def load_midi(path: str | os.PathLike[str]) -> pretty_midi.PrettyMIDI:
 
 def read_midi_bytes(path: str | os.PathLike[str]) -> bytes:
     """Read a file of at most ``MAX_BYTES`` bytes whole, or raise `MidiFileError`."""
+    if "\0" in os.fsdecode(path):
+        raise MidiFileError(f"cannot read {printable(path)}: its name holds a null character")
     try:
         return read_regular(path, limit=MAX_BYTES)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise MidiFileError(f"cannot read {printable(path)}: {reason}") from error
-    except ValueError as error:  # its sentence names the file already, but for a NUL in the path
-        named = "" if "cannot read" in str(error) else f"cannot read {printable(path)}: "
-        raise MidiFileError(named + printable(str(error))) from None
+    except ValueError as error:  # its sentence names the file already
+        raise MidiFileError(printable(str(error))) from None
 
 
 def parse_midi(data: bytes, *, name: str, stacklevel: int = 2) -> pretty_midi.PrettyMIDI:

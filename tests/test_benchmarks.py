@@ -247,10 +247,10 @@ def test_a_look_told_again_after_a_kill_is_no_second_look(tmp_path):
     both = [look(), look(model="n", test_nll=4.25)]
     benchmark_table.record_look(both, path)
     before = path.read_bytes()
-    table = benchmark_table.record_look([one | {"train_seconds": 9.75} for one in both], path)
-    assert len(table) == 2
+    benchmark_table.record_look([one | {"train_seconds": 9.75} for one in both], path)
     assert path.read_bytes() == before
-    assert len(benchmark_table.record_look([look(test_nll=5.01)], path)) == 3
+    benchmark_table.record_look([look(test_nll=5.01)], path)
+    assert len(pd.read_csv(path)) == 3
 
 
 def test_a_row_that_lacks_a_column_is_refused(tmp_path):

@@ -536,7 +536,7 @@ def test_a_note_within_another_cuts_it_off(tmp_path):
 
 
 def test_a_path_that_no_system_has_is_named():
-    with pytest.raises(MidiFileError, match=r"cannot read a.*b: embedded null byte"):
+    with pytest.raises(MidiFileError, match=r"cannot read a.*b: its name holds a null character"):
         load_midi("a\0b")
 
 

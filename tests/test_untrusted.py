@@ -10,6 +10,7 @@ import pytest
 
 from musiclib import generated, measuring
 from musiclib.generated import check_card, write_card
+from musiclib.kept import Kept
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
@@ -111,15 +112,16 @@ def test_a_kept_measurement_that_was_changed_is_measured_again(tmp_path):
     def measure(item):
         return {"value": item * 2.0}
 
+    kept = tmp_path / "measures.csv"
+
     def measured(item):
-        return measuring.measured(measure, [item], key=str, cache=tmp_path, workers=1)
+        return measuring.measured(measure, [item], key=str, kept=kept, workers=1)
 
     assert measured(4) == [{"value": 8.0}]
-    kept = tmp_path / "4.json"
     whole = kept.read_text()
-    assert measuring._kept(tmp_path, "4") == {"value": 8.0}
-    for changed in (whole.replace("8.0", "9.0"), '{"value": 9.0}', "[]", whole[:-2]):
+    assert Kept(kept).get("4") == {"value": 8.0}
+    for changed in (whole.replace("8.0", "9.0"), "item\n4", "[]", whole[:-2], ""):
         kept.write_text(changed)
-        assert measuring._kept(tmp_path, "4") is None
+        assert Kept(kept).get("4") is None
         assert measured(4) == [{"value": 8.0}]
     assert kept.read_text() == whole
