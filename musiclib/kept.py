@@ -97,6 +97,8 @@ def _read(path: Path, code: str) -> dict[str, Row]:
             header, *lines = [*csv.reader(file), []]
     except (FileNotFoundError, ValueError, csv.Error):
         return {}
+    if tuple(header[: len(_NAMES)]) != _NAMES:
+        return {}
     found: dict[str, Row] = {}
     measures = header[len(_NAMES) :]
     for line in lines:

@@ -56,15 +56,10 @@ def test_a_table_does_not_depend_on_the_order(tmp_path):
 def test_a_changed_row_is_not_known(tmp_path, old, new):
     path = write(tmp_path / "m.csv", {"one": ROW})
     path.write_text(path.read_text().replace(old, new, 1))
-    table = Kept(path)
-    if old == "item":  # the name of a column that nothing is read from
-        assert same(table.get("one"), ROW)
-    else:
-        assert table.get("one") is None
-        assert table.get("two") is None
+    assert Kept(path).rows == {}
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "item,code,sha256\n1", '"', "\0"])
+@pytest.mark.parametrize("text", ["", "nonsense", "item,code,sha256\n1", "item\n1", '"', "\0"])
 def test_what_is_no_table_knows_nothing(tmp_path, text):
     path = tmp_path / "m.csv"
     path.write_text(text)
