@@ -156,7 +156,7 @@ def test_a_class_gets_the_released_verdict_into_any_folder(tmp_path):
     before = listing()
     classroom(tmp_path)
     assert listing() == before, "a run into another folder changed the checkout"
-    for table in ("verdict.csv", "verdict_parts.csv", "distance.csv", "paper_table.csv"):
+    for table in ("verdict.csv", "verdict_parts.csv", "distance.csv", "samples.csv"):
         here, there = (root / "data" / "results" / table for root in (tmp_path, ROOT))
         pd.testing.assert_frame_equal(pd.read_csv(here), pd.read_csv(there), rtol=1e-9)
     assert not list(Paths(tmp_path).generated.rglob("*.mid"))
