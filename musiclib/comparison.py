@@ -126,7 +126,7 @@ def feature_table(rolls: Iterable[np.ndarray], bars: Sequence[Bars] | None = Non
 
 def _feature(name: str, roll: np.ndarray, bars: Bars) -> float:
     """Return one feature of a piece."""
-    return MEASURES[name](roll, **(bars._asdict() if name in BAR_MEASURES else {}))
+    return MEASURES[name](roll, **(bars.for_measures() if name in BAR_MEASURES else {}))
 
 
 def dropped_features(reference: pd.DataFrame | Iterable[np.ndarray]) -> tuple[str, ...]:

@@ -83,6 +83,8 @@ class Example:
         0 to 11.
     bar : int
         Steps a bar.
+    denominator : int
+        Of the bar's time signature; it is written into files, and no model reads it.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Example:
     metre: np.ndarray
     register: int
     bar: int
+    denominator: int = 4
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,8 @@ class VoiceCodec:
         codes = np.where(voices >= FIRST_KEY, key + FIRST_KEY, voices).astype(np.int32)
         metre = metre_codes(piece.position, piece.bar, n_metres=self.n_metres)
         sounds = (sounding_keys(codes) + 1).astype(np.int32)
-        return Example(piece.name, codes, sounds, metre, piece.shift % N_REGISTERS, piece.bar)
+        register, bar = piece.shift % N_REGISTERS, piece.bar
+        return Example(piece.name, codes, sounds, metre, register, bar, piece.denominator)
 
     def decode(self, codes: np.ndarray, register: int) -> np.ndarray:
         """Turn codes back into a roll in the original key: the inverse of `encode`.
@@ -277,6 +281,13 @@ def split_pieces(
     return {s: [pieces[n] for n in table.loc[table["split"] == s, "piece"]] for s in SPLITS}
 
 
+def commonest_bars(pieces: Sequence[Piece]) -> Bars:
+    """Return bars of the length that most pieces have, named as most of those do, no upbeat."""
+    bar = Counter(piece.bar for piece in pieces).most_common(1)[0][0]
+    names = Counter(piece.denominator for piece in pieces if piece.bar == bar)
+    return Bars(bar, denominator=names.most_common(1)[0][0])
+
+
 def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int]]]:
     """Find the segments of four bars that notebook 03 trains on.
 
@@ -295,7 +306,7 @@ def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int
     starts : list of (int, int)
         Piece and step of each segment: every bar line with a whole segment after it.
     """
-    bar = Counter(piece.bar for piece in pieces).most_common(1)[0][0]
+    bar = commonest_bars(pieces).steps_per_bar
     quarters = SEGMENT_BARS * (bar if bar <= 8 * STEPS_PER_QUARTER else 16) // STEPS_PER_QUARTER
     length = quarters * STEPS_PER_QUARTER
     starts = [
@@ -420,7 +431,8 @@ def play_metre(example: Example, *, length: int) -> np.ndarray:
 def bars_of(example: Example) -> Bars:
     """Return the bars of a new piece with the `play_metre` of `example`."""
     bar = min(example.bar, MAX_BAR)
-    return Bars(bar, -int(bar_position(example.metre[0])) % bar)
+    upbeat = -int(bar_position(example.metre[0])) % bar
+    return Bars(bar, upbeat, example.denominator)
 
 
 def bar_position(metre: np.ndarray) -> np.ndarray:
@@ -442,6 +454,6 @@ def bar_position(metre: np.ndarray) -> np.ndarray:
 __all__ = [
     "FEW_SEGMENTS", "HOLD", "N_METRES", "N_REGISTERS", "SEGMENT_BARS", "Example", "VoiceCodec",
     "bar_class", "bar_position", "bar_segments", "bars_of", "begin_afresh", "card_numbers",
-    "choose_voices", "count_metres", "cut", "fit_codec", "metre_codes", "play_metre",
-    "split_pieces",
+    "choose_voices", "commonest_bars", "count_metres", "cut", "fit_codec", "metre_codes",
+    "play_metre", "split_pieces",
 ]  # fmt: skip

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from musiclib.baselines import (
     shuffled_pieces,
     shuffled_sources,
 )
+from musiclib.encoding import commonest_bars
 from musiclib.midi import load_midi
 from musiclib.pianoroll import to_piano_roll
 from musiclib.pieces import Piece, from_first_bar, metre
@@ -286,7 +286,7 @@ def real_samples(
 
 def _bars(piece: Piece, steps: int) -> Bars:
     """Return the bars of a piece's beginning."""
-    return bars_at(piece.position[:steps], piece.bar)
+    return bars_at(piece.position[:steps], piece.bar, piece.denominator)
 
 
 def training_pieces(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Piece]:
@@ -340,7 +340,7 @@ def baseline_samples(
     rolls = [piece.roll for piece in training]
     streams = np.random.default_rng(seed).spawn(len(BASELINES) + 1)
     samples = _drawn(training, n=n, seed=seed, steps=steps, rng=streams[-1])
-    common = Bars(Counter(piece.bar for piece in training).most_common(1)[0][0])
+    common = commonest_bars(training)
     for (name, make), rng in zip(BASELINES.items(), streams, strict=False):
         bars = [common] * n
         if make is shuffled_pieces:

@@ -85,7 +85,7 @@ def write_pieces(
         if not keep:
             save_midi(to_midi(roll, tempo=tempo, **own._asdict()), file)
         notes = int(roll[..., 0].sum())
-        rows.append((i, file.name, notes, "; ".join(check_piece(roll, **own._asdict()))))
+        rows.append((i, file.name, notes, "; ".join(check_piece(roll, **own.for_measures()))))
     return pd.DataFrame(rows, columns=["sample", "file", "notes", "flaws"])
 
 
@@ -108,7 +108,7 @@ def real_rolls(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[np
 def real_bars(pieces: Sequence[Piece], *, length: int = PIECE_STEPS) -> list[Bars]:
     """Return the bars of each of the `real_rolls` of these pieces."""
     long = [p for p in map(from_first_bar, pieces) if len(p.roll) >= length]
-    return [bars_at(piece.position[:length], piece.bar) for piece in long]
+    return [bars_at(piece.position[:length], piece.bar, piece.denominator) for piece in long]
 
 
 def measure_table(rolls: Sequence[np.ndarray], bars: Sequence[Bars] | None = None) -> pd.DataFrame:
@@ -121,7 +121,7 @@ def measure_table(rolls: Sequence[np.ndarray], bars: Sequence[Bars] | None = Non
         Each piece's own; 4/4 without an upbeat by default.
     """
     bars = [COMMON_BARS] * len(rolls) if bars is None else bars
-    rows = [measures(roll, **own._asdict()) for roll, own in zip(rolls, bars, strict=True)]
+    rows = [measures(roll, **own.for_measures()) for roll, own in zip(rolls, bars, strict=True)]
     return pd.DataFrame(rows)
 
 

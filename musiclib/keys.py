@@ -8,7 +8,7 @@ sounds; or, where onsets are told from held notes, 0 silent, 1 held, 2 starts. U
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class KeyExample:
         0 to 11: by how much the piece was moved; 0 for a benchmark's piece.
     bar : int
         Steps a bar.
+    denominator : int
+        Of the bar's time signature, as in `musiclib.encoding.Example`.
     """
 
     name: str
@@ -43,6 +45,7 @@ class KeyExample:
     metre: np.ndarray
     register: int = 0
     bar: int = 16
+    denominator: int = 4
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,8 @@ class KeyCodec:
                 place += 12 if place < 0 else -12
             out[:, place] = np.maximum(out[:, place], codes[:, key])
         metre = metre_codes(piece.position, piece.bar, n_metres=self.n_metres)
-        return KeyExample(piece.name, out, metre, piece.shift % N_REGISTERS, piece.bar)
+        register, bar = piece.shift % N_REGISTERS, piece.bar
+        return KeyExample(piece.name, out, metre, register, bar, piece.denominator)
 
     def decode(self, codes: np.ndarray, register: int = 0) -> np.ndarray:
         """Turn key codes back into a roll in the original key.
@@ -247,15 +251,13 @@ def lead_in(example: KeyExample) -> KeyExample:
     """Put a silent step before a piece, so that its first step is predicted too."""
     codes = np.concatenate([np.zeros_like(example.codes[:1]), example.codes])
     metre = np.concatenate([example.metre[:1], example.metre])
-    return KeyExample(example.name, codes, metre, example.register, example.bar)
+    return replace(example, codes=codes, metre=metre)
 
 
 def excerpt(example: KeyExample, start: int, length: int) -> KeyExample:
     """Take `length` steps of a piece and the one before them."""
     part = slice(start, start + length + 1)
-    return KeyExample(
-        example.name, example.codes[part], example.metre[part], example.register, example.bar
-    )
+    return replace(example, codes=example.codes[part], metre=example.metre[part])
 
 
 def _codes(roll: np.ndarray, *, onsets: bool) -> np.ndarray:

@@ -97,18 +97,18 @@ def measure_roll(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # peak_dbfs above 0 says it in the table
         sound = audio_measures(render(roll), sr=SR)
-    return {**measures(roll, **bars._asdict()), **sound, **problems(roll, bars)}
+    return {**measures(roll, **bars.for_measures()), **sound, **problems(roll, bars)}
 
 
 def measure_notes(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
     """Return `measure_roll` without the sound: its columns are NaN."""
     silent = dict.fromkeys(AUDIO_UNITS, np.nan)
-    return {**measures(roll, **bars._asdict()), **silent, **problems(roll, bars)}
+    return {**measures(roll, **bars.for_measures()), **silent, **problems(roll, bars)}
 
 
 def problems(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
     """Return 1.0 for each of `PROBLEMS` that `check_piece` finds, else 0.0."""
-    found = {sentence.split(":")[0] for sentence in check_piece(roll, **bars._asdict())}
+    found = {sentence.split(":")[0] for sentence in check_piece(roll, **bars.for_measures())}
     words = ("no note", "stuck", "empty bars")
     return {name: float(word in found) for name, word in zip(PROBLEMS, words, strict=True)}
 
@@ -199,9 +199,9 @@ def _measure_item(item: tuple[np.ndarray, Bars]) -> dict[str, float]:
 
 
 def _item_key(item: tuple[np.ndarray, Bars]) -> str:
-    """Return the hash of a roll and its bars, under which their measures are kept."""
+    """Return the hash of a roll and where its bars stand, under which their measures are kept."""
     roll, bars = item
-    known = "x".join(map(str, (*roll.shape, *bars)))
+    known = "x".join(map(str, (*roll.shape, *bars.for_measures().values())))
     return hashlib.sha256(f"{known} ".encode() + np.packbits(roll).tobytes()).hexdigest()
 
 

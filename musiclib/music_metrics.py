@@ -244,7 +244,7 @@ def measures(
     roll : np.ndarray, shape (T, 88, 2), uint8
         Onset and sounding channel.
     steps_per_bar, upbeat : int
-        As in `roll_notes.Bars`: the piece's own, ``measures(roll, **bars._asdict())``.
+        As in `roll_notes.Bars`: the piece's own, ``measures(roll, **bars.for_measures())``.
 
     Returns
     -------

@@ -19,9 +19,9 @@ from musiclib.midi import note_array
 from musiclib.roll_windows import windows
 
 __all__ = [
-    "FIRST_KEY", "HOLD", "LOWEST_PITCH", "MAX_STEPS", "N_KEYS", "N_VOICE_CODES", "ONSET", "REST",
-    "STEPS_PER_QUARTER", "SUSTAIN", "check_roll", "notes_to_roll", "quantise", "roll_to_notes",
-    "to_midi", "to_piano_roll", "transpose", "windows",
+    "DENOMINATORS", "FIRST_KEY", "HOLD", "LOWEST_PITCH", "MAX_STEPS", "N_KEYS", "N_VOICE_CODES",
+    "ONSET", "REST", "STEPS_PER_QUARTER", "SUSTAIN", "check_roll", "notes_to_roll", "quantise",
+    "roll_to_notes", "to_midi", "to_piano_roll", "transpose", "windows",
 ]  # fmt: skip
 
 STEPS_PER_QUARTER = 4
@@ -30,6 +30,8 @@ N_KEYS = 88
 ONSET, SUSTAIN = 0, 1
 REST, HOLD, FIRST_KEY = 0, 1, 2
 N_VOICE_CODES = FIRST_KEY + N_KEYS
+DENOMINATORS = (1, 2, 4, 8, 16, 32, 64)
+"""Of the time signatures that a MIDI file can name here, from whole notes to sixty-fourths."""
 MAX_STEPS = 500_000
 """Longest roll that is built (88 MB, 26 hours at 80 quarters a minute)."""
 _RESOLUTION, _FINEST = 480, 2**15 - 1  # ticks a quarter note: the usual, and the most of a file
@@ -227,6 +229,7 @@ def to_midi(
     program: int = 0,
     steps_per_bar: int | None = None,
     upbeat: int = 0,
+    denominator: int = 4,
 ) -> pretty_midi.PrettyMIDI:
     """Turn a roll back into a MIDI piece of one instrument; the inverse of `to_piano_roll`.
 
@@ -246,6 +249,10 @@ def to_midi(
     upbeat : int
         Steps before the first bar line; it becomes a short bar with a signature of its own, as
         `pieces.metre` reads it.
+    denominator : int
+        One of `DENOMINATORS`: of the time signature, where it gives the bar's exact length. Where
+        it does not, and for an upbeat that it does not give, quarters or the next shorter notes
+        that do.
 
     Returns
     -------
@@ -260,6 +267,8 @@ def to_midi(
         raise ValueError(f"tempo must lie between 4 and 1000 quarters a minute, got {tempo}")
     if not 0 <= program <= 127:
         raise ValueError(f"program must lie between 0 and 127, got {program}")
+    if denominator not in DENOMINATORS:
+        raise ValueError(f"denominator must be one of {DENOMINATORS}, got {denominator}")
     _check_grid(steps_per_quarter)
     if steps_per_quarter > _FINEST:
         raise ValueError(
@@ -287,18 +296,20 @@ def to_midi(
         if upbeat % steps_per_bar:
             bars = [(0, upbeat % steps_per_bar), (upbeat % steps_per_bar, steps_per_bar)]
         midi.time_signature_changes = [
-            pretty_midi.TimeSignature(*_signature(bar, steps_per_quarter), start * seconds)
+            pretty_midi.TimeSignature(
+                *_signature(bar, steps_per_quarter, denominator), start * seconds
+            )
             for start, bar in bars
         ]
     return midi
 
 
-def _signature(bar: int, steps_per_quarter: int) -> tuple[int, int]:
-    """Return a bar of so many steps as numerator and denominator, in quarters where it can be."""
-    for denominator in (4, 8, 16, 32, 64):
-        numerator, rest = divmod(bar * denominator, 4 * steps_per_quarter)
+def _signature(bar: int, steps_per_quarter: int, denominator: int) -> tuple[int, int]:
+    """Return numerator and denominator of so many steps, with the one asked for where exact."""
+    for unit in (denominator, 4, 8, 16, 32, 64):
+        numerator, rest = divmod(bar * unit, 4 * steps_per_quarter)
         if not rest and 1 <= numerator <= 255:
-            return numerator, denominator
+            return numerator, unit
     raise ValueError(
         f"steps_per_bar: no time signature has {bar} steps of {steps_per_quarter} a quarter"
     )

@@ -21,6 +21,7 @@ import pretty_midi
 from musiclib.files import atomic_path, inside, read_regular
 from musiclib.midi import note_array
 from musiclib.pianoroll import (
+    DENOMINATORS,
     LOWEST_PITCH,
     MAX_STEPS,
     N_KEYS,
@@ -33,7 +34,7 @@ from musiclib.voices import notes_to_lines
 
 MAX_BAR = 64
 """Longest bar that a position can count, in steps; longer bars count on from 0 again."""
-VERSION = 1
+VERSION = 2
 """Of the prepared pieces' layout; another number makes every piece anew."""
 MAX_STORED, MAX_UNPACKED = 64_000_000, 256_000_000
 """Bytes of a piece's file and of what is in it, at most; far above those of the longest roll."""
@@ -68,6 +69,8 @@ class Piece:
         Semitones, -6 to 5, to C major or A minor by `estimate_shift`.
     tempo : float
         Quarter notes a minute at the start.
+    denominator : int
+        Of the commonest bar's time signature, one of `DENOMINATORS`; 4 where the file names none.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Piece:
     bar: int
     shift: int
     tempo: float
+    denominator: int = 4
 
 
 def estimate_shift(roll: np.ndarray) -> int:
@@ -106,8 +110,8 @@ def estimate_shift(roll: np.ndarray) -> int:
     return int((6 - major) % 12 - 6)
 
 
-def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int]:
-    """Read each step's place in its bar off the time signatures.
+def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int, int]:
+    """Read each step's place in its bar, and the commonest bar, off the time signatures.
 
     Parameters
     ----------
@@ -122,30 +126,38 @@ def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int]
         one is an upbeat and counted from its end.
     bar : int
         Steps of the commonest bar; 16 (4/4) where the file names no metre.
+    denominator : int
+        Of the signature that names that bar, for most steps where two do (3/4 and 6/8); 4 where
+        the file names no metre.
     """
     segments = _segments(midi)
     position = np.zeros(steps, np.int64)
     counts: dict[int, int] = {}
-    for i, (start, length) in enumerate(segments):
+    named: dict[tuple[int, int], int] = {}
+    for i, (start, length, denominator) in enumerate(segments):
         end = segments[i + 1][0] if i + 1 < len(segments) else steps
         end, offset = min(end, steps), 0
         if i == 0 and len(segments) > 1 and end - start <= length < segments[1][1]:
-            length, offset = segments[1][1], segments[1][1] - (end - start)
+            _, length, denominator = segments[1]
+            offset = length - (end - start)
         if end > start:
             position[start:end] = (np.arange(end - start) + offset) % length
             counts[length] = counts.get(length, 0) + end - start
+            named[length, denominator] = named.get((length, denominator), 0) + end - start
     bar = max(counts, key=counts.__getitem__, default=4 * STEPS_PER_QUARTER)
-    return (position % MAX_BAR).astype(np.uint8), min(bar, MAX_BAR)
+    names = {denominator: n for (length, denominator), n in named.items() if length == bar}
+    denominator = max(names, key=names.__getitem__, default=4)
+    return (position % MAX_BAR).astype(np.uint8), min(bar, MAX_BAR), denominator
 
 
-def _segments(midi: pretty_midi.PrettyMIDI) -> list[tuple[int, int]]:
-    """Return (first step, steps of a bar) of each metre; of two at one step the later counts."""
-    bars = {0: 4 * STEPS_PER_QUARTER}
+def _segments(midi: pretty_midi.PrettyMIDI) -> list[tuple[int, int, int]]:
+    """Return (first step, steps a bar, denominator) of each metre, the later of two at a step."""
+    bars = {0: (4 * STEPS_PER_QUARTER, 4)}
     for change in sorted(midi.time_signature_changes, key=lambda c: c.time):
         quarter = midi.time_to_tick(change.time) / midi.resolution
         length = int(STEPS_PER_QUARTER * 4 * change.numerator / change.denominator)
-        bars[int(quantise(quarter))] = max(length, 1)
-    return sorted(bars.items())
+        bars[int(quantise(quarter))] = max(length, 1), change.denominator
+    return [(start, *bar) for start, bar in sorted(bars.items())]
 
 
 def from_first_bar(piece: Piece) -> Piece:
@@ -215,10 +227,11 @@ def piece_from_midi(
     played = note_array(midi)
     notes = note_array(midi, sustain_pedal=True) if sustain_pedal else played
     roll = notes_to_roll(notes)
-    position, bar = metre(midi, steps=len(roll))
+    position, bar, denominator = metre(midi, steps=len(roll))
     lines = notes_to_lines(notes, steps=len(roll))
     tempo = float(midi.get_tempo_changes()[1][0])
-    whole = Piece(name, roll, lines, position, bar, estimate_shift(roll), tempo)
+    shift = estimate_shift(roll)
+    whole = Piece(name, roll, lines, position, bar, shift, tempo, denominator)
     piece = from_first_bar(whole)
     if rest := len(whole.roll) - len(piece.roll):
         message = f"it begins with {rest / STEPS_PER_QUARTER:g} quarters of rest, left out here"
@@ -281,7 +294,7 @@ def _packed(piece: Piece) -> bytes:
     np.savez_compressed(
         file, version=VERSION, roll=np.packbits(piece.roll), steps=len(piece.roll),
         lines=piece.lines, position=piece.position, bar=piece.bar, shift=piece.shift,
-        tempo=piece.tempo, name=piece.name,
+        tempo=piece.tempo, denominator=piece.denominator, name=piece.name,
     )  # fmt: skip
     return file.getvalue()
 
@@ -331,7 +344,10 @@ def _read_piece(data: bytes) -> Piece:
         lines, position = stored["lines"], stored["position"]
         if lines.ndim != 2 or (len(lines), *position.shape) != (steps, steps):
             raise ValueError(f"{lines.shape} lines and {position.shape} places of {steps} steps")
+        denominator = int(stored["denominator"])
+        if denominator not in DENOMINATORS:
+            raise ValueError(f"denominator {denominator}, allowed are {DENOMINATORS}")
         return Piece(
             str(stored["name"]), roll, lines, position,
-            int(stored["bar"]), int(stored["shift"]), float(stored["tempo"]),
+            int(stored["bar"]), int(stored["shift"]), float(stored["tempo"]), denominator,
         )  # fmt: skip

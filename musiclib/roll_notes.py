@@ -37,10 +37,17 @@ class Bars(NamedTuple):
         Steps to a bar, at least 1.
     upbeat : int
         Steps before the first bar line, 0 where the piece begins on one.
+    denominator : int
+        Of the time signature, one of `pianoroll.DENOMINATORS`: bars of 12 steps are 3/4 or 6/8.
     """
 
     steps_per_bar: int = STEPS_PER_BAR
     upbeat: int = 0
+    denominator: int = 4
+
+    def for_measures(self) -> dict[str, int]:
+        """Return `steps_per_bar` and `upbeat`: measures count bars, whatever their signature."""
+        return {"steps_per_bar": self.steps_per_bar, "upbeat": self.upbeat}
 
 
 COMMON_BARS = Bars()
@@ -103,7 +110,7 @@ def note_starts(roll: np.ndarray) -> np.ndarray:
     return roll[..., ONSET].astype(bool) | begins
 
 
-def bars_at(position: np.ndarray, steps_per_bar: int) -> Bars:
+def bars_at(position: np.ndarray, steps_per_bar: int, denominator: int = 4) -> Bars:
     """Return the bars of a piece whose steps stand at these places.
 
     Parameters
@@ -112,14 +119,17 @@ def bars_at(position: np.ndarray, steps_per_bar: int) -> Bars:
         Steps since the bar line, as `pieces.metre` reads them; any stretch of a piece will do.
     steps_per_bar : int
         Steps of the commonest bar.
+    denominator : int
+        Of its time signature.
 
     Examples
     --------
     >>> bars_at(np.array([8, 9, 10, 11, 0, 1, 2]), 12)
-    Bars(steps_per_bar=12, upbeat=4)
+    Bars(steps_per_bar=12, upbeat=4, denominator=4)
     """
     lines = np.flatnonzero(np.asarray(position) == 0)
-    return Bars(int(steps_per_bar), int(lines[0]) if lines.size else len(position))
+    upbeat = int(lines[0]) if lines.size else len(position)
+    return Bars(int(steps_per_bar), upbeat, int(denominator))
 
 
 def whole_bars(

@@ -95,9 +95,9 @@ def test_grace_notes_are_left_out(music21):
 def test_an_upbeat_is_known_by_its_place_in_the_bar(music21):
     lines = [[(1, name, None), (4, name, None)] for name in ("C5", "G4", "E4", "C3")]
     midi = score_to_midi(score_of(music21, *lines, upbeat=1.0))
-    position, bar = metre(midi, steps=20)
+    position, bar, denominator = metre(midi, steps=20)
     assert position.tolist() == [12, 13, 14, 15, *range(16)]
-    assert bar == 16
+    assert (bar, denominator) == (16, 4)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Pieces and corpora: metre, key, what the grid costs, a folder of anything, and its report."""
 
+import io
 import os
 import re
 import shutil
@@ -58,7 +59,7 @@ def scale(root=60, *, of=MAJOR):
 
 
 def positions(*metres, steps):
-    position, bar = metre(midi_of((0, 99, 60), metres=metres), steps=steps)
+    position, bar, _ = metre(midi_of((0, 99, 60), metres=metres), steps=steps)
     assert position.dtype == np.uint8
     return position.tolist(), bar
 
@@ -104,6 +105,25 @@ def test_a_bar_too_long_to_count_goes_on_from_nought():
 
 def test_a_bar_shorter_than_a_step_has_one():
     assert positions((0, 1, 64), steps=3) == ([0, 0, 0], 1)
+
+
+@pytest.mark.parametrize(
+    ("metres", "bar", "denominator"),
+    [
+        ([], 16, 4),
+        ([(0, 6, 8)], 12, 8),
+        ([(0, 2, 2)], 16, 2),
+        ([(0, 1, 8), (0.5, 6, 8)], 12, 8),  # an upbeat is named as the bars after it
+        ([(0, 3, 4), (6, 6, 8)], 12, 4),
+        ([(0, 3, 4), (3, 6, 8)], 12, 8),
+        ([(0, 3, 4), (3, 6, 8), (6, 3, 4)], 12, 4),
+        ([(0, 3, 4), (3, 6, 8), (6, 4, 4)], 12, 4),  # the bar is chosen first, by its steps
+        ([(0, 32, 4)], 64, 4),
+    ],
+)
+def test_the_commonest_bar_is_named_as_for_most_of_its_steps(metres, bar, denominator):
+    _, *found = metre(midi_of((0, 99, 60), metres=metres), steps=40)
+    assert found == [bar, denominator]
 
 
 # Key
@@ -215,6 +235,7 @@ def test_a_piece_carries_what_travels_beside_its_roll():
     midi = midi_of((0, 4, 62), metres=[(0, 3, 4)], tempo=96.0)
     piece, _ = piece_from_midi(midi, name="tune")
     assert (piece.name, piece.bar, piece.lines.shape) == ("tune", 12, (16, 0))
+    assert piece.denominator == 4
     assert piece.tempo == pytest.approx(96)
     assert len(piece.position) == len(piece.roll) == 16
 
@@ -224,15 +245,20 @@ def test_a_piece_carries_what_travels_beside_its_roll():
 
 def same(a: Piece, b: Piece) -> bool:
     alike = all(np.array_equal(getattr(a, f), getattr(b, f)) for f in ("roll", "lines", "position"))
-    return alike and (a.name, a.bar, a.shift, a.tempo) == (b.name, b.bar, b.shift, b.tempo)
+    names = ("name", "bar", "shift", "tempo", "denominator")
+    return alike and all(getattr(a, f) == getattr(b, f) for f in names)
 
 
 @pytest.mark.filterwarnings("ignore:it begins with")
 @settings(max_examples=40)
-@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 87), st.integers(1, 8)), max_size=20))
-def test_a_saved_piece_comes_back(tmp_path_factory, notes):
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 87), st.integers(1, 8)), max_size=20),
+    st.sampled_from([1, 2, 4, 8, 16]),
+)
+def test_a_saved_piece_comes_back(tmp_path_factory, notes, denominator):
     start, key, length = np.array(notes, int).reshape(-1, 3).T
-    midi = to_midi(roll_of(start, key, length, steps=40))
+    roll = roll_of(start, key, length, steps=40)
+    midi = to_midi(roll, steps_per_bar=16, denominator=denominator)
     piece, _ = piece_from_midi(midi, name="Ünder/tune 1")
     folder = tmp_path_factory.mktemp("piece")
     digest = store_piece(piece, folder)
@@ -262,7 +288,7 @@ def test_a_missing_piece_is_named(tmp_path):
 
 def test_a_piece_of_another_version_is_refused(stored, monkeypatch):
     monkeypatch.setattr(rooms, "VERSION", 99)
-    with pytest.raises(ValueError, match="version 1, this musiclib reads 99"):
+    with pytest.raises(ValueError, match="version 2, this musiclib reads 99"):
         load_piece(stored)
 
 
@@ -299,6 +325,10 @@ def test_no_damage_gives_anything_but_a_sentence_or_a_piece(stored):
         ({"lines": np.zeros((10**6, 1), np.uint8)}, "unpacks to 1,00.,... bytes, and at most 99,"),
         ({"roll": np.zeros(9)}, "is no prepared piece"),
         ({"bar": np.zeros(2)}, "is no prepared piece"),
+        ({"denominator": 3}, r"denominator 3, allowed are \(1, 2, 4, .*64\)\); run notebook 01"),
+        ({"denominator": 128}, "denominator 128, allowed"),
+        ({"denominator": 0}, "denominator 0, allowed"),
+        ({"denominator": np.zeros(2)}, "is no prepared piece"),
     ],
 )
 def test_a_piece_that_claims_too_much_is_refused_before_it_is_unpacked(
@@ -464,6 +494,26 @@ def test_another_version_makes_every_piece_anew(report, folder, tmp_path, monkey
     monkeypatch.setattr(rooms, "VERSION", 99)
     prepare_corpus(folder, tmp_path / "prepared")
     assert len(load_corpus(tmp_path / "prepared")) == 3
+
+
+def test_pieces_of_the_earlier_layout_are_refused_and_made_anew(folder, tmp_path, monkeypatch):
+    packed = rooms._packed
+
+    def as_before(piece):
+        with np.load(io.BytesIO(packed(piece))) as data:
+            whole = {k: v for k, v in data.items() if k != "denominator"} | {"version": 1}
+        file = io.BytesIO()
+        np.savez_compressed(file, **whole)
+        return file.getvalue()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rooms, "_packed", as_before)
+        patch.setattr(rooms, "VERSION", 1)
+        prepare_corpus(folder, tmp_path / "prepared")
+    with pytest.raises(ValueError, match=r"version 1, this musiclib reads 2\); run notebook 01"):
+        load_corpus(tmp_path / "prepared")
+    prepare_corpus(folder, tmp_path / "prepared")
+    assert [piece.denominator for piece in load_corpus(tmp_path / "prepared")] == [4] * 3
 
 
 def test_a_broken_off_run_goes_on_where_it_stopped(folder, tmp_path, monkeypatch):

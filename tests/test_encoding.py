@@ -216,7 +216,7 @@ def test_bars_that_are_longer_than_a_position_can_count():
     long = dataclasses.replace(long, position=(np.arange(200) % 80).astype(np.uint8))
     example = encoding.fit_codec([long], n_voices=1).encode(long)
     assert example.metre.max() < 192
-    assert encoding.bars_of(example) == (64, 0)
+    assert encoding.bars_of(example) == (64, 0, 4)
     assert encoding.bar_position(encoding.play_metre(example, length=130)).max() == 63
 
 
@@ -227,4 +227,25 @@ def test_the_bars_of_a_new_piece_are_those_of_its_metre(bar, upbeat):
     )
     example = encoding.fit_codec([one], n_voices=1).encode(one)
     place = encoding.bar_position(encoding.play_metre(example, length=128))
-    assert encoding.bars_of(example) == (bar, upbeat) == bars_at(place, bar)
+    assert encoding.bars_of(example) == (bar, upbeat, 4) == bars_at(place, bar)
+
+
+def test_the_signature_of_a_bar_changes_nothing_that_a_model_reads():
+    waltz = in_bars(12)
+    jig = dataclasses.replace(waltz, denominator=8)
+    codec = encoding.fit_codec([waltz], n_voices=1)
+    assert encoding.fit_codec([jig], n_voices=1) == codec
+    one, other = codec.encode(waltz), codec.encode(jig)
+    for field in ("codes", "sounds", "metre"):
+        np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+    assert (one.register, one.bar) == (other.register, other.bar)
+    assert (encoding.bars_of(one), encoding.bars_of(other)) == ((12, 0, 4), (12, 0, 8))
+
+
+def test_the_commonest_bars_are_named_as_most_of_them():
+    pieces = [in_bars(12), in_bars(12), in_bars(16), in_bars(16), in_bars(12)]
+    jigs = [dataclasses.replace(one, denominator=8) for one in pieces]
+    assert encoding.commonest_bars(pieces) == (12, 0, 4)
+    assert encoding.commonest_bars([*pieces[:2], *jigs[2:]]) == (12, 0, 4)
+    assert encoding.commonest_bars([*jigs[:2], *pieces[2:]]) == (12, 0, 8)
+    assert encoding.bar_segments(jigs) == encoding.bar_segments(pieces)

@@ -193,7 +193,7 @@ def test_rolls_by_set_keeps_order_and_seeds():
 
 def with_bars(one, bar, upbeat):
     position = ((np.arange(len(one.roll)) - upbeat) % bar).astype(np.uint8)
-    return dataclasses.replace(one, bar=bar, position=position)
+    return dataclasses.replace(one, bar=bar, position=position, denominator=8)
 
 
 def test_a_generated_piece_has_the_bars_that_its_file_says(tmp_path):
@@ -203,7 +203,7 @@ def test_a_generated_piece_has_the_bars_that_its_file_says(tmp_path):
     save_midi(to_midi(chord(), steps_per_bar=14, upbeat=6), folder / "002.mid")
     save_midi(to_midi(np.zeros((128, 88, 2), np.uint8), steps_per_bar=12), folder / "003.mid")
     found = ev.read_generated(tmp_path, models=["vae"])
-    assert [s.bars for s in found] == [(16, 0), (12, 0), (14, 6), (12, 0)]
+    assert [s.bars for s in found] == [(16, 0, 4), (12, 0, 4), (14, 6, 8), (12, 0, 4)]
 
 
 def test_real_pieces_and_what_is_made_of_them_have_bars():
@@ -211,14 +211,14 @@ def test_real_pieces_and_what_is_made_of_them_have_bars():
     pieces = [with_bars(p, 12, i % 12) for i, p in enumerate(pieces)]
     of = {p.name: i % 12 for i, p in enumerate(pieces)}
     for sample in ev.real_samples(pieces, split):
-        assert sample.bars == (12, of[sample.file])
+        assert sample.bars == (12, of[sample.file], 8)
     training = ev.training_pieces(pieces, split)
     found = ev.baseline_samples(training, n=4, seed=3)
     for sample in found:
         if sample.model == ev.TRAINING:
-            assert sample.bars == (12, of[sample.file])
+            assert sample.bars == (12, of[sample.file], 8)
         elif sample.model != "shuffled":
-            assert sample.bars == (12, 0)
+            assert sample.bars == (12, 0, 8)
 
 
 def test_a_shuffled_piece_keeps_the_bars_of_its_source():
@@ -236,5 +236,5 @@ def test_a_shuffled_piece_keeps_the_bars_of_its_source():
     assert len({s.bars for s in shuffled}) == 5
     for sample in shuffled:
         source = int(sample.roll[:, 40, 0].argmax())
-        assert sample.bars == (14 if source == 4 else 12, source)
-    assert all(s.bars == (12, 0) for s in made if s.model in ("markov", "random"))
+        assert sample.bars == (14 if source == 4 else 12, source, 8)
+    assert all(s.bars == (12, 0, 8) for s in made if s.model in ("markov", "random"))

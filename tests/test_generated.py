@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 
+import folders
 import numpy as np
+import pretty_midi
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from musiclib import generated, load_midi, to_piano_roll
+from musiclib import encoding, generated, keys, load_midi, to_piano_roll
+from musiclib.corpus import load_corpus, prepare_corpus
+from musiclib.evaluation import read_generated
 from musiclib.files import write_text
-from musiclib.pieces import Piece, piece_from_midi
-from musiclib.roll_notes import Bars, bars_at
+from musiclib.midi import save_midi
+from musiclib.pianoroll import DENOMINATORS, to_midi
+from musiclib.pieces import Piece, load_piece, piece_from_midi, store_piece
+from musiclib.roll_notes import Bars
 
 
 def roll_of(*notes, steps=128):
@@ -55,14 +63,17 @@ def test_real_rolls_begin_with_the_first_bar_that_sounds():
     assert [r.tolist() for r in generated.real_rolls(pieces)] == [lively(0).tolist()] * 2
 
 
-METRES = [(4, 4, 16), (3, 4, 12), (6, 8, 12), (2, 4, 8), (5, 4, 20), (7, 8, 14), (9, 8, 18)]
+METRES = [
+    (4, 4, 16), (3, 4, 12), (6, 8, 12), (2, 4, 8), (5, 4, 20), (7, 8, 14), (9, 8, 18),
+    (12, 8, 24), (3, 8, 6), (2, 2, 16), (3, 2, 24), (4, 2, 32), (5, 16, 5), (1, 1, 16),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("numerator", "denominator", "bar"), METRES)
 def test_a_file_says_metre_and_upbeat_of_its_piece(tmp_path, numerator, denominator, bar):
     assert 16 * numerator / denominator == bar
     upbeats = range(bar)
-    bars = [Bars(bar, upbeat) for upbeat in upbeats]
+    bars = [Bars(bar, upbeat, denominator) for upbeat in upbeats]
     generated.write_pieces([lively(0)] * bar, tmp_path, bars=bars)
     for upbeat in upbeats:
         midi = load_midi(tmp_path / f"{upbeat:03d}.mid")
@@ -70,10 +81,84 @@ def test_a_file_says_metre_and_upbeat_of_its_piece(tmp_path, numerator, denomina
         assert back.bar == bar
         np.testing.assert_array_equal(back.position, (np.arange(128) - upbeat) % bar)
         np.testing.assert_array_equal(back.roll, lively(0))
-        assert bars_at(back.position, back.bar) == (bar, upbeat)
+        assert generated.real_bars([back]) == [Bars(bar, upbeat, denominator)]
         assert len(midi.time_signature_changes) == 1 + bool(upbeat)
-        change = midi.time_signature_changes[-1]
-        assert 16 * change.numerator == bar * change.denominator
+        *first, change = midi.time_signature_changes
+        assert (change.numerator, change.denominator) == (numerator, denominator)
+        assert [16 * short.numerator / short.denominator for short in first] == (
+            [upbeat] if upbeat else []
+        )
+
+
+def source(numerator, denominator, upbeat):
+    """Return a MIDI piece in a metre, its upbeat a bar of sixteenths."""
+    midi = to_midi(lively(1))
+    signatures = [(upbeat, 16, 0), (numerator, denominator, upbeat)] if upbeat else []
+    midi.time_signature_changes = [
+        pretty_midi.TimeSignature(over, under, step * 15 / 80)
+        for over, under, step in signatures or [(numerator, denominator, 0)]
+    ]
+    return midi
+
+
+def followed(midi, folder):
+    """Return the bars of a piece, and of the files that pieces like it are written to."""
+    save_midi(midi, folder / "source.mid")
+    piece, _ = piece_from_midi(load_midi(folder / "source.mid"), name="source")
+    piece = load_piece(folder / f"{store_piece(piece, folder)}.npz")
+    key_codec = keys.fit_keys([piece.roll], shifts=[piece.shift], bars=[piece.bar])
+    example = key_codec.encode(piece)
+    examples = encoding.fit_codec([piece]).encode(piece), example, keys.lead_in(example)
+    bars = [encoding.bars_of(each) for each in (*examples, keys.excerpt(example, 0, 64))]
+    generated.write_pieces([lively(0)] * len(bars), folder / "vae" / "0", bars=bars)
+    return {*bars, *(sample.bars for sample in read_generated(folder, models=["vae"]))}
+
+
+SIGNATURES = [(6, 8), (9, 8), (12, 8), (2, 2), (3, 2), (3, 4), (4, 4), (7, 8)]
+
+
+@pytest.mark.parametrize("upbeat", [0, 1, 2, 4])
+@pytest.mark.parametrize(("numerator", "denominator"), SIGNATURES)
+def test_a_generated_file_names_the_metre_of_the_piece_it_follows(
+    tmp_path, numerator, denominator, upbeat
+):
+    wanted = Bars(16 * numerator // denominator, upbeat, denominator)
+    assert followed(source(numerator, denominator, upbeat), tmp_path) == {wanted}
+
+
+@st.composite
+def bars_and_signatures(draw):
+    """Draw a signature whose bar is 1 to 64 whole steps, and an upbeat shorter than that."""
+    denominator = draw(st.sampled_from(DENOMINATORS))
+    unit = max(denominator // 16, 1)  # so many make a step
+    numerator = unit * draw(st.integers(1, min(4 * denominator, 255) // unit))
+    bar = 16 * numerator // denominator
+    return numerator, Bars(bar, draw(st.integers(0, bar - 1)), denominator)
+
+
+@settings(max_examples=40, deadline=None)
+@given(bars_and_signatures())
+def test_any_metre_goes_through_file_piece_and_example(tmp_path_factory, drawn):
+    numerator, bars = drawn
+    midi = source(numerator, bars.denominator, bars.upbeat)
+    assert followed(midi, tmp_path_factory.mktemp("metre")) == {bars}
+
+
+def test_of_the_metres_of_a_file_the_one_with_most_steps_is_named(tmp_path):
+    midi = source(3, 4, 0)
+    for change, denominator in ((60, 4), (48, 8)):
+        midi.time_signature_changes[1:] = [pretty_midi.TimeSignature(6, 8, change * 15 / 80)]
+        midi.time_signature_changes += [pretty_midi.TimeSignature(2, 4, 120 * 15 / 80)]
+        assert followed(midi, tmp_path / str(denominator)) == {Bars(12, 0, denominator)}
+
+
+def test_waltzes_and_jigs_in_one_folder_keep_their_own(tmp_path):
+    folders.waltzes(tmp_path / "music")
+    prepare_corpus(tmp_path / "music", tmp_path / "prepared")
+    pieces = load_corpus(tmp_path / "prepared")
+    assert generated.real_bars(pieces) == [Bars(12, 0, 4)] * 8 + [Bars(12, 0, 8)] * 4
+    assert encoding.commonest_bars(pieces) == Bars(12)
+    assert encoding.commonest_bars(pieces[6:]) == Bars(12, 0, 8)
 
 
 def test_a_waltz_says_three_four_and_no_bars_say_four_four(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -113,6 +115,13 @@ def test_an_excerpt_knows_the_step_before_it():
     example = keys.fit_keys([roll_of(1)]).encode(piece_of(roll_of(1)))
     part = keys.excerpt(example, 3, 4)
     np.testing.assert_array_equal(part.codes, example.codes[3:8])
+
+
+def test_the_signature_of_a_bar_stays_with_the_piece():
+    jig = dataclasses.replace(piece_of(roll_of(1), bar=12), denominator=8)
+    example = keys.fit_keys([roll_of(1)]).encode(jig)
+    for each in (example, keys.lead_in(example), keys.excerpt(example, 3, 4)):
+        assert (each.name, each.register, each.bar, each.denominator) == ("p", 0, 12, 8)
 
 
 def test_what_cannot_be_is_refused():

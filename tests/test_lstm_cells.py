@@ -446,6 +446,18 @@ def test_a_file_is_continued_from_its_first_quarters_and_written(notebook, tmp_p
     assert not np.array_equal(fewer[8:64], whole[8:64])
 
 
+@pytest.mark.parametrize(
+    "metre", [[(3, 4, 0)], [(6, 8, 0)], [(1, 8, 0), (9, 8, 2)], [(1, 4, 0), (3, 2, 4)]]
+)
+def test_a_continued_file_names_the_metre_and_upbeat_of_its_beginning(notebook, tmp_path, metre):
+    midi = song(TRIAD)
+    midi.time_signature_changes = [pretty_midi.TimeSignature(a, b, t * 0.15) for a, b, t in metre]
+    continued(notebook, midi, tmp_path)
+    found = load_midi(notebook["paths"].generated / "continued" / "my song.mid")
+    changes = [(c.numerator, c.denominator, c.time) for c in found.time_signature_changes]
+    assert changes == [(a, b, pytest.approx(t * 0.15)) for a, b, t in metre]
+
+
 def test_the_same_file_is_continued_in_the_same_way(notebook, tmp_path):
     one, two = (continued(notebook, song(TRIAD), tmp_path, name=n) for n in ("a", "b $ c $"))
     np.testing.assert_array_equal(one, two)

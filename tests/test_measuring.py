@@ -71,7 +71,7 @@ def test_a_piece_is_measured_in_its_own_bars():
     ]
     found = measuring.sample_table(samples, workers=1)
     for row, sample in zip(found.to_dict("records"), samples, strict=True):
-        own = music_metrics.measures(triads(), **sample.bars._asdict())
+        own = music_metrics.measures(triads(), **sample.bars.for_measures())
         assert {name: row[name] for name in own} == pytest.approx(own, nan_ok=True)
     assert found["repetition_1"].isna().tolist() == [True, False, False] * 2
 
@@ -83,8 +83,8 @@ def test_released_pieces_measure_as_their_table_says():
     names = list(music_metrics.MEASURES)
     for model in MODELS:
         for piece in read_generated(root / "generated", models=[model], seeds=[0])[:4]:
-            assert piece.bars == (16, 0)
-            own = music_metrics.measures(piece.roll, **piece.bars._asdict())
+            assert piece.bars == (16, 0, 4)
+            own = music_metrics.measures(piece.roll, **piece.bars.for_measures())
             wanted = known.loc[piece.file, names].to_numpy(float)
             np.testing.assert_allclose([own[n] for n in names], wanted, rtol=0, atol=1e-12)
 
@@ -146,6 +146,17 @@ def test_the_key_changes_with_notes_and_bars():
     items = [(triads(), COMMON_BARS), (triads(1), COMMON_BARS), (longer, COMMON_BARS)]
     items += [(triads(), bars) for bars in (Bars(12), Bars(12, 4), Bars(4, 12))]
     assert len({measuring._item_key(item) for item in items}) == 6
+    assert measuring._item_key((triads(), Bars(12, 4, 8))) == measuring._item_key(items[4])
+
+
+def test_released_measures_are_found_under_their_keys():
+    """No measure depends on the signature, so it is no part of the key."""
+    root = Path(__file__).resolve().parent.parent / "data"
+    known = set(pd.read_csv(root / "results" / "measures.csv", usecols=["item"])["item"])
+    for model in MODELS:
+        for piece in read_generated(root / "generated", models=[model], seeds=[0])[:4]:
+            for bars in (piece.bars, piece.bars._replace(denominator=8)):
+                assert measuring._item_key((piece.roll, bars)) in known
 
 
 def test_the_versions_behind_a_measurement_are_told(kept, table):

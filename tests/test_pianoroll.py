@@ -285,6 +285,39 @@ def test_a_program_out_of_range_is_refused():
         to_midi(draw([(0, 39, 1)]), program=128)
 
 
+@pytest.mark.parametrize(
+    ("bar", "upbeat", "denominator", "signatures"),
+    [
+        (12, 0, 4, ["3/4"]),
+        (12, 0, 8, ["6/8"]),
+        (12, 2, 8, ["1/8", "6/8"]),
+        (12, 3, 8, ["3/16", "6/8"]),
+        (18, 4, 8, ["2/8", "9/8"]),
+        (16, 0, 2, ["2/2"]),
+        (16, 4, 2, ["1/4", "2/2"]),
+        (24, 8, 2, ["1/2", "3/2"]),
+        (24, 8, 8, ["4/8", "12/8"]),
+        (16, 0, 1, ["1/1"]),
+        (12, 0, 16, ["12/16"]),
+        (14, 0, 4, ["7/8"]),  # no whole number of quarters
+        (12, 0, 1, ["3/4"]),
+        (64, 0, 64, ["16/4"]),  # 256/64 is more than a file can hold
+    ],
+)
+def test_bars_are_named_with_the_denominator_asked_for_where_it_is_exact(
+    bar, upbeat, denominator, signatures
+):
+    midi = to_midi(draw([(0, 39, 1)]), steps_per_bar=bar, upbeat=upbeat, denominator=denominator)
+    found = [f"{s.numerator}/{s.denominator}" for s in midi.time_signature_changes]
+    assert found == signatures
+
+
+@pytest.mark.parametrize("denominator", [0, 3, 128, -4, 2.5])
+def test_an_impossible_denominator_is_refused(denominator):
+    with pytest.raises(ValueError, match=r"denominator must be one of \(1, 2, .*64\), got"):
+        to_midi(draw([(0, 39, 1)]), denominator=denominator)
+
+
 def test_the_longest_roll_takes_little_more_than_its_own_size():
     notes = np.zeros(MAX_STEPS // 4, note_array(midi_of((0, 1, 60))).dtype)
     notes["onset_quarter"], notes["duration_quarter"] = np.arange(len(notes)), 1
