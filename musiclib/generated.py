@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from musiclib.baselines import PIECE_STEPS
 from musiclib.corpus import Piece
 from musiclib.files import atomic_path, sha256_of, write_json
 from musiclib.midi import save_midi
@@ -28,7 +29,6 @@ from musiclib.pieces import from_first_bar
 from musiclib.roll_notes import COMMON_BARS, Bars, bars_at
 from musiclib.study import CORPORA
 
-PIECE_STEPS = 128
 TEMPO = 80.0
 RANGED = ("polyphony", "scale_consistency", "silence", "pitch_range")
 """The measures whose range in real music a generated piece shall keep to."""

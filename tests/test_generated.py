@@ -21,7 +21,7 @@ from musiclib.pieces import Piece, load_piece, piece_from_midi, store_piece
 from musiclib.roll_notes import Bars
 
 
-def roll_of(*notes, steps=128):
+def roll_with(*notes, steps=128):
     roll = np.zeros((steps, 88, 2), np.uint8)
     for start, end, key in notes:
         roll[start, key, 0] = 1
@@ -31,11 +31,13 @@ def roll_of(*notes, steps=128):
 
 def lively(seed):
     rng = np.random.default_rng(seed)
-    return roll_of(*[(t, t + 4, int(k)) for t in range(0, 128, 4) for k in rng.integers(30, 60, 3)])
+    return roll_with(
+        *[(t, t + 4, int(k)) for t in range(0, 128, 4) for k in rng.integers(30, 60, 3)]
+    )
 
 
 def test_pieces_are_written_in_order_and_flaws_are_reported(tmp_path):
-    rolls = [lively(0), roll_of(), roll_of((0, 128, 40))]
+    rolls = [lively(0), roll_with(), roll_with((0, 128, 40))]
     table = generated.write_pieces(rolls, tmp_path)
     assert table["file"].tolist() == ["000.mid", "001.mid", "002.mid"]
     assert table["flaws"][0] == ""
@@ -186,7 +188,7 @@ def test_bars_of_other_pieces_are_refused_before_anything_is_removed(tmp_path):
 
 def test_inside_real_counts_measure_by_measure_and_all_at_once():
     real = [lively(s) for s in range(30)]
-    table = generated.inside_real([real[3], roll_of((0, 128, 5)), roll_of()], real)
+    table = generated.inside_real([real[3], roll_with((0, 128, 5)), roll_with()], real)
     assert table.loc[0, "polyphony"]
     assert not table.loc[1, "polyphony"]
     assert not table.loc[1, "all"]

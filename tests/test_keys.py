@@ -14,7 +14,7 @@ from musiclib.keys import HELD, SILENT, STARTS
 from musiclib.pieces import Piece
 
 
-def roll_of(seed, *, steps=12, low=30, high=50):
+def random_roll(seed, *, steps=12, low=30, high=50):
     """Make a roll of random notes, some of them repeated without a gap."""
     rng = np.random.default_rng(seed)
     codes = rng.choice(3, (steps, 88), p=(0.7, 0.15, 0.15))
@@ -35,7 +35,7 @@ def piece_of(roll, *, shift=0, bar=16):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(-6, 5))
 def test_a_piece_comes_back_in_its_own_key(seed, shift):
-    roll = roll_of(seed)
+    roll = random_roll(seed)
     codec = keys.fit_keys([roll], shifts=[shift])
     example = codec.encode(piece_of(roll, shift=shift))
     assert example.codes.max() <= STARTS
@@ -51,7 +51,7 @@ def test_codes_tell_a_held_from_a_repeated_note():
 
 
 def test_a_held_key_that_did_not_sound_starts():
-    codec = keys.fit_keys([roll_of(0)])
+    codec = keys.fit_keys([random_roll(0)])
     codes = np.zeros((3, codec.n_keys), np.uint8)
     codes[1:, 4] = HELD
     roll = codec.decode(codes)
@@ -59,7 +59,7 @@ def test_a_held_key_that_did_not_sound_starts():
 
 
 def test_a_note_outside_the_keys_moves_by_octaves():
-    codec = keys.fit_keys([roll_of(0, low=40, high=52)])
+    codec = keys.fit_keys([random_roll(0, low=40, high=52)])
     roll = np.zeros((2, 88, 2), np.uint8)
     roll[0, 5] = roll[0, 80] = 1
     places = np.flatnonzero(codec.encode(piece_of(roll)).codes[0]) + codec.lowest
@@ -90,8 +90,8 @@ def test_all_keys_of_a_frame_are_charged_once():
 
 
 def test_padding_lines_up_what_was_with_what_comes():
-    codec = keys.fit_keys([roll_of(1)])
-    examples = [codec.encode(piece_of(roll_of(i, steps=n))) for i, n in ((1, 5), (2, 19))]
+    codec = keys.fit_keys([random_roll(1)])
+    examples = [codec.encode(piece_of(random_roll(i, steps=n))) for i, n in ((1, 5), (2, 19))]
     batch = keys.pad(examples)
     assert batch["now"].shape == (2, 24, codec.n_keys)
     assert batch["mask"].sum(axis=1).tolist() == [4, 18]
@@ -104,7 +104,7 @@ def test_padding_lines_up_what_was_with_what_comes():
 
 
 def test_a_lead_in_lets_the_first_step_be_predicted():
-    example = keys.fit_keys([roll_of(1)]).encode(piece_of(roll_of(1)))
+    example = keys.fit_keys([random_roll(1)]).encode(piece_of(random_roll(1)))
     batch = keys.pad([keys.lead_in(example)])
     assert batch["mask"].sum() == len(example.codes)
     np.testing.assert_array_equal(batch["now"][0, : len(example.codes)], example.codes)
@@ -112,20 +112,20 @@ def test_a_lead_in_lets_the_first_step_be_predicted():
 
 
 def test_an_excerpt_knows_the_step_before_it():
-    example = keys.fit_keys([roll_of(1)]).encode(piece_of(roll_of(1)))
+    example = keys.fit_keys([random_roll(1)]).encode(piece_of(random_roll(1)))
     part = keys.excerpt(example, 3, 4)
     np.testing.assert_array_equal(part.codes, example.codes[3:8])
 
 
 def test_the_signature_of_a_bar_stays_with_the_piece():
-    jig = dataclasses.replace(piece_of(roll_of(1), bar=12), denominator=8)
-    example = keys.fit_keys([roll_of(1)]).encode(jig)
+    jig = dataclasses.replace(piece_of(random_roll(1), bar=12), denominator=8)
+    example = keys.fit_keys([random_roll(1)]).encode(jig)
     for each in (example, keys.lead_in(example), keys.excerpt(example, 3, 4)):
         assert (each.name, each.register, each.bar, each.denominator) == ("p", 0, 12, 8)
 
 
 def test_what_cannot_be_is_refused():
-    codec = keys.fit_keys([roll_of(0)])
+    codec = keys.fit_keys([random_roll(0)])
     with pytest.raises(ValueError, match="got shape \\(3, 2\\), wanted"):
         codec.decode(np.zeros((3, 2), int))
     with pytest.raises(ValueError, match="codes below 3"):
@@ -138,7 +138,7 @@ def test_what_cannot_be_is_refused():
 
 
 def test_the_metre_is_that_of_the_voices_codec():
-    rolls = [roll_of(i, steps=40) for i in range(2)]
+    rolls = [random_roll(i, steps=40) for i in range(2)]
     for bars, n_metres in (((16, 12), 128), ((8, 24), 128), ((16, 14), 192), ((), 128)):
         codec = keys.fit_keys(rolls, bars=bars)
         assert codec.n_metres == n_metres
