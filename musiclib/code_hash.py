@@ -113,6 +113,11 @@ class _Code:
         inner = f"{module}.{name}"
         return found or ([(inner, "*")] if inner in self.files else [])
 
+    def check(self, imports: dict[str, list[tuple[str, str]]], where: str) -> None:
+        """Refuse an import of what is not there, though it may not be used."""
+        for module, name in (origin for origins in imports.values() for origin in origins):
+            self.follow(module, name, where)
+
     def line(self, text: str, found: Sequence[Target], out: set[Target]) -> str:
         """Return, hashed, a text and those of the definitions that it names."""
         named = (self.part(t)[0] for t in found if all(t) and t not in out)
@@ -124,9 +129,11 @@ class _Code:
         others = [(target[0], "")]
         if name == "*":
             found = [t for n in (*known.bound, *known.imports) for t in self.lookup(target[0], n)]
-            found = [t for t in found if all(t) and t[1] != "*"]
-            return " ".join(sorted(self.part(t)[0] for t in found)), found + others
+            texts = {t: self.part(t)[0] for t in found if all(t) and t[1] != "*"}
+            texts = dict(sorted(texts.items(), key=lambda item: item[1]))
+            return " ".join(texts.values()), [*texts, *others]
         tree = ast.Module(known.bound[name] if name else known.effects, [])
+        self.check(known.imports, known.path)
         reader = _Reader(self, tree, known.path, target[0])
         text = reader.text(tree.body) if tree.body else ""
         needs = [(m, "") for m in known.needs if m in self.files]
@@ -172,7 +179,7 @@ class _Module:
             }
             for each in ast.walk(statement):
                 names |= set(each.names) if isinstance(each, ast.Global) else set()
-            for each in names:
+            for each in sorted(names):
                 self.bound.setdefault(each, []).append(statement)
         self.effects = [statement for statement, nodes in body if any(map(self._acts, nodes))]
 
@@ -225,6 +232,8 @@ def _imports(
         for alias in node.names:
             if alias.name == "*" and code.has(module):
                 raise CodeError(f"{where}: import * hides what is used; import it by name")
+            if not module and code.has(alias.name) and alias.name not in code.files:
+                raise CodeError(f"{where}: there is no {alias.name}; correct the name")
             top = alias.name.partition(".")[0]
             whole = (alias.name, "") if alias.asname else (top, "")
             origin = (module, alias.name) if module else whole
@@ -310,7 +319,8 @@ class _Reader:
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> str:
         """Return a foreign import; one of these packages counts by what it does when imported."""
-        needs = _imports([node], self.code, self.path)[1]
+        origins, needs = _imports([node], self.code, self.path)
+        self.code.check(origins, self._at(node))
         self.found += [(m, "") for m in needs if m in self.code.files]
         module = getattr(node, "module", "")
         foreign = [a for a in node.names if not self.code.has(module or a.name)]

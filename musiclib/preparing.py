@@ -16,6 +16,7 @@ import warnings
 from importlib.metadata import version
 from typing import Any
 
+from musiclib import pieces
 from musiclib.code_hash import code_hash
 from musiclib.midi import MidiFileError, parse_midi, printable, read_midi_bytes
 from musiclib.pieces import Piece, pedal_lengthens, piece_from_midi, store_piece
@@ -33,9 +34,13 @@ MAX_MEMORY = 1_000_000_000
 
 
 @functools.cache
-def made_by() -> str:
-    """Return what decides a piece beside its file: pretty_midi's version and a hash of the code."""
+def _code() -> str:
     return f"{version('pretty_midi')}-{code_hash(prepare_file)[:12]}"
+
+
+def made_by() -> str:
+    """Return what decides a piece beside its file: the layout, pretty_midi and the code."""
+    return f"{pieces.VERSION}-{_code()}"
 
 
 def row_of(file: str, status: str, reason: str, **values: object) -> dict[str, Any]:

@@ -115,7 +115,8 @@ def test_the_hash_is_that_of_every_version_of_python(write):
     more = {
         "lib/four": 'def s(x, *, y=-1.5, **z):\n    return f"a{x!r:>{y}}b" f"{x=}" "ü", b"c", 1j\n'
     }
-    assert write(more=more)(RUN, "lib.four:s")[:16] == "50fdcee4aa52fc41"
+    found = write(more=more)(RUN, "lib.four:s", cells=["from lib import two", "print(two)"])
+    assert found[:16] == "c40914ecfea61aab"
 
 
 @pytest.mark.parametrize(
@@ -280,7 +281,9 @@ def test_what_is_left_out_does_not_count_with_what_it_alone_reaches(write):
         ("from . import three\nx = 1", "x.py:1: a relative import; write out the package's name"),
         ("from lib.three import gone\nx = gone", "x.py: lib.three has no gone; correct the name"),
         ("from lib import gone\n\ndef x(): return gone", "x.py: lib has no gone; correct the name"),
-        ("import lib.gone as g\nx = g", "x.py: lib.gone has no file; correct the name"),
+        ("from lib.three import gone\nx = 1", "x.py: lib.three has no gone; correct the name"),
+        ("x = 1\nimport lib.gone", "x.py:2: there is no lib.gone; correct the name"),
+        ("import lib.gone as g\nx = g", "x.py:1: there is no lib.gone; correct the name"),
         ("from lib import three\nx = three.gone", "x.py:2: lib.three has no gone; correct"),
         ("def x():\n    from lib.three import gone\n    gone()", "lib.three has no gone; correct"),
         ("x = (\n", "x.py:1: cannot be read as Python ('(' was never closed); correct it"),
