@@ -8,6 +8,7 @@ callback for models that are trained by Keras' ``fit``.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -20,10 +21,11 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from musiclib.code_hash import code_hash
 from musiclib.files import atomic_path
 
 RUN_KEY = "MUSICLIB_RUN_KEY"
-"""Environment variable by which the runner names the code and corpus of a run."""
+"""Environment variable by which the runner names the cells, code and corpus of a run."""
 
 LAYOUT = 2
 """Of what a checkpoint holds; one of another layout belongs to other settings."""
@@ -52,7 +54,8 @@ class Checkpoint:
     settings : mapping
         All that decides the training: numbers, texts and arrays, in lists and mappings as one
         likes. Arrays count by their bytes, so a batch of the data may stand for the data. In a
-        notebook the cells that were run count too: who changes one trains anew.
+        notebook the cells that were run count too, with the code that they reach: who changes
+        one trains anew.
 
     Attributes
     ----------
@@ -72,7 +75,7 @@ class Checkpoint:
         self.path = Path(path)
         if self.path.suffix != ".npz":
             raise ValueError(f"path: got {self.path.name!r}, a checkpoint ends in .npz")
-        named = [LAYOUT, settings, os.environ.get(RUN_KEY, ""), _cells()]
+        named = [LAYOUT, settings, os.environ.get(RUN_KEY) or code_hash(cells=_cells())]
         text = json.dumps(named, sort_keys=True, default=_digest)
         self.key = hashlib.sha256(text.encode()).hexdigest()
         self.step = 0
@@ -225,7 +228,16 @@ def _cells() -> list[str]:
     except ImportError:
         return []
     shell = get_ipython()
-    return sorted(set(shell.user_ns.get("In", []))) if shell else []
+    return sorted(filter(_is_python, set(shell.user_ns.get("In", [])))) if shell else []
+
+
+def _is_python(cell: str) -> bool:
+    """Tell whether a cell could be read, as one that could not has not run."""
+    try:
+        ast.parse(cell)
+    except SyntaxError:
+        return False
+    return True
 
 
 def _put(value: Any, held: list[np.ndarray]) -> Any:

@@ -17,13 +17,13 @@ import platform
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from musiclib.audio_metrics import AUDIO_UNITS, audio_measures
+from musiclib.code_hash import code_hash
 from musiclib.evaluation import TRAINING, Sample
 from musiclib.files import sha256_of
 from musiclib.kept import Kept
@@ -44,11 +44,6 @@ TEMPO = 80.0
 PROBLEMS = ("no_note", "stuck", "empty_bars_found")
 """What `music_metrics.check_piece` can find, a column of 0 and 1 each."""
 
-_MODULES = (
-    *("pianoroll", "roll_notes", "pitch", "rhythm", "harmony", "structure", "music_metrics"),
-    *("midi", "synthesis", "synthesis_events", "fluidsynth_engine", "measuring"),
-    *("audio_levels", "audio_spectrum", "audio_metrics"),
-)
 _PACKAGES = ("numpy", "scipy", "librosa", "pyloudnorm", "pretty_midi")
 _ENOUGH_FOR_A_PROCESS = 20
 
@@ -121,15 +116,11 @@ def versions() -> dict[str, str]:
 
 
 @functools.cache
-def code_hash() -> str:
+def made_by() -> str:
     """Return the hash of what decides a measurement beside the notes: code, packages, renderer."""
-    digest = hashlib.sha256()
-    for name in _MODULES:
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     told = [version for name, version in versions().items() if name != "Python"]
-    digest.update(" ".join(told).encode())
-    digest.update(sha256_of(soundfont_path()).encode())
-    return digest.hexdigest()[:16]
+    parts = [code_hash(_measure_item), *told, sha256_of(soundfont_path())]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 
 def sample_table(
@@ -233,7 +224,7 @@ def measured(
         In the order of `items`.
     """
     keys = [key(item) for item in items]
-    own = Kept(kept, code=code_hash())
+    own = Kept(kept, code=made_by())
     given = Kept(released) if released is not None else None
     known = {k: row for k in set(keys) if (row := own.get(k, given)) is not None}
     missing = {k: item for k, item in zip(keys, items, strict=True) if k not in known}

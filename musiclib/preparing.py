@@ -14,10 +14,10 @@ import os
 import time
 import warnings
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from musiclib import pieces
+from musiclib.code_hash import code_hash
 from musiclib.midi import MidiFileError, parse_midi, printable, read_midi_bytes
 from musiclib.pieces import Piece, pedal_lengthens, piece_from_midi, store_piece
 
@@ -32,23 +32,15 @@ MAX_SECONDS = 10.0
 MAX_MEMORY = 1_000_000_000
 """Bytes that a process that reads files may hold."""
 
-_DECIDING = (
-    "smf", "smf_events", "midi_events", "midi_channels", "midi_build", "midi", "pianoroll",
-    "voices", "pieces", "preparing",
-)  # fmt: skip
-
 
 @functools.cache
-def _code_hash() -> str:
-    digest = hashlib.sha256(version("pretty_midi").encode())
-    for name in _DECIDING:
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
-    return digest.hexdigest()[:12]
+def _code() -> str:
+    return f"{version('pretty_midi')}-{code_hash(prepare_file)[:12]}"
 
 
 def made_by() -> str:
-    """Return what decides a piece beside its file: the layout's version and a hash of the code."""
-    return f"{pieces.VERSION}-{_code_hash()}"
+    """Return what decides a piece beside its file: the layout, pretty_midi and the code."""
+    return f"{pieces.VERSION}-{_code()}"
 
 
 def row_of(file: str, status: str, reason: str, **values: object) -> dict[str, Any]:

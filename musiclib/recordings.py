@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from musiclib.audio_metrics import audio_measures
+from musiclib.code_hash import code_hash
 from musiclib.entries import is_of_macos
 from musiclib.evaluation import NO_SEED
 from musiclib.files import sha256_of
@@ -153,6 +154,11 @@ def _evenly(paths: list[Path], count: int) -> list[Path]:
     return [paths[i * len(paths) // count] for i in range(count)]
 
 
+@functools.cache
+def _made_by() -> str:
+    return code_hash(measure_recording)
+
+
 def _key(path: Path, *, seconds: float) -> str:
-    text = f"{sha256_of(__file__)} {seconds} {sha256_of(path)}"
+    text = f"{_made_by()} {seconds} {sha256_of(path)}"
     return hashlib.sha256(text.encode()).hexdigest()

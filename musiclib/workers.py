@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import importlib
 import json
 import os
+import pkgutil
 import queue
 import signal
 import subprocess
@@ -220,8 +220,7 @@ def _serve() -> None:
         os.dup2(2, 1)  # whatever prints does not talk into the answers
         settings = json.loads(sys.stdin.readline())
         try:
-            module, _, name = settings["target"].partition(":")
-            function = getattr(importlib.import_module(module), name)
+            function = pkgutil.resolve_name(settings["target"])
             _limit_memory(settings["memory"])
         except Exception as error:
             _say(channel, {"raised": f"{type(error).__name__}: {error}"})

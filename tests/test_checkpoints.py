@@ -111,6 +111,8 @@ def test_in_a_notebook_a_cell_that_was_changed_counts_and_one_run_twice_does_not
     key = Checkpoint(tmp_path / "a.npz", settings=SETTINGS).key
     shell.user_ns["In"] = ["", "a = 1", "train()", "train()"]
     assert Checkpoint(tmp_path / "a.npz", settings=SETTINGS).key == key
+    shell.user_ns["In"] = ["", "a = 1  # one", "no python", "train()"]
+    assert Checkpoint(tmp_path / "a.npz", settings=SETTINGS).key == key
     shell.user_ns["In"] = ["", "a = 1", "train()", "a = 2", "train()"]
     assert Checkpoint(tmp_path / "a.npz", settings=SETTINGS).key != key
 

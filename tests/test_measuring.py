@@ -116,7 +116,7 @@ def test_the_kept_measures_are_used_and_give_the_same_table(table, kept, monkeyp
 
 
 def test_released_measures_are_read_whatever_code_made_them(table, kept, tmp_path, monkeypatch):
-    monkeypatch.setattr(measuring, "code_hash", lambda: "other code")
+    monkeypatch.setattr(measuring, "made_by", lambda: "other code")
     monkeypatch.setattr(measuring, "measure_roll", never)
     index = TrainingIndex([triads(20)])
     with pytest.raises(AssertionError, match="measured again"):

@@ -97,6 +97,13 @@ def test_code_that_changed_since_the_run_is_refused():
             form.merged(other, run("1 + 1"), name="02", output="..")
 
 
+def test_a_comment_that_changed_since_the_run_is_taken_over():
+    result = form.merged(notebook("1 + 1  # two"), run("(1 + 1)"), name="02", output="..")
+    assert result.cells[2].source == "1 + 1  # two"
+    with pytest.raises(form.FormError, match="02: cell 1:1: cannot be read as Python"):
+        form.merged(notebook("no python"), run("1 + 1"), name="02", output="..")
+
+
 def test_what_differs_between_machines_is_taken_out():
     value = {"text/plain": f"<Model at 0x7f00aa> in {form.ROOT}/data"}
     out = {"output_type": "execute_result", "execution_count": 9, "metadata": {}, "data": value}

@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
+from musiclib.code_hash import code_hash
 from musiclib.locks import locked
 from musiclib.presets import preset
 from tools import notebook_state, run_study
-from tools.code_used import code_hash
 from tools.notebook_form import ROOT, FormError
 from tools.study_report import Watch, clock
 
@@ -100,7 +100,8 @@ def change(folder, name, old, new):
 
 
 def test_a_study_from_first_run_to_changed_notebook(folder, capsys, monkeypatch):
-    monkeypatch.setattr(notebook_state, "code_hash", lambda *_, **__: "as it is")
+    alone = functools.partial(code_hash, packages=())  # whatever happens to the library meanwhile
+    monkeypatch.setattr(notebook_state, "code_hash", lambda cells, **_: alone(cells=cells))
     assert study(folder, "--seed", "3", "--samples", "5", "--threads", "2") == 0
     assert ran(folder) == ["01", "02"]
     assert (folder / "data" / "b3.txt").read_text() == "smoke 3 5 2"
@@ -120,6 +121,11 @@ def test_a_study_from_first_run_to_changed_notebook(folder, capsys, monkeypatch)
     assert ran(folder) == []
     assert "[2/2] 02_b  unchanged, not run again" in capsys.readouterr().out
     assert "A better title" in (folder / "rendered" / "01_a.html").read_text()
+
+    change(folder, "01_a", "import os\\n", "import os  # a comment\\n")
+    assert study(folder, *same) == 0
+    assert ran(folder) == []
+    assert "a comment" in (folder / "rendered" / "01_a.html").read_text()
 
     (folder / "data" / "b3.txt").unlink()
     assert study(folder, *same) == 0
@@ -300,10 +306,10 @@ def test_what_decides_a_result_changes_its_key_and_those_that_depend_on_it(folde
         assert not {first, second} & set(keys(folder, changed))
     for changed in ({"budget": "x"}, {"versions": {}}, {"backend": "jax"}, {"threads": 2}):
         assert not {first, second} & set(keys(folder, **changed))
-    change(folder, "02_b", "import Path", "import  Path")
+    change(folder, "02_b", "VAE,123", "VAE,124")
     assert keys(folder)[0] == first
     assert keys(folder)[1] != second
-    change(folder, "01_a", "import os", "import  os")
+    change(folder, "01_a", "import os", "import os, sys")
     assert keys(folder)[0] != first
 
 
@@ -333,56 +339,29 @@ def test_a_parameter_that_the_run_gives_does_not_count_as_it_stands(folder):
     assert keys(folder) != before
 
 
-@pytest.fixture
-def package(tmp_path):
-    """A package in which `one` uses `two`, and nobody uses `three`."""
-    folder = tmp_path / "lib"
-    folder.mkdir()
-    texts = {
-        "__init__": "from lib.zero import f",
-        "zero": "f = 0",
-        "one": '"""A."""\ndef f(x):\n    """B."""\n    from lib.two import g\n    return x',
-        "two": "import os",
-        "three": "import json",
-    }
-    for name, text in texts.items():
-        (folder / f"{name}.py").write_text(text)
-    return folder
+def test_a_notebook_counts_by_what_its_code_says_and_reaches(folder, monkeypatch):
+    seen, real = [], notebook_state.code_hash
+    monkeypatch.setattr(
+        notebook_state, "code_hash", lambda **given: seen.append(given) or real(**given)
+    )
+    before = keys(folder)
+    left_out = ["musiclib.presets:BUDGETS", "musiclib.presets:PRESET_NAMES"]
+    assert seen == [{"cells": [source], "leave_out": left_out} for source in (FIRST, SECOND)]
+    change(folder, "01_a", "import os\\n", "import os  # a comment\\n\\n")
+    assert keys(folder) == before
+    monkeypatch.setattr(notebook_state, "code_hash", lambda **_: "another")
+    assert not set(keys(folder)) & set(before)
 
 
-def uses(package, source):
-    """Give the modules whose change would change the hash of `source`."""
-    found = set()
-    for path in package.glob("*.py"):
-        before, text = code_hash([source], package), path.read_text()
-        path.write_text(text + "\nmore = 1")
-        if code_hash([source], package) != before:
-            found.add(path.stem)
-        path.write_text(text)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("source", "modules"),
-    [
-        ("x = 1", {"__init__", "zero"}),
-        ("from lib import two, f", {"__init__", "zero", "two"}),
-        ("%matplotlib inline\nfrom lib.one import f", {"__init__", "zero", "one", "two"}),
-        ("import lib.three as t", {"__init__", "zero", "three"}),
-        ("import lib", {"__init__", "zero", "one", "two", "three"}),
-        ("no python", {"__init__", "zero", "one", "two", "three"}),
-    ],
-)
-def test_only_the_modules_that_a_notebook_uses_count(package, source, modules):
-    assert uses(package, source) == modules
-
-
-def test_comments_and_docstrings_do_not_count(package):
-    before = code_hash(["from lib import one"], package)
-    one = "def f(x):  # C\n    from lib.two import g\n    return (x)"
-    (package / "one.py").write_text(one)
-    assert code_hash(["from lib import one"], package) == before
-    assert code_hash(["from lib import one"], package, leave_out=["two"]) != before
+def test_code_that_cannot_be_followed_is_named_before_any_kernel(folder, capsys):
+    for old, new, said in (
+        ("import os", "no python", "01_a: cell 1:1: cannot be read as Python (invalid syntax)"),
+        ("no python", "from musiclib.study import Pfade", "musiclib.study has no Pfade"),
+    ):
+        change(folder, "01_a", old, new)
+        assert study(folder) == run_study.REFUSED
+        assert f"{said}; correct" in capsys.readouterr().err
+    assert ran(folder) == []
 
 
 def test_a_preset_counts_by_its_own_values():

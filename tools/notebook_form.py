@@ -21,6 +21,8 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from musiclib.code_hash import CodeError, code_hash
+
 ROOT = Path(__file__).resolve().parent.parent
 
 RUNS = ROOT / "runs"
@@ -126,12 +128,16 @@ def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -
     values = run_parameters(run, name=name) | {"output": output}
     target = parameters_cell(result, name=name)
     target.source = with_parameters(target.source, values)
-    for number, cell in enumerate(new, start=1):
-        ran = old[number - 1] if len(old) == len(new) else None
-        if ran is None or (ran.source != cell.source and cell is not target):
-            raise FormError(f"{name}: its code has changed since it was run; run it again")
+    others = [[c.source for c in cells if "parameters" not in _tags(c)] for cells in (old, new)]
+    try:
+        ran, written = (code_hash(cells=cells, packages=()) for cells in others)
+    except CodeError as error:
+        raise FormError(f"{name}: {error}") from error
+    if ran != written or len(old) != len(new):
+        raise FormError(f"{name}: its code has changed since it was run; run it again")
+    for number, (cell, before) in enumerate(zip(new, old, strict=True), start=1):
         cell.execution_count = number
-        cell.outputs = [_cleaned(out, number) for out in ran.outputs]
+        cell.outputs = [_cleaned(out, number) for out in before.outputs]
         cell.metadata.pop("execution", None)
     result.metadata.pop("papermill", None)
     result.metadata.pop("widgets", None)

@@ -1,7 +1,7 @@
 """Which notebooks there are, what each depends on, and which of them need not be run again.
 
-Conventions: a notebook's *key* is a hash of all that decides its results: its code, its
-parameters, the modules of musiclib that it uses, the versions of what computes, the keys of the
+Conventions: a notebook's *key* is a hash of all that decides its results: its code and what that
+reaches (`musiclib.code_hash`), its parameters, the versions of what computes, the keys of the
 notebooks that it depends on, and the files that people add for it to read. The state of an output
 folder stands in ``rendered/state.json``.
 """
@@ -21,11 +21,11 @@ from typing import Any
 
 from nbformat import NotebookNode
 
+from musiclib.code_hash import CodeError, code_hash
 from musiclib.corpus import pedal_asked
 from musiclib.entries import find_midi
 from musiclib.files import sha256_of, write_json
 from musiclib.presets import BUDGETS, Preset
-from tools.code_used import code_hash
 from tools.notebook_form import (
     ROOT,
     FormError,
@@ -167,11 +167,8 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
     """
     keys: dict[str, str] = {}
     for nb in notebooks:
-        parameters = parameters_cell(nb.node, name=nb.name)
-        code = [cell.source for cell in code_cells(nb.node) if cell is not parameters]
         parts = {
-            "code": code,
-            "musiclib": code_hash(code, ROOT / "musiclib", leave_out=["presets"]),
+            "code": _code_of(nb),
             "parameters": {k: v for k, v in nb.parameters.items() if k != "output"},
             "surroundings": dict(surroundings),
             "added": nb.added(output),
@@ -179,6 +176,23 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
         }
         text = json.dumps(parts, sort_keys=True, default=str)
         nb.key = keys[nb.name] = hashlib.sha256(text.encode()).hexdigest()
+
+
+def _code_of(nb: Notebook) -> str:
+    """Hash a notebook's cells and what they reach, but the budgets, of which the run's own count.
+
+    Raises
+    ------
+    CodeError
+        If something in it cannot be followed.
+    """
+    parameters = parameters_cell(nb.node, name=nb.name)
+    cells = [cell.source for cell in code_cells(nb.node) if cell is not parameters]
+    budgets = [f"{Preset.__module__}:{name}" for name in ("BUDGETS", "PRESET_NAMES")]
+    try:
+        return code_hash(cells=cells, leave_out=budgets)
+    except CodeError as error:
+        raise CodeError(f"{nb.name}: {error}") from error
 
 
 def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[str, Any]:

@@ -1,0 +1,327 @@
+"""Hash the code that makes a result: it is made again when that code changes, and only then.
+
+Conventions: what counts are the *definitions* (function, class, constant) of the study's packages
+that a root reaches by name, one through another, as syntax trees: without comments, docstrings
+and layout, and wherever they stand. A class counts as a whole, a module too where it is passed on.
+Statements of a module that are no definition count for whatever imports it. A string that says
+``package.module:name`` is followed, so `pkgutil.resolve_name` may look it up. Other packages are
+known by name only: their versions stand beside a result. What cannot be followed is an error.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+PACKAGES = tuple(Path(__file__).resolve().parents[1] / name for name in ("musiclib", "study"))
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_INNER = (*_DEFINITIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_BLIND = {"eval", "exec", "globals", "__import__", "sys.modules"}
+_IMPORT = "importlib.import_module"
+_BY_NAME = {"getattr", "hasattr", "setattr", "delattr", "vars", _IMPORT}
+
+Target = tuple[str, str]
+"""Module and definition; "" is what else the module does, "*" all of it; ("", name) is foreign."""
+
+
+class CodeError(ValueError):
+    """Code that cannot be followed; the message says where it stands and what to do."""
+
+
+def code_hash(
+    *roots: Any,
+    cells: Sequence[str] = (),
+    leave_out: Iterable[Any] = (),
+    packages: Iterable[Path] = PACKAGES,
+) -> str:
+    """Return the hash of all code that some definitions, or a notebook's cells, reach.
+
+    `roots` and `leave_out` (definitions that do not count) are functions, classes or
+    ``"package.module:name"``. With no `packages` the cells are hashed as they stand.
+    """
+    folders = [folder for folder in packages if folder.is_dir()]
+    files = {folder.name: ("", "") for folder in folders}
+    for path in (path for folder in folders for path in sorted(folder.glob("*.py"))):
+        name = f"{path.parent.name}.{path.stem}".removesuffix(".__init__")
+        files[name] = (str(path), path.read_text(encoding="utf-8"))
+    code = _code(tuple((name, *file) for name, file in files.items()))
+    out = {target for root in leave_out for target in code.root(root)}
+    todo = [target for root in roots for target in code.root(root)]
+    lines, reached, known = [code.line("", todo, out)], set(), set(out)
+    for text, found in code.cells(cells):
+        lines.append(code.line(text, found, out))
+        todo += found
+    while todo:
+        if (target := todo.pop()) not in known and target[0]:
+            known.add(target)
+            text, found = code.part(target)
+            todo += found
+            reached |= {code.line(text, found, out)} if text else set()
+    return hashlib.sha256("\n".join([*lines, *sorted(reached)]).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=2)
+def _code(files: tuple[tuple[str, str, str], ...]) -> _Code:
+    return _Code(files)
+
+
+class _Code:
+    """The packages' files, each parsed when it is first reached."""
+
+    def __init__(self, files: tuple[tuple[str, str, str], ...]) -> None:
+        self.files = {name: (path, text) for name, path, text in files}
+        self.packages = {name.partition(".")[0] for name in self.files}
+        told = rf"\b((?:{'|'.join(self.packages) or '(?!)'})\.\w+)(?::| import )(\w+(?:, \w+)*)"
+        self.told = re.compile(told)
+        self.module = functools.cache(lambda name: _Module(self, name))
+        self.part = functools.cache(self._part)
+
+    def has(self, module: str) -> bool:
+        return module.partition(".")[0] in self.packages
+
+    def root(self, root: Any) -> list[Target]:
+        """Return what a function, a class or a string names."""
+        if not isinstance(root, str):
+            root = f"{getattr(root, '__module__', '')}:{getattr(root, '__qualname__', '')}"
+        module, _, name = root.partition(":")
+        if not self.has(module) or not name:
+            raise CodeError(f"{root}: a root is a definition of {', '.join(sorted(self.packages))}")
+        return self.follow(module, name.partition(".")[0], root)
+
+    def follow(self, module: str, name: str, where: str) -> list[Target]:
+        """Return what an import names."""
+        if not self.has(module):
+            return [("", f"{module}.{name}".removesuffix("."))]
+        if module in self.files and (found := self.lookup(module, name)):
+            return found
+        raise CodeError(f"{where}: {module} has no {name or 'file'}; correct the name")
+
+    def lookup(self, module: str, name: str) -> list[Target]:
+        """Return what a name means in a module; nothing for a builtin."""
+        if not name:
+            return [(module, "*")]
+        known = self.module(module)
+        found = [(module, name)] if name in known.bound else []
+        for origin in known.imports.get(name, ()):
+            found += self.follow(*origin, known.path)
+        inner = f"{module}.{name}"
+        return found or ([(inner, "*")] if inner in self.files else [])
+
+    def check(self, imports: dict[str, list[tuple[str, str]]], where: str) -> None:
+        """Refuse an import of what is not there, though it may not be used."""
+        for module, name in (origin for origins in imports.values() for origin in origins):
+            self.follow(module, name, where)
+
+    def line(self, text: str, found: Sequence[Target], out: set[Target]) -> str:
+        """Return, hashed, a text and those of the definitions that it names."""
+        named = (self.part(t)[0] for t in found if all(t) and t not in out)
+        return " ".join(hashlib.sha256(each.encode()).hexdigest() for each in (text, *named))
+
+    def _part(self, target: Target) -> tuple[str, list[Target]]:
+        """Return what a definition says, and what it names."""
+        name, known = target[1], self.module(target[0])
+        others = [(target[0], "")]
+        if name == "*":
+            found = [t for n in (*known.bound, *known.imports) for t in self.lookup(target[0], n)]
+            texts = {t: self.part(t)[0] for t in found if all(t) and t[1] != "*"}
+            texts = dict(sorted(texts.items(), key=lambda item: item[1]))
+            return " ".join(texts.values()), [*texts, *others]
+        tree = ast.Module(known.bound[name] if name else known.effects, [])
+        self.check(known.imports, known.path)
+        reader = _Reader(self, tree, known.path, target[0])
+        text = reader.text(tree.body) if tree.body else ""
+        needs = [(m, "") for m in known.needs if m in self.files]
+        return (f"{name}={text}", reader.found + others) if name else (text, reader.found + needs)
+
+    def cells(self, cells: Sequence[str]) -> Iterator[tuple[str, list[Target]]]:
+        """Give what each cell says and names; all know what any of them imports."""
+        found = [_python(cell, f"cell {i}") for i, cell in enumerate(cells, start=1)]
+        imports, _ = _imports((node for tree, _ in found for node in ast.walk(tree)), self, "cells")
+        for i, (tree, rest) in enumerate(found, start=1):
+            reader = _Reader(self, tree, f"cell {i}")
+            reader.imports = imports
+            yield reader.text(tree.body) + rest, reader.found
+
+
+def _python(cell: str, where: str) -> tuple[ast.Module, str]:
+    """Return a source's tree, and its lines of magics if it cannot be read with them."""
+    for magic in ((), ("%", "!")):
+        lines = [(line, line.lstrip().startswith(magic)) for line in cell.splitlines()]
+        try:
+            tree = ast.parse("\n".join("" if out else line for line, out in lines))
+            return tree, "".join(line for line, out in lines if out)
+        except SyntaxError as error:
+            place, said = f"{where}:{error.lineno}", error.msg
+    raise CodeError(f"{place}: cannot be read as Python ({said}); correct it")
+
+
+class _Module:
+    """A module's top level: what defines each name, what each import means, and what else acts."""
+
+    def __init__(self, code: _Code, name: str) -> None:
+        self.path, text = code.files[name]
+        body = _python(text, self.path)[0].body
+        body = [(s, list(_outside(s))) for s in body if not _is_main(s)]
+        self.imports, self.needs = _imports(
+            (n for _, nodes in body for n in nodes), code, self.path
+        )
+        self.bound: dict[str, list[ast.stmt]] = {}
+        for statement, nodes in body:
+            names = {n.name for n in nodes if isinstance(n, _DEFINITIONS)}
+            names |= {
+                n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            }
+            for each in ast.walk(statement):
+                names |= set(each.names) if isinstance(each, ast.Global) else set()
+            for each in sorted(names):
+                self.bound.setdefault(each, []).append(statement)
+        self.effects = [statement for statement, nodes in body if any(map(self._acts, nodes))]
+
+    def _acts(self, node: ast.AST) -> bool:
+        """Tell whether a node does more than to define a name of this module."""
+        match node:
+            case ast.Expr(value=value):
+                return not isinstance(value, ast.Constant)
+            case ast.Attribute() | ast.Subscript() | ast.Name(ctx=ast.Del()):
+                return not isinstance(node.ctx, ast.Load)
+            case ast.AugAssign(target=ast.Name(id=name)):
+                return name in self.imports
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                return not all(map(self._only_wraps, node.decorator_list))
+        return isinstance(node, ast.Assert | ast.Raise)
+
+    def _only_wraps(self, decorator: ast.expr) -> bool:
+        """Tell whether a decorator is Python's own; another one may register what it decorates."""
+        while isinstance(decorator, ast.Call | ast.Attribute):
+            decorator = decorator.func if isinstance(decorator, ast.Call) else decorator.value
+        name = getattr(decorator, "id", "")
+        tops = {module.partition(".")[0] for module, _ in self.imports.get(name, ())}
+        return name not in self.bound and tops <= sys.stdlib_module_names
+
+
+def _is_main(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+
+
+def _outside(node: ast.AST) -> Iterator[ast.AST]:
+    """Give the nodes that run where a statement stands, not within a function or class."""
+    yield node
+    if not isinstance(node, _INNER):
+        for child in ast.iter_child_nodes(node):
+            yield from _outside(child)
+
+
+def _imports(
+    nodes: Iterable[ast.AST], code: _Code, path: str
+) -> tuple[dict[str, list[tuple[str, str]]], list[str]]:
+    """Return where each imported name comes from, as module and name, and all that is imported."""
+    origins: dict[str, list[tuple[str, str]]] = {}
+    needs: list[str] = []
+    for node in nodes:
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        module, where = getattr(node, "module", ""), f"{path}:{node.lineno}"
+        if getattr(node, "level", 0):
+            raise CodeError(f"{where}: a relative import; write out the package's name")
+        for alias in node.names:
+            if alias.name == "*" and code.has(module):
+                raise CodeError(f"{where}: import * hides what is used; import it by name")
+            if not module and code.has(alias.name) and alias.name not in code.files:
+                raise CodeError(f"{where}: there is no {alias.name}; correct the name")
+            top = alias.name.partition(".")[0]
+            whole = (alias.name, "") if alias.asname else (top, "")
+            origin = (module, alias.name) if module else whole
+            origins.setdefault(alias.asname or (alias.name if module else top), []).append(origin)
+            needs += [module, f"{module}.{alias.name}"] if module else [alias.name]
+    return origins, needs
+
+
+class _Reader:
+    """Write down the code of one place with its names resolved, and note what they mean."""
+
+    def __init__(self, code: _Code, tree: ast.AST, path: str, module: str = "") -> None:
+        self.code, self.path, self.module = code, path, module
+        self.imports, _ = _imports(ast.walk(tree), code, path)
+        self.found: list[Target] = []
+
+    def text(self, node: Any) -> str:
+        """Return a node as every Python from 3.11 on writes it."""
+        match node:
+            case list():
+                return f"[{','.join(filter(None, map(self.text, node)))}]"
+            case ast.Import() | ast.ImportFrom():
+                return self._import(node)
+            case ast.Expr(value=ast.Constant(value=str())):
+                return ""
+            case ast.Constant(value=str(value)):
+                return ascii(self._string(value, node)) if value else ""
+            case ast.Constant(value=value):
+                return ascii(value)
+            case ast.Name() | ast.Attribute() if means := self._means(node):
+                return self._named(node, means)
+            case ast.Call(func=ast.Name() | ast.Attribute(), args=[first, *_]):
+                self._check_call(node, first)
+        if not isinstance(node, ast.AST):
+            return ascii(node)
+        fields = ((k, v) for k, v in ast.iter_fields(node) if k not in ("ctx", "type_comment"))
+        written = (f"{k}={self.text(v)}" for k, v in fields if v is not None and v != [])
+        return f"{type(node).__name__}({','.join(written)})"
+
+    def _means(self, node: ast.expr) -> list[Target]:
+        """Return what a name, or a name of a module, means; nothing where it is no import's."""
+        if isinstance(node, ast.Name):
+            found = self.code.lookup(self.module, node.id) if self.module else []
+            origins = self.imports.get(node.id, ())
+            found += [t for origin in origins for t in self.code.follow(*origin, self._at(node))]
+            loaded = isinstance(node.ctx, ast.Load) and node.id in _BLIND | _BY_NAME
+            return sorted(set(found), key=lambda t: t[::-1]) or [("", node.id)] * loaded
+        if not isinstance(node, ast.Attribute):
+            return []
+        whole = [t for t in self._means(node.value) if not t[0] or t[1] == "*"]
+        places = [m if m else name for m, name in whole]
+        return [t for place in places for t in self.code.follow(place, node.attr, self._at(node))]
+
+    def _named(self, node: ast.expr, means: list[Target]) -> str:
+        self.found += means
+        if self.code.packages and (bad := [name for m, name in means if not m and name in _BLIND]):
+            raise self._blind(node, bad[0])
+        return f"<{' '.join(name for _, name in means)}>"
+
+    def _check_call(self, node: ast.Call, first: ast.expr) -> None:
+        """Refuse a call that looks a definition up by name."""
+        called = {name for m, name in self._means(node.func) if not m and name in _BY_NAME}
+        known = isinstance(first, ast.Constant) and not self.code.has(str(first.value))
+        looks = any(t[1] == "*" for t in self._means(first))
+        if self.code.packages and called and (looks or (called == {_IMPORT} and not known)):
+            raise self._blind(node, called.pop())
+
+    def _blind(self, node: ast.expr, name: str) -> CodeError:
+        return CodeError(
+            f"{self._at(node)}: {name} hides what is used; name it, or write it "
+            "'package.module:name' for pkgutil.resolve_name"
+        )
+
+    def _at(self, node: Any) -> str:
+        return f"{self.path}:{node.lineno}"
+
+    def _string(self, value: str, node: ast.Constant) -> str:
+        """Return a string without the modules of the definitions that it names."""
+        for module, names in self.code.told.findall(value):
+            for name in names.split(", "):
+                self.found += self.code.follow(module, name, self._at(node))
+        return self.code.told.sub(r":\2", value)
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> str:
+        """Return a foreign import; one of these packages counts by what it does when imported."""
+        origins, needs = _imports([node], self.code, self.path)
+        self.code.check(origins, self._at(node))
+        self.found += [(m, "") for m in needs if m in self.code.files]
+        module = getattr(node, "module", "")
+        foreign = [a for a in node.names if not self.code.has(module or a.name)]
+        return f"import({module},{[(a.name, a.asname) for a in foreign]})" if foreign else ""
