@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from musiclib.locks import locked
+from musiclib.files import locked
 from musiclib.presets import preset
 from tools import notebook_state, run_study
 from tools.code_used import code_hash
@@ -271,7 +271,7 @@ def test_what_cannot_be_is_refused_in_a_sentence_before_any_kernel(folder, capsy
 
 
 def test_a_second_study_in_the_folder_is_refused(folder, capsys):
-    with locked(folder / "rendered" / ".study.lock"):
+    with locked(folder / "rendered" / "run.json"):
         assert study(folder) == run_study.REFUSED
     assert "another study is running" in capsys.readouterr().err
     assert ran(folder) == []
