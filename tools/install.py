@@ -31,7 +31,7 @@ _HOMEBREW = Path("/opt/homebrew/lib/libfluidsynth.dylib")
 # Imported once at the end, side by side: it shows that they work, and compiles them for all.
 _FIRST_IMPORTS = (
     "tensorflow, keras",
-    "fluidsynth, ipywidgets, librosa, matplotlib.pyplot, music21, nbconvert, pandas, papermill, "
+    "fluidsynth, ipywidgets, librosa, matplotlib.pyplot, music21, nbconvert, pandas, "
     "pooch, pretty_midi, pyloudnorm, scikit_posthocs, scipy.stats, soundfile",
 )
 _FLUIDSYNTH_HELP = """\
