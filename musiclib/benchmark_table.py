@@ -17,8 +17,7 @@ import pandas as pd
 
 from musiclib.benchmark_floors import NAMES
 from musiclib.benchmarks import SETS
-from musiclib.files import write_csv
-from musiclib.locks import locked
+from musiclib.files import locked, write_csv
 from musiclib.study import Paths
 
 OUTPUTS = ("floor", "independent", "joint", "latent")
@@ -98,7 +97,7 @@ def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str])
         if set(row) != set(COLUMNS):
             raise ValueError(f"rows: wanted {', '.join(COLUMNS)}, got {', '.join(row)}")
     new = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object).map(str)
-    with locked(path.with_name(f".{path.name}.lock")):
+    with locked(path):
         if path.exists():
             old = pd.read_csv(path, dtype=str, keep_default_na=False)
             if tuple(old.columns) != COLUMNS:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from musiclib.corpus_report import (
+    REPORT,
     Row,
     known_rows,
     note_rows,
@@ -27,8 +28,7 @@ from musiclib.corpus_report import (
     write_report,
 )
 from musiclib.entries import MIDI_SUFFIXES, Entry, find_midi, list_entries
-from musiclib.files import remove_leftovers
-from musiclib.locks import locked
+from musiclib.files import locked, remove_leftovers
 from musiclib.pieces import (
     MAX_BAR,
     VERSION,
@@ -132,7 +132,7 @@ def prepare_corpus(
     if source.exists() and destination.exists() and source.samefile(destination):
         raise ValueError(f"destination: got the source folder {source}; name another folder")
     entries = _spread(list_entries(source, leave_out=destination), max_files)
-    with locked(destination / ".prepare.lock"):
+    with locked(destination / REPORT):
         remove_leftovers(destination)
         rows = _prepare(entries, destination, progress, workers)
         held = _needs_pedal(rows) if sustain_pedal is None else sustain_pedal

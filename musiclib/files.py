@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from filelock import AcquireReturnProxy, FileLock
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,6 +147,33 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> int:
     for entry in leftovers:
         entry.unlink(missing_ok=True)
     return len(leftovers)
+
+
+def locked(path: str | os.PathLike[str], *, wait: bool = True) -> AcquireReturnProxy:
+    """Return a lock on `path` for a ``with`` block: one process or thread holds it at a time.
+
+    The lock is the system's own on the hidden file ``.NAME.lock`` beside `path`: it ends with the
+    process that holds it, however that ends. Missing parent folders are created.
+
+    Raises
+    ------
+    filelock.Timeout
+        If `wait` is False and another holds the lock.
+    OSError
+        If the lock file cannot be made, with one sentence that says what to do.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder, "table.csv")):
+    ...     print("mine")
+    mine
+    """
+    path = Path(path)
+    try:
+        return FileLock(path.with_name(f".{path.name}.lock")).acquire(timeout=-1 if wait else 0)
+    except OSError as error:
+        raise explained(error, path) from None
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

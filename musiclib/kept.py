@@ -20,8 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from musiclib.files import write_json, write_text
-from musiclib.locks import locked
+from musiclib.files import locked, write_json, write_text
 
 _NAMES = ("item", "code", "sha256")
 _SECONDS = 5.0  # between two writings: what a kill can lose
@@ -70,7 +69,7 @@ class Kept:
 
     def _write(self) -> None:
         """Write the table, with the rows that another process has added in the meantime."""
-        with locked(self.path.with_name(f".{self.path.name}.lock")):
+        with locked(self.path):
             self.rows = {**_read(self.path, self.code), **self.rows}
             write_text(_table(self.rows, self.code), self.path)
             write_json(self._versions, _beside(self.path))

@@ -12,8 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from musiclib.files import write_csv
-from musiclib.locks import locked
+from musiclib.files import locked, write_csv
 
 
 def record_table(
@@ -48,7 +47,7 @@ def record_table(
     new = _as_text(rows)
     _check_keys(new, keys)
     path = Path(path)
-    with locked(path.with_name(f".{path.name}.lock")):
+    with locked(path):
         if path.exists():
             old = pd.read_csv(path, dtype=str, keep_default_na=False)
             _check_keys(old, keys, name=str(path))
@@ -72,7 +71,7 @@ def append_new(row: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         If the table has other columns.
     """
     new, path = _as_text([row]), Path(path)
-    with locked(path.with_name(f".{path.name}.lock")):
+    with locked(path):
         if path.exists():
             old = pd.read_csv(path, dtype=str, keep_default_na=False)
             if list(old.columns) != list(new.columns):

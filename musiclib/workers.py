@@ -4,6 +4,8 @@ Conventions: a job and its answer are dicts that JSON can say, passed over pipes
 pickled and the caller's own script is not run again in each process. A process that hangs, dies or
 runs out of memory costs the one job that it had: the answer to that is ``{LOST: why}``, a new
 process takes the next. Processes import one module of musiclib and what that needs, no backend.
+Not pebble: a job that writes nonsense into its pipe of answers hangs the whole pool (pebble 5.2.3),
+and a script without ``if __name__ == "__main__"`` cannot use it.
 """
 
 from __future__ import annotations

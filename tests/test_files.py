@@ -5,11 +5,16 @@ import hashlib
 import json
 import os
 import stat
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import Timeout
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -224,3 +229,67 @@ def test_inside_stays_inside(tmp_path):
 def test_inside_is_not_fooled_by_a_sibling_with_the_same_beginning(tmp_path):
     with pytest.raises(ValueError, match="lead out"):
         files.inside(tmp_path / "data", "..", "database")
+
+
+# Locks
+
+
+def test_a_lock_is_refused_while_it_is_held_and_free_afterwards(tmp_path):
+    path = tmp_path / "new" / "table.csv"
+    with files.locked(path):
+        assert os.listdir(path.parent) == [".table.csv.lock"]
+        with pytest.raises(Timeout):
+            files.locked(path, wait=False)
+    with files.locked(path, wait=False):
+        pass
+
+
+def test_threads_take_turns(tmp_path):
+    seen = []
+
+    def work():
+        with files.locked(tmp_path / "table.csv"):
+            seen.append("in")
+            time.sleep(0.01)
+            seen.append("out")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == ["in", "out"] * 4
+
+
+def test_a_killed_process_holds_no_lock_nor_does_what_it_had_started(tmp_path):
+    code = (
+        "import subprocess, sys, time\nfrom musiclib.files import locked\n"
+        "with locked(sys.argv[1]):\n"
+        "    child = subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL)\n"
+        "    print(child.pid, flush=True)\n    time.sleep(60)"
+    )
+    path = tmp_path / "table.csv"
+    holder = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True)
+    child = int(holder.stdout.readline())
+    try:
+        with pytest.raises(Timeout):
+            files.locked(path, wait=False)
+        holder.kill()
+        holder.communicate()
+        with files.locked(path, wait=False):
+            os.kill(child, 0)
+    finally:
+        os.kill(child, 9)
+
+
+def test_a_lock_that_cannot_be_made_says_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="cannot write .*a part of its path is a file, not a folder"):
+        files.locked(tmp_path / "file" / "table.csv")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
+def test_a_lock_in_a_folder_that_may_not_be_written_to_says_what_to_do(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o555)
+    with pytest.raises(PermissionError, match="cannot write .*permission denied; make the folder"):
+        files.locked(tmp_path / "closed" / "table.csv")

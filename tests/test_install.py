@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -106,16 +105,20 @@ def test_an_environment_that_cannot_be_made_has_its_command(tmp_path, monkeypatc
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout whose packages are noted instead of installed."""
+    """A checkout in which pip is noted instead of run, and returns `status`."""
     for name in ("requirements.txt", "requirements-dev.txt", "pyproject.toml"):
         (tmp_path / name).write_text(name)
     (tmp_path / ".venv").mkdir()
-    noted = []
+    found = SimpleNamespace(root=tmp_path, venv=tmp_path / ".venv", noted=[], status=0)
+
+    def run(command, **_):
+        found.noted.append(command[command.index("-r") :])
+        return subprocess.CompletedProcess(command, found.status)
+
     monkeypatch.setattr(install, "ROOT", tmp_path)
     monkeypatch.setattr(install, "make_venv", lambda venv: venv / "bin" / "python")
-    monkeypatch.setattr(install, "_install", lambda python, packages: noted.append(packages))
-    monkeypatch.setattr(install, "_import_once", lambda python: None)
-    return SimpleNamespace(root=tmp_path, venv=tmp_path / ".venv", noted=noted)
+    monkeypatch.setattr(install.subprocess, "run", run)
+    return found
 
 
 def test_packages_are_installed_once_until_a_list_changes(checkout):
@@ -132,42 +135,18 @@ def test_packages_are_installed_once_until_a_list_changes(checkout):
     assert installed(test=False) == [4]
 
 
-def test_an_installation_that_broke_off_is_taken_up_again(checkout, monkeypatch):
-    def fail(python, packages):
-        raise install.InstallError("no network")
-
-    monkeypatch.setattr(install, "_install", fail)
-    with pytest.raises(install.InstallError):
+def test_an_installation_that_broke_off_is_taken_up_again(checkout, capfd):
+    checkout.status = 1
+    with pytest.raises(install.InstallError, match="run the same command again"):
         install.install_packages(checkout.venv, test=False)
     assert not list(checkout.venv.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("uv", "own_index", "used"), [(0, False, ["uv"]), (1, False, ["uv", "pip"]), (0, True, ["pip"])]
-)
-def test_uv_is_used_unless_it_fails_or_pip_has_an_index_of_its_own(
-    monkeypatch, uv, own_index, used
-):
-    calls = []
-
-    def run(command, **_):
-        tool = "uv" if "uv" in command[:3] else "pip"
-        calls.append(tool)
-        return subprocess.CompletedProcess(command, uv if tool == "uv" else 0)
-
-    monkeypatch.setattr(install.subprocess, "run", run)
-    monkeypatch.setattr(install, "_succeeds", lambda command: True)
-    monkeypatch.setattr(install, "_has_own_index", lambda pip: own_index)
-    install._install(Path("python"), ["numpy"])
-    assert calls == used
-
-
-def test_a_package_that_does_not_work_is_named(monkeypatch):
-    monkeypatch.setattr(install, "_FIRST_IMPORTS", ("json, csv", "sys"))
-    install._import_once(Path(sys.executable))
-    monkeypatch.setattr(install, "_FIRST_IMPORTS", ("json", "no_such_package"))
-    with pytest.raises(install.InstallError, match="does not work: .*'no_such_package'"):
-        install._import_once(Path(sys.executable))
+    checkout.status = 0
+    install.install_packages(checkout.venv, test=False)
+    whole = (checkout.venv / "installed.txt").read_text()
+    (checkout.venv / "installed.txt").write_text(whole[:70])  # killed as it was written
+    install.install_packages(checkout.venv, test=False)
+    assert len(checkout.noted) == 3
+    assert capfd.readouterr().out.count("\n") == 3  # a line each
 
 
 def test_the_command_says_its_error_in_a_sentence(monkeypatch, capsys):

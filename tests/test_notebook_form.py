@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import nbformat
 import pytest
 
@@ -10,23 +12,22 @@ from tools import notebook_form as form
 CELL = 'preset = "full"  # budgets\nseed: int = 0  # any\nn_samples = None\noutput = ".."'
 
 
-def notebook(*sources, parameters=CELL, injected=None, study=True):
-    """Make a notebook as it stands in notebooks/, or (with `injected`) as papermill gives it."""
+RUN = CELL.replace("full", "smoke").replace('".."', '"/somewhere"')
+
+
+def notebook(*sources, parameters=CELL, study=True):
+    """Make a notebook as it stands in notebooks/."""
     v4 = nbformat.v4
     cells = [v4.new_markdown_cell("# Title", id="m0")]
     cells.append(v4.new_code_cell(parameters, id="p0", metadata={"tags": ["parameters"]}))
-    if injected is not None:
-        cells.append(
-            v4.new_code_cell(injected, id="i0", metadata={"tags": ["injected-parameters"]})
-        )
     cells += [v4.new_code_cell(source, id=f"c{i}") for i, source in enumerate(sources)]
     metadata = {"study": {"depends": [], "writes": []}} if study else {}
     return v4.new_notebook(cells=cells, metadata=metadata)
 
 
-def run(*sources, injected='preset = "smoke"\noutput = "/somewhere"', outputs=()):
+def run(*sources, outputs=()):
     """Make a notebook as it is after a run: counted, with outputs in its last cell."""
-    node = notebook(*sources, injected=injected)
+    node = notebook(*sources, parameters=RUN)
     code = [cell for cell in node.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code, start=1):
         cell.execution_count = number
@@ -51,6 +52,13 @@ def test_parameters_are_read_and_replaced_in_place():
     assert form.with_parameters(new, values) == CELL
 
 
+def test_a_folder_whose_name_is_no_utf_8_can_be_a_parameter():
+    folder = os.fsdecode(b"/music/\xe9t\xe9")
+    source = form.with_parameters('corpus = "chorales"', {"corpus": folder})
+    assert source.isascii()
+    assert form.declared_parameters(notebook(parameters=source).cells[1]) == {"corpus": folder}
+
+
 def test_a_value_is_cut_by_bytes_not_signs():
     assert form.with_parameters('a = "ü"  # é\nb = "ß"', {"a": 1, "b": 2}) == "a = 1  # é\nb = 2"
 
@@ -73,7 +81,7 @@ def test_one_parameters_cell_is_needed():
 # Merging
 
 
-def test_outputs_come_back_without_the_injected_cell_and_can_be_run_again():
+def test_outputs_come_back_with_the_parameters_of_the_run_and_can_be_run_again():
     source = notebook("1 + 1", "print(2)")
     source.cells[0].source = "# Better title"
     result = form.merged(

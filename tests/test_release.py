@@ -20,10 +20,8 @@ CELL = 'preset = "full"\nseed = 0\noutput = "../runs/lab"'
 def notebook(source, *, printed=None, seed=None):
     """Give a notebook as it stands, or with what it printed when it was run with a seed."""
     v4 = nbformat.v4
-    cells = [v4.new_code_cell(CELL, id="p0", metadata={"tags": ["parameters"]})]
-    if seed is not None:
-        tag = {"tags": ["injected-parameters"]}
-        cells.append(v4.new_code_cell(f"seed = {seed}", id="i0", metadata=tag))
+    cell = CELL if seed is None else CELL.replace("seed = 0", f"seed = {seed}")
+    cells = [v4.new_code_cell(cell, id="p0", metadata={"tags": ["parameters"]})]
     cells.append(v4.new_code_cell(source, id="c0"))
     for number, cell in enumerate(cells, start=1):
         cell.execution_count = number

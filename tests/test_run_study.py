@@ -15,7 +15,7 @@ import nbformat
 import pytest
 
 from musiclib.code_hash import code_hash
-from musiclib.locks import locked
+from musiclib.files import locked
 from musiclib.presets import preset
 from tools import notebook_state, run_study
 from tools.notebook_form import ROOT, FormError
@@ -277,7 +277,7 @@ def test_what_cannot_be_is_refused_in_a_sentence_before_any_kernel(folder, capsy
 
 
 def test_a_second_study_in_the_folder_is_refused(folder, capsys):
-    with locked(folder / "rendered" / ".study.lock"):
+    with locked(folder / "rendered" / "run.json"):
         assert study(folder) == run_study.REFUSED
     assert "another study is running" in capsys.readouterr().err
     assert ran(folder) == []
@@ -419,8 +419,16 @@ def test_a_damaged_notebook_or_state_is_named(folder, capsys):
 # Time left
 
 
-def watch(depends, *, jobs):
-    notebooks = [SimpleNamespace(name=name, depends=list(d)) for name, d in depends.items()]
+def watch(names, *, jobs, trains=""):
+    notebooks = [
+        SimpleNamespace(
+            name=name,
+            node=nbformat.v4.new_notebook(
+                metadata={"study": {"trains": []} if name in trains else {}}
+            ),
+        )
+        for name in names
+    ]
     return Watch(notebooks, expected=lambda nb: 10.0, jobs=jobs), notebooks
 
 
@@ -431,8 +439,8 @@ def at_work(nb, seconds, *, words="", cell_seconds=0.0):
 
 
 @pytest.mark.parametrize(("jobs", "seconds"), [(1, 50.0), (2, 35.0), (3, 30.0)])
-def test_time_left_knows_who_waits_for_whom(jobs, seconds, capsys):
-    left, notebooks = watch({"1": "", "2": "1", "3": "1", "4": "1", "5": "234"}, jobs=jobs)
+def test_time_left_knows_that_trainings_run_side_by_side(jobs, seconds, capsys):
+    left, notebooks = watch("12345", jobs=jobs, trains="234")
     assert left.left() == seconds
     left.skip(notebooks[0])
     assert left.left() == seconds - 10
@@ -441,16 +449,25 @@ def test_time_left_knows_who_waits_for_whom(jobs, seconds, capsys):
 
 
 def test_what_waits_is_as_much_slower_as_what_ran(capsys):
-    left, notebooks = watch({"1": "", "2": "1"}, jobs=1)
+    left, notebooks = watch("12", jobs=1)
     left.start(at_work(notebooks[0], 30.0))
     assert left.left() == pytest.approx(0.25 * 30 + 3 * 10)  # three times as long as expected
     left.end(notebooks[0], "done")
     assert left.left() == pytest.approx(30)
-    assert watch({"1": ""}, jobs=1)[0].left() == 10
+    assert watch("1", jobs=1)[0].left() == 10
+
+
+def test_a_large_folder_takes_long_to_read_and_no_longer_to_train(capsys):
+    left, notebooks = watch("123", jobs=1, trains="2")
+    words = "files read: 2000 of 20000"
+    left.start(at_work(notebooks[0], 120.0, words=words, cell_seconds=110.0))
+    assert left.left() == pytest.approx(110 * 9 + 120 * 8 / 9 + 10 + 120)
+    left.end(notebooks[0], "done")
+    assert left.left() == pytest.approx(10 + 120)
 
 
 def test_a_long_loop_tells_its_own_pace(capsys):
-    left, notebooks = watch({"1": ""}, jobs=1)
+    left, notebooks = watch("1", jobs=1)
     words = "LSTM stretches of training: 2 of 20, validation 1.5"
     left.start(at_work(notebooks[0], 62.0, words=words, cell_seconds=60.0))
     assert left.left() == pytest.approx(60 * 18 / 2 + 62 * 8 / 9)

@@ -1,4 +1,4 @@
-"""Presets, folders, seeds, progress, figures, tables and locks."""
+"""Presets, folders, seeds, progress, figures and tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 
 from musiclib import benchmarks, study, tables
-from musiclib.locks import locked
 from musiclib.progress import _Line
 
 # Presets
@@ -264,17 +263,6 @@ def test_two_writers_at_once_lose_no_row(tmp_path):
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda n: study.record_table([{"n": n}], path, keys=("n",)), range(20)))
     assert pd.read_csv(path)["n"].tolist() == list(range(20))
-
-
-# Locks
-
-
-def test_a_lock_is_refused_while_it_is_held_and_free_afterwards(tmp_path):
-    lock = tmp_path / "new" / ".lock"
-    with locked(lock), pytest.raises(BlockingIOError, match="is locked by another process"):
-        locked(lock, wait=False).__enter__()
-    with locked(lock, wait=False):
-        pass
 
 
 def test_musiclib_study_starts_no_backend():

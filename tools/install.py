@@ -4,8 +4,7 @@
     python3 tools/install.py --test     and what `make test` needs
 
 Conventions: run by the machine's own Python, so only the standard library is used here. What is
-there already is left alone. The packages are installed by uv where it can be had, which takes a
-third of pip's time, and by pip otherwise, or where pip has been told of another package index.
+there already is left alone, and what broke off is taken up again by the same command.
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ from __future__ import annotations
 import argparse
 import ctypes.util
 import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,12 +25,6 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 # The names under which pyfluidsynth looks for the library.
 _LIBRARIES = ("fluidsynth", "fluidsynth-3", "libfluidsynth", "libfluidsynth-3", "libfluidsynth-2")
 _HOMEBREW = Path("/opt/homebrew/lib/libfluidsynth.dylib")
-# Imported once at the end, side by side: it shows that they work, and compiles them for all.
-_FIRST_IMPORTS = (
-    "tensorflow, keras",
-    "fluidsynth, ipywidgets, librosa, matplotlib.pyplot, music21, nbconvert, pandas, papermill, "
-    "pooch, pretty_midi, pyloudnorm, scikit_posthocs, scipy.stats, soundfile",
-)
 _FLUIDSYNTH_HELP = """\
 FluidSynth's library is missing, and without it no piece can be heard. Install it and try again:
   Debian, Ubuntu   sudo apt-get install libfluidsynth3
@@ -106,58 +97,22 @@ def make_venv(venv: Path) -> Path:
 def install_packages(venv: Path, *, test: bool) -> None:
     """Install what requirements.txt names, and musiclib, unless that was done before."""
     lists = ["requirements.txt", *(["requirements-dev.txt"] if test else [])]
-    stamp, wanted = venv / "installed.json", _hashes([*lists, "pyproject.toml"])
+    stamp, files = venv / "installed.txt", [*lists, "pyproject.toml"]
+    wanted = {hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in files}
+    wanted.add(str(ROOT))
     python = make_venv(venv)
-    done = json.loads(stamp.read_text()) if stamp.exists() else {}
-    if wanted.items() <= done.items():
+    if stamp.exists() and wanted <= set(stamp.read_text(encoding="utf-8").splitlines()):
         return
-    print(f"Installing the packages of {' and '.join(lists)} into {venv} ...", flush=True)
-    began = time.monotonic()
+    print(f"Installing {' and '.join(lists)} into {venv}, which takes minutes ...", flush=True)
     stamp.unlink(missing_ok=True)
+    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     packages = [part for name in lists for part in ("-r", str(ROOT / name))]
-    _install(python, [*packages, "-e", str(ROOT)])
-    _import_once(python)
-    stamp.write_text(json.dumps(wanted))
-    print(f"Installed in {time.monotonic() - began:.0f} s.", flush=True)
-
-
-def _hashes(names: list[str]) -> dict[str, str]:
-    files = {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in names}
-    return files | {"place": str(ROOT)}
-
-
-def _install(python: Path, packages: list[str]) -> None:
-    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
-    if not _has_own_index(pip) and _succeeds([*pip, "install", "-q", "uv"]):
-        command = [str(python), "-m", "uv", "pip", "install", "-q", "--python", str(python)]
-        if subprocess.run([*command, *packages], check=False).returncode == 0:
-            return
-        print("uv could not install them; trying pip ...", flush=True)
-    if subprocess.run([*pip, "install", "-q", *packages], check=False).returncode:
+    if subprocess.run([*pip, *packages, "-e", str(ROOT)], check=False).returncode:
         raise InstallError(
             "pip could not install the packages (its reason stands above); see to the network and "
             "the disk, and run the same command again"
         )
-
-
-def _import_once(python: Path) -> None:
-    """Import what was installed, or say what does not work."""
-    unwanted = {"PYTHONDONTWRITEBYTECODE"}
-    environment = {k: v for k, v in os.environ.items() if k not in unwanted}
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    commands = [[str(python), "-c", f"import {names}"] for names in _FIRST_IMPORTS]
-    started = [subprocess.Popen(command, env=environment, **pipes) for command in commands]
-    errors = [process.communicate()[1] for process in started]
-    for process, error in zip(started, errors, strict=True):
-        if process.returncode:
-            last = (error.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
-            raise InstallError(f"the packages were installed, but one does not work: {last}")
-
-
-def _has_own_index(pip: list[str]) -> bool:
-    """Tell whether pip was told of another package index, which uv would not know of."""
-    listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False)
-    return "PIP_INDEX_URL" in os.environ or ".index-url=" in listed.stdout.replace("_", "-")
+    stamp.write_text("\n".join(wanted), encoding="utf-8")
 
 
 def _succeeds(command: list[str]) -> bool:

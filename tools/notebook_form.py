@@ -1,11 +1,10 @@
 """The form of a notebook of the study: its parameters, what it declares, and how it is committed.
 
-Conventions: a notebook has one code cell tagged ``parameters`` (literals that a run may replace,
-as papermill does it) and, in its metadata, ``"study": {"depends": [...], "writes": [...]}``: the
-notebooks it reads from, and what it writes, as patterns below the output folder in which
-``{seed}`` stands for the parameter of that name; ``"reads"``, if there, are patterns of what people
-add between runs. Sources always come from ``notebooks/``, outputs
-from the last run.
+Conventions: a notebook has one code cell tagged ``parameters``, of literals that a run may replace,
+and, in its metadata, ``"study": {"depends": [...], "writes": [...]}``: the notebooks it reads from,
+and what it writes, as patterns below the output folder in which ``{seed}`` stands for the parameter
+of that name; ``"reads"``, if there, are patterns of what people add between runs. Sources always
+come from ``notebooks/``, outputs from the last run.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ RUNS = ROOT / "runs"
 MAX_BYTES = 1_000_000
 MAX_CELL_LINES = 40
 
-_INJECTED = "injected-parameters"
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _MACHINE_PATH = re.compile(r"(/home/\w|/Users/\w|/root/|/tmp/|/var/folders/|[A-Za-z]:\\+Users)")
 _BASE64 = re.compile(r"base64,[A-Za-z0-9+/=\s]+")
@@ -52,8 +50,8 @@ def read_notebook(path: Path) -> NotebookNode:
 
 
 def code_cells(nb: NotebookNode) -> list[NotebookNode]:
-    """Give the code cells but for the one that a run injected."""
-    return [c for c in nb.cells if c.cell_type == "code" and _INJECTED not in _tags(c)]
+    """Give the code cells."""
+    return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
 def parameters_cell(nb: NotebookNode, *, name: str) -> NotebookNode:
@@ -74,15 +72,6 @@ def seen_from(notebooks: Path, output: Path) -> str:
     if not output.is_relative_to(notebooks.parent):
         return str(output)
     return Path("..", output.relative_to(notebooks.parent)).as_posix()
-
-
-def run_parameters(nb: NotebookNode, *, name: str) -> dict[str, Any]:
-    """Give the parameters with which `nb` was run: its own, and over them the injected ones."""
-    values = declared_parameters(parameters_cell(nb, name=name))
-    for cell in nb.cells:
-        if cell.cell_type == "code" and _INJECTED in _tags(cell):
-            values |= declared_parameters(cell)
-    return values
 
 
 def with_parameters(source: str, values: Mapping[str, Any]) -> str:
@@ -112,7 +101,7 @@ def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -
     source : NotebookNode
         The notebook of ``notebooks/``: text, code, ids and metadata come from here.
     run : NotebookNode
-        The notebook as executed, with or without papermill's injected cell.
+        The notebook as executed.
     name : str
         For messages.
     output : str
@@ -125,7 +114,7 @@ def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -
     """
     result = copy.deepcopy(source)
     old, new = code_cells(run), code_cells(result)
-    values = run_parameters(run, name=name) | {"output": output}
+    values = declared_parameters(parameters_cell(run, name=name)) | {"output": output}
     target = parameters_cell(result, name=name)
     target.source = with_parameters(target.source, values)
     others = [[c.source for c in cells if "parameters" not in _tags(c)] for cells in (old, new)]
@@ -139,7 +128,6 @@ def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -
         cell.execution_count = number
         cell.outputs = [_cleaned(out, number) for out in before.outputs]
         cell.metadata.pop("execution", None)
-    result.metadata.pop("papermill", None)
     result.metadata.pop("widgets", None)
     result.metadata.language_info = {"name": "python"}
     return result
@@ -164,7 +152,6 @@ def problems(nb: NotebookNode, *, size: int) -> list[str]:
         != list(range(1, len(cells) + 1)),
         "an empty code cell": any(not cell.source.strip() for cell in cells),
         f"{tagged} cells tagged 'parameters' instead of one": tagged != 1,
-        "a cell that a run injected": any(_INJECTED in _tags(c) for c in nb.cells),
         f"a code cell of {longest} lines": longest > MAX_CELL_LINES,
         "cells without an id, or with the same": None in ids or len(set(ids)) < len(ids),
         "an error among its outputs": "error" in kinds,
@@ -205,7 +192,7 @@ def _assignments(source: str) -> Iterator[tuple[str, Any]]:
 
 def _literal(value: Any) -> bytes:
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
-    return text.encode()
+    return text.encode(errors="backslashreplace")  # a name that is no UTF-8
 
 
 def _cleaned(output: NotebookNode, number: int) -> NotebookNode:

@@ -21,12 +21,11 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
-from papermill.parameterize import parameterize_notebook
 
 from musiclib.checkpoints import RUN_KEY
 from musiclib.files import write_text
 from musiclib.study import kernel_environment
-from tools.notebook_form import ROOT, code_cells, merged
+from tools.notebook_form import ROOT, code_cells, merged, parameters_cell, with_parameters
 from tools.notebook_state import Notebook
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -69,15 +68,12 @@ class Run:
 
     def __init__(self, nb: Notebook) -> None:
         self.nb = nb
-        node = copy.deepcopy(nb.node)
-        node.metadata.setdefault("papermill", {})  # papermill wants it, and tags in each cell
-        for cell in node.cells:
-            cell.metadata.setdefault("tags", [])
-        for cell in code_cells(node):
+        self.node = copy.deepcopy(nb.node)
+        for cell in code_cells(self.node):
             cell.execution_count, cell.outputs = None, []
-        self.node = parameterize_notebook(node, nb.given, kernel_name="python3", language="python")
-        code = [cell.get("id") for cell in code_cells(self.node)]  # without the injected one
-        self._code = [i for i, cell in enumerate(self.node.cells) if cell.get("id") in code]
+        parameters = parameters_cell(self.node, name=nb.name)
+        parameters.source = with_parameters(parameters.source, nb.given)
+        self._code = [i for i, cell in enumerate(self.node.cells) if cell.cell_type == "code"]
         self.cell, self.cells = 0, len(self._code)
         self._began = self._cell_began = time.monotonic()
 

@@ -36,7 +36,6 @@ from tools.notebook_form import (
     parameters_cell,
     problems,
     read_notebook,
-    run_parameters,
     without_stderr,
 )
 from tools.notebook_state import ABOUT, MANIFEST, State
@@ -95,15 +94,16 @@ def _about(run: Path) -> dict[str, Any]:
         raise ReleaseError(f"{run} holds no run of the study; name one below runs/") from error
 
 
+def _seed(path: Path) -> int:
+    return declared_parameters(parameters_cell(read_notebook(path), name=path.stem))["seed"]
+
+
 def _notebooks(run: Path, root: Path, done: set[str]) -> dict[Path, str]:
     """Return the text of each notebook with the outputs of the run, or say what is wrong."""
     texts, wrong = {}, []
     for source in sorted((root / "notebooks").glob("0*.ipynb")):
         path = run / "rendered" / source.name
-        if (
-            source.stem in done
-            and run_parameters(read_notebook(path), name=source.stem)["seed"] == 0
-        ):
+        if source.stem in done and _seed(path) == 0:
             try:
                 texts[source] = committable(source, path)
             except FormError as error:

@@ -18,7 +18,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kern
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 
 import nbformat
+from filelock import Timeout
 
-from musiclib.files import remove_leftovers, write_json, write_text
+from musiclib.files import locked, remove_leftovers, write_json, write_text
 from musiclib.generated import corpus_name
-from musiclib.locks import locked
 from musiclib.study import (
     CORPORA,
     KERNEL_THREADS,
@@ -215,13 +215,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         return _refuse(error)
     try:
-        with _only_one(study.rendered):
+        with locked(study.rendered / ABOUT, wait=False):
             return _run(study)
-    except OSError as error:  # a full disk, a folder without permission, another study
+    except Timeout:
+        return _refuse(
+            f"another study is running in {study.output}; wait until it ends, or choose another "
+            "folder with OUTPUT=..."
+        )
+    except OSError as error:  # a full disk, a folder without permission
         return _refuse(error)
 
 
-def _refuse(error: Exception) -> int:
+def _refuse(error: Exception | str) -> int:
     print(f"study: {error}", file=sys.stderr, flush=True)
     return REFUSED
 
@@ -246,20 +251,6 @@ def _run(study: Study) -> int:
     word = "Done" if status == DONE else f"Not done: {', '.join(sorted(study.failed))}"
     say(f"\n{word}, after {clock(study.watch.seconds)}.")
     return status
-
-
-@contextlib.contextmanager
-def _only_one(rendered: Path) -> Iterator[None]:
-    """Refuse to run where another study runs."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(rendered / ".study.lock", wait=False))
-        except BlockingIOError:
-            raise BlockingIOError(
-                f"another study is running in {rendered.parent}; wait until it ends, or choose "
-                "another folder with OUTPUT=..."
-            ) from None
-        yield
 
 
 def _output(options: argparse.Namespace, folder: Path | None) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from musiclib.study import Paths
 from tools.notebook_run import Run
-from tools.notebook_state import Notebook
+from tools.notebook_state import Notebook, trains
 
 _NEXT_CELL_SECONDS = 5.0  # a new cell is told at most this often
 _SAME_CELL_SECONDS = 20.0  # and a long one this often
@@ -118,43 +118,34 @@ class Watch:
         return f"{clock(self.seconds)} elapsed, about {clock(self.left())} left"
 
     def left(self) -> float:
-        """Estimate the seconds left: what waits is as much slower as what ran was, so far.
+        """Estimate the seconds left: what each notebook still takes, trainings side by side."""
+        rests = [(trains(nb), self._rest(nb)) for nb in self._all if nb.name not in self._ended]
+        trainings = [rest for is_training, rest in rests if is_training]
+        others = sum(rest for is_training, rest in rests if not is_training)
+        return others + max([*trainings, sum(trainings) / self._jobs])
 
-        Notebooks that wait for the same number of others run side by side.
-        """
-        slower, stages = self._slower(), {}
-        for nb in self._all:
-            if nb.name not in self._ended:
-                run = self._running.get(nb.name)
-                rest = self._rest(run) if run else slower * self._expected[nb.name]
-                stages.setdefault(self._stage(nb), []).append(rest)
-        return sum(max(max(rests), sum(rests) / self._jobs) for rests in stages.values())
-
-    def _stage(self, nb: Notebook) -> int:
-        """Return how many notebooks must still end, one after the other, before `nb` starts."""
-        before = [other for other in self._all if other.name in nb.depends]
-        stages = [self._stage(other) + 1 for other in before if other.name not in self._ended]
-        return max(stages, default=0)
-
-    def _slower(self) -> float:
-        """Return how many times as long as expected the notebooks took that ended or overran."""
-        over = {
-            name: run.seconds
-            for name, run in self._running.items()
-            if run.seconds > self._expected[name]
-        }
-        took = self._took | over
-        return max(1.0, sum(took.values()) / sum(self._expected[n] for n in took)) if took else 1.0
-
-    def _rest(self, run: Run) -> float:
+    def _rest(self, nb: Notebook) -> float:
         """Expect a loop to go on at its own pace, and anything else to be as slow as what ran."""
-        expected = self._slower() * self._expected[run.nb.name]
+        expected, run = self._slower(nb) * self._expected[nb.name], self._running.get(nb.name)
+        if run is None:
+            return expected
         if run.cell_seconds > _PACE and (found := _COUNT.search(run.last_words())):
             done, total = map(int, found.groups())
             if 0 < done < total:
                 in_loop = run.cell_seconds * (total - done) / done
                 return in_loop + expected * (run.cells - run.cell) / run.cells
         return max(expected - run.seconds, 0.25 * run.seconds)
+
+    def _slower(self, nb: Notebook) -> float:
+        """Return how many times as long as expected those of its kind took that ended or overran.
+
+        A large folder takes long to read, and its models train no longer.
+        """
+        took = dict(self._took)
+        took |= {n: r.seconds for n, r in self._running.items() if r.seconds > self._expected[n]}
+        alike = [one.name for one in self._all if one.name in took and trains(one) == trains(nb)]
+        expected = sum(self._expected[name] for name in alike)
+        return max(1.0, sum(took[name] for name in alike) / expected) if alike else 1.0
 
 
 def print_results(paths: Paths, *, rendered: Path) -> None:
