@@ -105,19 +105,19 @@ def test_an_environment_that_cannot_be_made_has_its_command(tmp_path, monkeypatc
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A checkout in which pip is noted instead of run, and returns `status`."""
+    """A checkout whose packages are noted instead of installed, with this status."""
     for name in ("requirements.txt", "requirements-dev.txt", "pyproject.toml"):
         (tmp_path / name).write_text(name)
     (tmp_path / ".venv").mkdir()
     found = SimpleNamespace(root=tmp_path, venv=tmp_path / ".venv", noted=[], status=0)
 
-    def run(command, **_):
-        found.noted.append(command[command.index("-r") :])
-        return subprocess.CompletedProcess(command, found.status)
+    def noted(python, packages):
+        found.noted.append(packages)
+        return found.status == 0
 
     monkeypatch.setattr(install, "ROOT", tmp_path)
     monkeypatch.setattr(install, "make_venv", lambda venv: venv / "bin" / "python")
-    monkeypatch.setattr(install.subprocess, "run", run)
+    monkeypatch.setattr(install, "_install", noted)
     return found
 
 
@@ -147,6 +147,26 @@ def test_an_installation_that_broke_off_is_taken_up_again(checkout, capfd):
     install.install_packages(checkout.venv, test=False)
     assert len(checkout.noted) == 3
     assert capfd.readouterr().out.count("\n") == 3  # a line each
+
+
+@pytest.mark.parametrize(
+    ("uv", "own_index", "used"), [(0, False, ["uv"]), (1, False, ["uv", "pip"]), (0, True, ["pip"])]
+)
+def test_uv_is_used_unless_it_fails_or_pip_has_an_index_of_its_own(
+    monkeypatch, uv, own_index, used
+):
+    calls = []
+
+    def run(command, **_):
+        tool = "uv" if "uv" in command[:3] else "pip"
+        calls.append(tool)
+        return subprocess.CompletedProcess(command, uv if tool == "uv" else 0)
+
+    monkeypatch.setattr(install.subprocess, "run", run)
+    monkeypatch.setattr(install, "_succeeds", lambda command: True)
+    monkeypatch.setattr(install, "_has_own_index", lambda pip: own_index)
+    assert install._install(Path("python"), ["numpy"])
+    assert calls == used
 
 
 def test_the_command_says_its_error_in_a_sentence(monkeypatch, capsys):

@@ -4,7 +4,9 @@
     python3 tools/install.py --test     and what `make test` needs
 
 Conventions: run by the machine's own Python, so only the standard library is used here. What is
-there already is left alone, and what broke off is taken up again by the same command.
+there already is left alone, and what broke off is taken up again by the same command. The packages
+are installed by uv, in less than half of pip's time, or by pip where uv fails or does not know the
+package index that pip was told of.
 """
 
 from __future__ import annotations
@@ -105,14 +107,30 @@ def install_packages(venv: Path, *, test: bool) -> None:
         return
     print(f"Installing {' and '.join(lists)} into {venv}, which takes minutes ...", flush=True)
     stamp.unlink(missing_ok=True)
-    pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     packages = [part for name in lists for part in ("-r", str(ROOT / name))]
-    if subprocess.run([*pip, *packages, "-e", str(ROOT)], check=False).returncode:
+    if not _install(python, [*packages, "-e", str(ROOT)]):
         raise InstallError(
             "pip could not install the packages (its reason stands above); see to the network and "
             "the disk, and run the same command again"
         )
     stamp.write_text("\n".join(wanted), encoding="utf-8")
+
+
+def _install(python: Path, packages: list[str]) -> bool:
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
+    uv = [str(python), "-m", "uv", "pip", "install", "-q", "--compile-bytecode"]
+    if not _has_own_index(pip) and _succeeds([*pip, "install", "-q", "uv"]):
+        command = [*uv, "--python", str(python), *packages]
+        if subprocess.run(command, check=False).returncode == 0:
+            return True
+        print("uv could not install them; trying pip ...", flush=True)
+    return subprocess.run([*pip, "install", "-q", *packages], check=False).returncode == 0
+
+
+def _has_own_index(pip: list[str]) -> bool:
+    """Tell whether pip was told of another package index, which uv would not know of."""
+    listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False)
+    return "PIP_INDEX_URL" in os.environ or ".index-url=" in listed.stdout.replace("_", "-")
 
 
 def _succeeds(command: list[str]) -> bool:
