@@ -71,11 +71,13 @@ def resampler(groups: list[np.ndarray]) -> Callable[[np.random.Generator], np.nd
     """
     pieces, sizes = np.concatenate(groups), np.array([len(group) for group in groups])
     starts = np.cumsum(sizes) - sizes
+    alike = (sizes == sizes[0]).all()
 
     def draw(rng: np.random.Generator) -> np.ndarray:
         drawn = rng.integers(len(groups), size=len(groups))
         of_each = sizes[drawn]
-        places = rng.integers(of_each.repeat(of_each))
+        below = int(sizes[0]) if alike else of_each.repeat(of_each)
+        places = rng.integers(below, size=of_each.sum())
         places += starts[drawn].repeat(of_each)
         return pieces[places]
 
@@ -250,22 +252,35 @@ def pairwise_comparison(models: Mapping[str, Samples], *, by_seed: bool = True) 
     values = _values(models, by_seed=by_seed)
     names = list(values)
     equal = np.ptp(np.concatenate(list(values.values()))) == 0
-    with pd.option_context("mode.chained_assignment", None):  # its check collects all garbage
-        p = None if equal else scikit_posthocs.posthoc_dunn(list(values.values()), p_adjust="holm")
+    pairs = list(itertools.combinations(range(len(names)), 2))
+    p = np.ones(len(pairs))
+    if not equal:
+        found = scikit_posthocs.posthoc_dunn(list(values.values())).to_numpy()
+        p = _holm(np.array([found[pair] for pair in pairs]))
     rows = []
-    for i, j in itertools.combinations(range(len(names)), 2):
+    for (i, j), p_holm in zip(pairs, p.tolist(), strict=True):
         a, b = values[names[i]], values[names[j]]
         rows.append(
             {
                 "first": names[i],
                 "second": names[j],
-                "p_holm": 1.0 if p is None else float(p.iloc[i, j]),
+                "p_holm": p_holm,
                 "delta": cliffs_delta(a, b),
                 "n_first": len(a),
                 "n_second": len(b),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    """Return Holm's correction of p-values: the i-th smallest of n times n - i + 1, none falling.
+
+    Not statsmodels' own, which collects all of Python's garbage at each call.
+    """
+    order = np.argsort(p)
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(adjusted, 1.0)[np.argsort(order)]
 
 
 def _values(models: Mapping[str, Samples], *, by_seed: bool) -> dict[str, np.ndarray]:
