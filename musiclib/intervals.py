@@ -26,7 +26,7 @@ from musiclib.statistics import (
     defined,
     kruskal_wallis,
     pairwise_comparison,
-    resample,
+    resampler,
 )
 
 NO_INTERVAL = Interval(math.nan, math.nan, math.nan, 0, 0)
@@ -212,7 +212,8 @@ def widening(
     whole = [np.concatenate(groups) for groups in grouped]
     variances = np.zeros(len(sets))
     for i, groups in enumerate(grouped):
-        drawn = (resample(groups, rng) for _ in range(n_resamples))
+        draw = resampler(groups)
+        drawn = (draw(rng) for _ in range(n_resamples))
         found = np.array([statistic(*whole[:i], one, *whole[i + 1 :]) for one in drawn])
         found = found[~np.isnan(found)]
         variances[i] = np.var(found) if len(found) else 0.0
@@ -277,7 +278,8 @@ def summary_table(
     found = []
     for model, rows in table.groupby("model", sort=False):
         groups = list(values_by_seed(rows, str(model), measures).values())
-        draws = np.array([_means(resample(groups, rng)) for _ in range(n_resamples)])
+        draw = resampler(groups)
+        draws = np.array([_means(draw(rng)) for _ in range(n_resamples)])
         seeds = rows.groupby("seed")[list(measures)].count().gt(0).sum().to_numpy()
         summary = _summary(groups, draws, level)
         found.append(summary.assign(measure=list(measures), model=model, seeds=seeds))

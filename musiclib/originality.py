@@ -113,7 +113,9 @@ class TrainingIndex:
             for name in names:
                 self._shapes.setdefault(name, len(self._shapes))
         shape = np.array([self._shapes.get(name, UNKNOWN) for name in names], dtype=np.int32)
-        chord = np.unique(np.packbits(sound, axis=1), axis=0, return_inverse=True)[1].ravel()
+        chords: dict[bytes, int] = {}
+        packed_keys = (row.tobytes() for row in np.packbits(sound, axis=1))
+        chord = np.array([chords.setdefault(held, len(chords)) for held in packed_keys])
         silent = ~sound.any(axis=1)
         return _Steps(shape, low.astype(np.int8), silent, np.where(silent, -1, chord))
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from musiclib.comparison import (
     FEATURES,
-    distance_of_values,
+    distance_of_drawn,
     dropped_features,
     feature_distances,
 )
@@ -64,12 +64,8 @@ def distance_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) ->
     for model in table["model"].unique():
         if model == REAL:
             continue
-        values = _features(table, model)
+        distance = distance_of_drawn(_features(table, model), reference)
         places = values_by_seed(numbered, model, "place")
-
-        def distance(drawn: np.ndarray, values: np.ndarray = values) -> float:
-            return distance_of_values(values[drawn.astype(int)], reference)
-
         found = seed_interval(
             distance, places, rng=rng, n_resamples=n_resamples, bounds=(0.0, math.inf)
         )
@@ -116,10 +112,10 @@ def distance_by_training(
     for (model, training), pieces in table.groupby(["model", "seed"], sort=False):
         if model == REAL:
             continue
-        values = _features(pieces, str(model))
-        n = min(size, len(values))
-        draws = n_draws if n < len(values) else 1
-        found = [distance_of_values(rng.permutation(values)[:n], reference) for _ in range(draws)]
+        distance = distance_of_drawn(_features(pieces, str(model)), reference)
+        n = min(size, len(pieces))
+        draws = n_draws if n < len(pieces) else 1
+        found = [distance(rng.permutation(len(pieces))[:n]) for _ in range(draws)]
         found = [distance for distance in found if not math.isnan(distance)]
         rows.append((model, training, float(np.mean(found)) if found else math.nan, n))
     return pd.DataFrame(rows, columns=["model", "seed", "distance", "size"])

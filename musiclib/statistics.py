@@ -54,26 +54,34 @@ def defined(samples: Samples) -> list[np.ndarray]:
     return [group for group in kept if len(group)]
 
 
-def resample(groups: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Return one bootstrap sample: seeds drawn first, then pieces within each seed drawn.
+def resampler(groups: list[np.ndarray]) -> Callable[[np.random.Generator], np.ndarray]:
+    """Return what draws bootstrap samples: seeds first, then pieces within each seed drawn.
 
     Parameters
     ----------
     groups : list of np.ndarray, each of shape (n, ...)
         The pieces of each training seed.
-    rng : np.random.Generator
-        Source of every draw.
 
     Returns
     -------
-    np.ndarray, shape (N, ...)
-        As many groups as there are, drawn with replacement; of each, as many pieces as it holds,
-        drawn with replacement. A single group is never exchanged, so only its pieces vary.
+    callable
+        Takes the source of every draw and returns one sample, shape (N, ...): as many groups as
+        there are, drawn with replacement; of each, as many pieces as it holds, drawn with
+        replacement. A single group is never exchanged, so only its pieces vary.
     """
-    drawn = rng.integers(len(groups), size=len(groups))
-    return np.concatenate(
-        [groups[g][rng.integers(len(groups[g]), size=len(groups[g]))] for g in drawn]
-    )
+    pieces, sizes = np.concatenate(groups), np.array([len(group) for group in groups])
+    starts = np.cumsum(sizes) - sizes
+    alike = (sizes == sizes[0]).all()
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        drawn = rng.integers(len(groups), size=len(groups))
+        of_each = sizes[drawn]
+        below = int(sizes[0]) if alike else of_each.repeat(of_each)
+        places = rng.integers(below, size=of_each.sum())
+        places += starts[drawn].repeat(of_each)
+        return pieces[places]
+
+    return draw
 
 
 def bootstrap(
@@ -125,7 +133,8 @@ def bootstrap(
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1; got {level}")
     grouped = [_groups(samples, f"sets[{i}]") for i, samples in enumerate(sets)]
-    draws = [statistic(*(resample(g, rng) for g in grouped)) for _ in range(n_resamples)]
+    samplers = [resampler(groups) for groups in grouped]
+    draws = [statistic(*(draw(rng) for draw in samplers)) for _ in range(n_resamples)]
     draws = np.array([draw for draw in draws if not np.isnan(draw)])
     estimate = float(statistic(*(np.concatenate(groups) for groups in grouped)))
     n = sum(len(group) for group in grouped[0])
@@ -243,21 +252,35 @@ def pairwise_comparison(models: Mapping[str, Samples], *, by_seed: bool = True) 
     values = _values(models, by_seed=by_seed)
     names = list(values)
     equal = np.ptp(np.concatenate(list(values.values()))) == 0
-    p = None if equal else scikit_posthocs.posthoc_dunn(list(values.values()), p_adjust="holm")
+    pairs = list(itertools.combinations(range(len(names)), 2))
+    p = np.ones(len(pairs))
+    if not equal:
+        found = scikit_posthocs.posthoc_dunn(list(values.values())).to_numpy()
+        p = _holm(np.array([found[pair] for pair in pairs]))
     rows = []
-    for i, j in itertools.combinations(range(len(names)), 2):
+    for (i, j), p_holm in zip(pairs, p.tolist(), strict=True):
         a, b = values[names[i]], values[names[j]]
         rows.append(
             {
                 "first": names[i],
                 "second": names[j],
-                "p_holm": 1.0 if p is None else float(p.iloc[i, j]),
+                "p_holm": p_holm,
                 "delta": cliffs_delta(a, b),
                 "n_first": len(a),
                 "n_second": len(b),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    """Return Holm's correction of p-values: the i-th smallest of n times n - i + 1, none falling.
+
+    Not statsmodels' own, which collects all of Python's garbage at each call.
+    """
+    order = np.argsort(p)
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(adjusted, 1.0)[np.argsort(order)]
 
 
 def _values(models: Mapping[str, Samples], *, by_seed: bool) -> dict[str, np.ndarray]:

@@ -326,3 +326,4 @@ def _make_tensorflow_deterministic() -> None:
             stacklevel=3,
         )
     tf.config.experimental.enable_op_determinism()
+    tf.get_logger().setLevel("ERROR")  # it warns of every model that meets windows of a few sizes

@@ -9,6 +9,7 @@ to where the two have the most notes in common.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,6 +61,7 @@ def same_works(rolls: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     found = []
     for j in range(1, len(rolls)):
         shifts, common = _best_shifts(counts[j], counts[:j])
+        order, top = (_bits(keys[j].tolist()) for keys in (orders, tops))
         for i in range(j):
             few, many = sorted((len(orders[i]), len(orders[j])))
             if few < FEWEST_NOTES or many > LONGEST * few:
@@ -67,10 +69,8 @@ def same_works(rolls: Sequence[np.ndarray]) -> list[tuple[int, int]]:
             share = NEARLY_ALL if few < A_FEW else IN_COMMON + PER_LENGTH * (many / few - 1)
             if (
                 common[i] >= share * few
-                and _agree(orders[j] + shifts[i], orders[i], share=share, above=ABOVE_CHANCE)
-                and _agree(
-                    tops[j] + shifts[i], tops[i], share=TOP_IN_COMMON, above=TOP_ABOVE_CHANCE
-                )
+                and _agree(order, orders[i] - shifts[i], share=share, above=ABOVE_CHANCE)
+                and _agree(top, tops[i] - shifts[i], share=TOP_IN_COMMON, above=TOP_ABOVE_CHANCE)
             ):
                 found.append((i, j))
     return sorted(found)
@@ -99,13 +99,13 @@ def _best_shifts(counts: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np
     return shifts[common.argmax(axis=0)], common.max(axis=0)
 
 
-def _agree(one: np.ndarray, other: np.ndarray, *, share: float, above: float) -> bool:
+def _agree(one: _Bits, other: np.ndarray, *, share: float, above: float) -> bool:
     """Tell whether two sequences have that share in common in order, and not by chance."""
-    a, b = one.tolist(), other.tolist()
-    few, common = min(len(a), len(b)), longest_common(a, b)
+    b = other.tolist()
+    few, common = min(one.n, len(b)), _common(one, b)
     if common < share * few:
         return False
-    chance = longest_common(a, b[::-1])
+    chance = _common(one, b[::-1])
     return chance < few and common - chance >= above * (few - chance)
 
 
@@ -120,11 +120,27 @@ def longest_common(a: Sequence[int], b: Sequence[int]) -> int:
     >>> longest_common([1, 2, 3, 4], [2, 9, 4, 1])
     2
     """
+    return _common(_bits(a), b)
+
+
+class _Bits(NamedTuple):
+    """A sequence of n keys: of each key, the places at which it stands, as bits of a number."""
+
+    n: int
+    places: dict[int, int]
+
+
+def _bits(keys: Sequence[int]) -> _Bits:
     places: dict[int, int] = {}
-    for i, key in enumerate(a):
+    for i, key in enumerate(keys):
         places[key] = places.get(key, 0) | 1 << i
-    row = every = (1 << len(a)) - 1
+    return _Bits(len(keys), places)
+
+
+def _common(a: _Bits, b: Sequence[int]) -> int:
+    """Return `longest_common` of two sequences, the first of which is compared with many."""
+    row = every = (1 << a.n) - 1
     for key in b:
-        here = row & places.get(key, 0)
+        here = row & a.places.get(key, 0)
         row = (row + here | row - here) & every
-    return len(a) - row.bit_count()
+    return a.n - row.bit_count()

@@ -8,6 +8,7 @@ from scipy.stats import wasserstein_distance
 from musiclib.baselines import markov_pieces, random_pieces, shuffled_pieces
 from musiclib.comparison import (
     FEATURES,
+    distance_of_drawn,
     distance_of_values,
     distance_to_real,
     dropped_features,
@@ -94,6 +95,22 @@ def test_the_fast_route_agrees():
     ours, real = feature_table(tonal_pieces(8, seed=0)), feature_table(tonal_pieces(6, seed=1))
     fast = distance_of_values(ours.to_numpy(), real.to_numpy())
     assert fast == pytest.approx(distance_to_real(ours, real))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.filterwarnings("ignore:.*do not define every feature")
+def test_a_drawn_set_has_the_distance_of_its_pieces(seed):
+    """Ties, undefined features, and pieces drawn more than once or not at all."""
+    rng = np.random.default_rng(seed)
+    values, real = (rng.integers(0, 5, (n, len(FEATURES))).astype(float) for n in (9, 7))
+    for array in (values, real):
+        array[rng.random(array.shape) < 0.3] = np.nan
+    distance = distance_of_drawn(values, real)
+    for n in (1, 2, 9, 9, 9, 30):
+        places = rng.integers(len(values), size=n)
+        drawn, target = (pd.DataFrame(rows, columns=list(FEATURES)) for rows in (values, real))
+        slow = distance_to_real(drawn.iloc[places], target)
+        assert distance(places) == pytest.approx(slow, rel=1e-12, nan_ok=True)
 
 
 def test_what_knows_less_lies_further():

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import gaussian_kde, norm
 
 from musiclib.roll_notes import roll_of
-from musiclib.set_distances import VECTORS, feature_vectors, overlap, set_distances
+from musiclib.set_distances import VECTORS, density, feature_vectors, overlap, set_distances
 
 C4 = 60 - 21
 
@@ -73,6 +73,14 @@ def test_two_normal_densities_by_closed_form():
     found = overlap(quantiles, quantiles + 1)
     assert found.area == pytest.approx(2 * norm.cdf(-0.5), abs=0.02)
     assert found.kld == pytest.approx(0.5, abs=0.04)  # (difference of means)^2 / 2
+
+
+@pytest.mark.parametrize("sample", [[0.0, 1.0], [3.0, 3.0, 4.0, 9.0], np.arange(500) % 7])
+def test_the_density_is_scipys(sample):
+    kernel = gaussian_kde(sample)
+    width, grid = float(np.sqrt(kernel.covariance[0, 0])), np.linspace(-30, 40, 200)
+    found = density(np.sort(sample), grid, width=width)
+    assert found == pytest.approx(kernel(grid), rel=1e-12, abs=1e-20)
 
 
 def test_a_shift_is_seen_where_two_grids_would_hide_it():

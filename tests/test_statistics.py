@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scikit_posthocs
 from scipy import stats
 
 from musiclib.statistics import (
@@ -11,7 +12,7 @@ from musiclib.statistics import (
     corrected,
     kruskal_wallis,
     pairwise_comparison,
-    resample,
+    resampler,
 )
 
 
@@ -50,11 +51,23 @@ def test_seeds_that_differ_widen_the_interval():
 def test_variance_of_the_two_stages_by_closed_form():
     samples = normal_seeds([-2, -1, 0, 1, 2], 40)
     groups = list(samples.values())
-    rng = np.random.default_rng(0)
-    means = [resample(groups, rng).mean() for _ in range(4000)]
+    draw, rng = resampler(groups), np.random.default_rng(0)
+    means = [draw(rng).mean() for _ in range(4000)]
     between = np.var([g.mean() for g in groups]) / 5
     within = np.mean([g.var() for g in groups]) / 200
     assert np.var(means) == pytest.approx(between + within, rel=0.08)
+
+
+@pytest.mark.parametrize("sizes", [[6], [1] * 5, [4, 4, 4], [1, 3, 1, 2], [7, 1]])
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_a_sample_is_the_one_of_a_loop_over_groups(sizes, shape):
+    source = np.random.default_rng(0)
+    groups = [source.integers(3, size=(n, *shape)).astype(float) for n in sizes]
+    draw, ours, plain = resampler(groups), np.random.default_rng(1), np.random.default_rng(1)
+    for _ in range(50):
+        drawn = plain.integers(len(groups), size=len(groups))
+        expected = [groups[g][plain.integers(sizes[g], size=sizes[g])] for g in drawn]
+        assert np.array_equal(draw(ours), np.concatenate(expected))
 
 
 def test_a_difference_of_two_sets():
@@ -148,6 +161,19 @@ def test_dunn_by_hand():
     z = (2 - 5) / np.sqrt(6 * 7 / 12 * (1 / 3 + 1 / 3))  # mean ranks 2 and 5 of six
     found = pairwise_comparison(models, by_seed=False)
     assert found.loc[0, "p_holm"] == pytest.approx(2 * stats.norm.cdf(z))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holms_correction_is_scikit_posthocs(seed):
+    rng = np.random.default_rng(seed)
+    models = {
+        name: {0: rng.integers(8, size=6) + shift}
+        for name, shift in zip("abc", (0, 1, 4), strict=True)
+    }
+    groups = [values[0] for values in models.values()]
+    expected = scikit_posthocs.posthoc_dunn(groups, p_adjust="holm").to_numpy()
+    found = pairwise_comparison(models, by_seed=False)["p_holm"]
+    assert found.tolist() == expected[[0, 0, 1], [1, 2, 2]].tolist()
 
 
 def test_equal_values_show_no_difference():
