@@ -57,7 +57,7 @@ help:
 	@echo "make release       put runs over data/, figures/ and the notebooks' outputs: RUN='runs/...'"
 	@echo "make clean         remove the environment and all runs, and say what that frees"
 
-RUN_STUDY = $(BIN)/python -m tools.run_study
+RUN_STUDY = $(BIN)/python -m study.runner
 
 study: install
 	@$(if $(value PEDAL),MUSICLIB_PEDAL=$(call given,PEDAL)) $(RUN_STUDY) --preset $(call given,PRESET) \
@@ -74,11 +74,11 @@ remeasure: install
 # The one way from a run into data/, figures/ and the notebooks' outputs.
 release: install
 	@test -n '$(RUN)' || { echo "Say which run: make release RUN=runs/full-chorales-0" >&2; exit 2; }
-	@$(BIN)/python -m tools.release $(RUN)
+	@$(BIN)/python -m study.release $(RUN)
 
 # Every run is a look at the test set, and is written down as one.
 benchmark: install
-	@$(BIN)/python -m tools.run_benchmark --model $(call given,MODEL) --dataset $(call given,DATASET) \
+	@$(BIN)/python -m study.bench benchmark --model $(call given,MODEL) --dataset $(call given,DATASET) \
 		$(call option,--seeds,SEEDS) $(call option,--output,OUTPUT) $(call option,--threads,THREADS)
 
 # Half and twice the full budget, one training each.
@@ -88,7 +88,7 @@ budgets: install
 
 # Ratios of one run; seconds hold for this machine.
 bench: install
-	@$(BIN)/python -m tools.bench $(call option,--output,OUTPUT)
+	@$(BIN)/python -m study.bench $(call option,--output,OUTPUT)
 
 test: install-test
 	$(BIN)/python -m ruff check .
@@ -102,10 +102,10 @@ test-folders: install-test
 	$(BIN)/python -m pytest -m folders
 
 lab: install
-	@$(BIN)/python -m tools.lab
+	@$(BIN)/python -m study.runner lab
 
 install install-test: python
-	@$(PYTHON) tools/install.py --venv "$(VENV)" $(if $(filter install-test,$@),--test)
+	@$(PYTHON) study/install.py --venv "$(VENV)" $(if $(filter install-test,$@),--test)
 
 .PHONY: python
 python:
@@ -113,4 +113,4 @@ python:
 		"(Debian, Ubuntu: sudo apt-get install python3 python3-venv), or say PYTHON=..." >&2; exit 1; }
 
 clean: python
-	@$(PYTHON) tools/clean.py "$(VENV)"
+	@$(PYTHON) study/install.py clean "$(VENV)"

@@ -11,33 +11,418 @@ ticks and `MAX_SECONDS` seconds; what exceeds them is refused with the figure.
 
 from __future__ import annotations
 
+import copy
+import io
 import os
+import struct
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pretty_midi
 
 from musiclib.files import atomic_path, read_regular
-from musiclib.midi_build import MAX_SECONDS, MAX_TICK, build_midi, ticks_at
-from musiclib.midi_events import MAX_NOTES, read_score
-from musiclib.midi_write import LAST_TICK, file_bytes
-from musiclib.smf import unwrap_riff
-from musiclib.smf_events import MAX_EVENTS, Repairs, SmfError
+from musiclib.smf import (
+    END_OF_TRACK,
+    MAX_EVENTS,
+    META,
+    PORT,
+    TRACK_NAME,
+    Part,
+    Repairs,
+    Score,
+    SmfError,
+    read_score,
+    unwrap_riff,
+)
 
-__all__ = [
-    "MAX_BYTES",
-    "MAX_EVENTS",
-    "MAX_NOTES",
-    "MAX_SECONDS",
-    "MAX_TICK",
-    "NOTE_DTYPE",
-    "MidiFileError",
-    "MidiRepairWarning",
-    "load_midi",
-    "note_array",
-    "save_midi",
-    "sound_end",
-]
+# ---- musiclib.midi ----
+# Build a `pretty_midi.PrettyMIDI` from a score in ticks, once it is known to fit.
+#
+# Conventions: the object's table from ticks to seconds is pretty_midi's own (its
+# `_update_tick_to_time`), so times agree with pretty_midi's to the last bit. The table has one
+# float64 a tick; its length is bounded before it is made.
+
+
+MAX_TICK = 9_999_999  # PrettyMIDI.tick_to_time fails from 10,000,000 on; the table takes 80 MB
+MIN_RESOLUTION = 480  # ticks per quarter note below which a long file is not thinned
+MAX_SECONDS = 24 * 3600
+
+_DEFAULT_TEMPO = 500_000  # microseconds per quarter note, until the file says otherwise
+
+
+def build_midi(score: Score, repairs: Repairs) -> pretty_midi.PrettyMIDI:
+    """Build the object that pretty_midi would have built.
+
+    Parameters
+    ----------
+    score : Score
+        As read; its ticks may be thinned in place.
+    repairs : Repairs
+        What was repaired is counted here.
+
+    Returns
+    -------
+    pretty_midi.PrettyMIDI
+
+    Raises
+    ------
+    SmfError
+        If the piece is longer than ``MAX_SECONDS`` or, at ``MIN_RESOLUTION``, than ``MAX_TICK``
+        ticks, or its instruments share too many control changes.
+
+    Notes
+    -----
+    Our choice: a file with more than ``MAX_TICK`` ticks at a fine resolution (pretty_midi refuses
+    it) is thinned to a coarser one, which moves events by at most half a new tick: 1/960 quarter
+    note at worst, about 1 ms. What stands after the last note and would exceed a bound is cut.
+    """
+    _require_few_shared(score)
+    _cut_late_events(score, repairs)
+    if score.last_tick > MAX_TICK:
+        _thin(score, repairs)
+    midi = pretty_midi.PrettyMIDI(resolution=score.resolution)
+    midi._tick_scales = tick_scales(score)
+    midi._update_tick_to_time(_last_tick_of_table(score, midi._tick_scales, repairs) + 1)
+    table = tick_table(midi)
+    _add_metas(midi, score, table)
+    midi.instruments = [_instrument(part, table) for part in score.parts]
+    return midi
+
+
+def tick_table(midi: pretty_midi.PrettyMIDI) -> np.ndarray:
+    """Give the time of each tick.
+
+    Returns
+    -------
+    np.ndarray, shape (n_ticks,)
+        Seconds, rising; not a copy. One tick only for an object that was not read from a file.
+    """
+    return np.asarray(midi._PrettyMIDI__tick_to_time, dtype=float)
+
+
+def ticks_at(midi: pretty_midi.PrettyMIDI, times: np.ndarray) -> np.ndarray:
+    """Give the ticks nearest to `times`: `PrettyMIDI.time_to_tick` for a whole array.
+
+    Parameters
+    ----------
+    midi : pretty_midi.PrettyMIDI
+        Its table and tempi are used.
+    times : np.ndarray, shape (n,)
+        Seconds.
+
+    Returns
+    -------
+    np.ndarray of int64, shape (n,)
+        Of two ticks equally near, the later; behind the table, by the last tempo.
+
+    Examples
+    --------
+    >>> midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=60)
+    >>> ticks_at(midi, np.array([0.0, 0.5, 2.0]))
+    array([  0, 240, 960])
+    """
+    table, times = tick_table(midi), np.asarray(times, dtype=float)
+    right = np.searchsorted(table, times, side="left")
+    behind = right == len(table)
+    right = np.minimum(right, len(table) - 1)
+    left = np.maximum(right - 1, 0)
+    nearest = np.where(np.abs(times - table[left]) < np.abs(times - table[right]), left, right)
+    extra = np.rint(len(table) - 1 + (times - table[-1]) / midi._tick_scales[-1][1])
+    return np.where(behind, extra, nearest).astype(np.int64)
+
+
+def tick_scales(score: Score) -> list[tuple[int, float]]:
+    """Give (tick, seconds per tick from there on) for each change of tempo, first tick 0.
+
+    As pretty_midi does it: the last tempo at tick 0 stands; a tempo that is said again is none.
+    """
+    scales = [(0, _seconds_per_tick(_DEFAULT_TEMPO, score.resolution))]
+    for tick, tempo in score.tempi:
+        scale = _seconds_per_tick(tempo, score.resolution)
+        if tick == 0:
+            scales = [(0, scale)]
+        elif scale != scales[-1][1]:
+            scales.append((tick, scale))
+    return scales
+
+
+def _seconds_per_tick(tempo: int, resolution: int) -> float:
+    return 60.0 / ((6e7 / tempo) * resolution)  # in pretty_midi's order, for the same last bit
+
+
+def _require_few_shared(score: Score) -> None:
+    count = sum(len(part.controls) + len(part.bends) for part in score.parts)
+    if count > MAX_EVENTS:
+        raise SmfError(
+            f"its instruments share {count:,} control changes and pitch bends, "
+            f"and at most {MAX_EVENTS:,} are read"
+        )
+
+
+def _cut_late_events(score: Score, repairs: Repairs) -> None:
+    """Leave out what stands after the last note, where it alone would make the piece too long."""
+    last = score.last_note
+    if not last or _fits(score, score.last_tick) or not _fits(score, last):
+        return
+    kept = {id(a): a[a[:, 0] <= last] for p in score.parts for a in (p.controls, p.bends)}
+    for part in score.parts:
+        part.controls, part.bends = kept[id(part.controls)], kept[id(part.bends)]
+    for pairs in score.metas():
+        pairs[:] = [(tick, what) for tick, what in pairs if tick <= last]
+    repairs["ticks with events cut after the last note"] += score.last_tick - last
+    score.last_tick = score.end_tick = last
+
+
+def _fits(score: Score, tick: int) -> bool:
+    """Say whether a piece of so many ticks is within the bounds."""
+    scales = [(start, scale) for start, scale in tick_scales(score) if start <= tick]
+    return tick <= MAX_TICK and _seconds_at(tick, scales) <= MAX_SECONDS
+
+
+def _thin(score: Score, repairs: Repairs) -> None:
+    """Lower the resolution of `score` so that its last tick is at most ``MAX_TICK``."""
+    old = score.resolution
+    new = old * MAX_TICK // score.last_tick
+    if new < min(old, MIN_RESOLUTION):
+        raise SmfError(
+            f"its last event is at tick {score.last_tick:,} ({score.last_tick // old:,} quarter "
+            f"notes), and at most {MAX_TICK:,} ticks of 1/{min(old, MIN_RESOLUTION)} are read"
+        )
+    shared = {id(a): a for part in score.parts for a in (part.controls, part.bends)}
+    for settings in shared.values():
+        settings[:, 0] = _rounded(settings[:, 0], old, new)
+    for part in score.parts:
+        part.notes[:, :2] = _rounded(part.notes[:, :2], old, new)
+        part.notes[:, 1] = np.maximum(part.notes[:, 1], part.notes[:, 0] + 1)
+    for pairs in score.metas():
+        pairs[:] = [(_rounded(tick, old, new), what) for tick, what in pairs]
+    score.last_tick = _rounded(score.last_tick, old, new)
+    score.end_tick = _rounded(score.end_tick, old, new)
+    score.resolution = new
+    repairs["ticks per quarter note lowered to"] = new
+
+
+def _rounded(tick, old: int, new: int):
+    """Give the tick at resolution `new` nearest to `tick` (a number or an array) at `old`."""
+    return (2 * tick * new + old) // (2 * old)
+
+
+def _last_tick_of_table(score: Score, scales: list[tuple[int, float]], repairs: Repairs) -> int:
+    """Give the last tick to keep: the end of the longest track, if that is within bounds."""
+    seconds = _seconds_at(score.last_tick, scales)
+    if seconds > MAX_SECONDS:
+        raise SmfError(
+            f"it lasts {seconds / 3600:,.0f} hours, and at most {MAX_SECONDS // 3600} are read"
+        )
+    end = score.end_tick
+    if end > MAX_TICK or _seconds_at(end, scales) > MAX_SECONDS:
+        repairs["ticks of silence cut at the end"] += end - score.last_tick
+        return score.last_tick
+    return max(end, score.last_tick)
+
+
+def _seconds_at(tick: int, scales: list[tuple[int, float]]) -> float:
+    seconds = 0.0
+    for (start, scale), (end, _) in pairwise([*scales, (tick, 0.0)]):
+        seconds += scale * (end - start)
+    return seconds
+
+
+def _add_metas(midi: pretty_midi.PrettyMIDI, score: Score, table: np.ndarray) -> None:
+    def at(tick: int) -> float:
+        return float(table[tick])
+
+    midi.key_signature_changes = [
+        pretty_midi.KeySignature(key, at(tick)) for tick, key in score.key_signatures
+    ]
+    midi.time_signature_changes = [
+        pretty_midi.TimeSignature(*meter, at(tick)) for tick, meter in score.time_signatures
+    ]
+    midi.lyrics = [pretty_midi.Lyric(text, at(tick)) for tick, text in score.lyrics]
+    midi.text_events = [pretty_midi.Text(text, at(tick)) for tick, text in score.texts]
+
+
+def _instrument(part: Part, table: np.ndarray) -> pretty_midi.Instrument:
+    instrument = pretty_midi.Instrument(part.program, part.is_drum, part.name)
+    start, end, pitch, velocity = part.notes.T
+    instrument.notes = list(
+        map(
+            pretty_midi.Note,
+            velocity.tolist(),
+            pitch.tolist(),
+            table[start].tolist(),
+            table[end].tolist(),
+        )
+    )
+    tick, number, value = part.controls.T
+    instrument.control_changes = list(
+        map(pretty_midi.ControlChange, number.tolist(), value.tolist(), table[tick].tolist())
+    )
+    tick, bend = part.bends.T
+    instrument.pitch_bends = list(map(pretty_midi.PitchBend, bend.tolist(), table[tick].tolist()))
+    return instrument
+
+
+# ---- musiclib.midi ----
+# Write a `pretty_midi.PrettyMIDI` as the bytes of a MIDI file that holds what the object holds.
+#
+# Conventions: a track per instrument, each on a channel of its own: 15 pitched ones share a port,
+# and each further percussion track takes a further port. So no track sets the channel of another.
+# pretty_midi uses channels twice instead, and sorts the controllers of one tick by their number,
+# which takes a bend range (controllers 101, 100, 6) apart.
+
+
+MAX_PORTS = 256
+LAST_TICK = 2**28 - 1
+"""Four bytes of seven bits: the longest wait between two events."""
+
+_PITCHED = [channel for channel in range(16) if channel != 9]
+_DRUMS = 9
+_SET_UP, _BANK, _PROGRAM, _CONTROL, _BEND, _OFF, _ON = range(7)
+_BANK_CONTROLS = (0, 32)
+
+_Event = tuple[int, int, int, bytes]  # tick, kind (the order at one tick), pitch, message
+
+
+def file_bytes(midi: pretty_midi.PrettyMIDI) -> bytes:
+    """Return the file.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `midi` holds what no MIDI file can say.
+    """
+    charset = "latin-1" if _fits_latin1(midi) else "utf-8"
+    tracks = [_conductor_track(midi, charset)]
+    drums = 0
+    for number, instrument in enumerate(midi.instruments):
+        place, channel = divmod(number, len(_PITCHED))
+        channel = _PITCHED[channel]
+        if instrument.is_drum:
+            place, channel, drums = drums, _DRUMS, drums + 1
+        events = [
+            *_set_up(instrument, place % MAX_PORTS, channel, charset),
+            *_settings(instrument, midi, channel),
+            *_notes(instrument, midi, channel),
+        ]
+        tracks.append(_track(events))
+    resolution = _within(midi.resolution, 1, 32_767, "a resolution")
+    n_tracks = _within(len(tracks), 1, 65_535, "a number of tracks")
+    header = struct.pack(">4sIHHH", b"MThd", 6, 1, n_tracks, resolution)
+    return header + b"".join(tracks)
+
+
+def _fits_latin1(midi: pretty_midi.PrettyMIDI) -> bool:
+    texts = [event.text for event in (*midi.lyrics, *midi.text_events)]
+    texts += [instrument.name for instrument in midi.instruments]
+    try:
+        "".join(texts).encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _conductor_track(midi: pretty_midi.PrettyMIDI, charset: str) -> bytes:
+    """Give the track of tempi, signatures and texts, as pretty_midi writes it."""
+    copied = copy.copy(midi)
+    nudge = 1 + 1e-12  # lifts 749999.9999999999 over 750000, and nothing else
+    copied._tick_scales = [(tick, scale * nudge) for tick, scale in midi._tick_scales]
+    copied._charset = charset
+    copied.instruments = []
+    memory = io.BytesIO()
+    copied.write(memory)
+    return memory.getvalue()[14:]  # behind the header
+
+
+def _set_up(
+    instrument: pretty_midi.Instrument, port: int, channel: int, charset: str
+) -> list[_Event]:
+    program = _within(instrument.program, 0, 127, "a program")
+    events = [(0, _PROGRAM, 0, bytes([0xC0 | channel, program]))]
+    if port:
+        events.append((0, _SET_UP, 0, _meta(PORT, bytes([port]))))
+    if instrument.name:
+        events.append((0, _SET_UP, 0, _meta(TRACK_NAME, instrument.name.encode(charset))))
+    return events
+
+
+def _settings(
+    instrument: pretty_midi.Instrument, midi: pretty_midi.PrettyMIDI, channel: int
+) -> list[_Event]:
+    """Give controllers and bends; those of one tick stay in the order of their list."""
+    events = []
+    for tick, change in zip(
+        _ticks(midi, [change.time for change in instrument.control_changes]),
+        instrument.control_changes,
+        strict=True,
+    ):
+        number = _within(change.number, 0, 127, "a controller")
+        value = _within(change.value, 0, 127, f"controller {number}")
+        kind = _BANK if number in _BANK_CONTROLS else _CONTROL
+        events.append((tick, kind, 0, bytes([0xB0 | channel, number, value])))
+    for tick, bend in zip(
+        _ticks(midi, [bend.time for bend in instrument.pitch_bends]),
+        instrument.pitch_bends,
+        strict=True,
+    ):
+        value = _within(bend.pitch, -8192, 8191, "a pitch bend") + 8192
+        events.append((tick, _BEND, 0, bytes([0xE0 | channel, value & 0x7F, value >> 7])))
+    return events
+
+
+def _notes(
+    instrument: pretty_midi.Instrument, midi: pretty_midi.PrettyMIDI, channel: int
+) -> list[_Event]:
+    starts = _ticks(midi, [note.start for note in instrument.notes])
+    ends = _ticks(midi, [note.end for note in instrument.notes])
+    events = []
+    for start, end, note in zip(starts, ends, instrument.notes, strict=True):
+        pitch = _within(note.pitch, 0, 127, "a pitch")
+        velocity = _within(note.velocity, 1, 127, "a velocity")
+        events.append((start, _ON, pitch, bytes([0x90 | channel, pitch, velocity])))
+        events.append((max(end, start + 1), _OFF, pitch, bytes([0x90 | channel, pitch, 0])))
+    return events
+
+
+def _ticks(midi: pretty_midi.PrettyMIDI, times: list[float]) -> list[int]:
+    seconds = np.array(times, dtype=float)
+    if not (np.isfinite(seconds) & (seconds >= 0)).all():
+        raise ValueError("an event's time must be finite, 0 or later")
+    ticks = ticks_at(midi, seconds)
+    if (ticks > LAST_TICK).any():
+        raise ValueError(f"an event lies behind tick {LAST_TICK:,}")
+    return ticks.tolist()
+
+
+def _within(value: float, low: int, high: int, what: str) -> int:
+    if not (low <= value <= high and value % 1 == 0):
+        raise ValueError(f"{what} of {value}, allowed are {low} to {high}")
+    return int(value)
+
+
+def _track(events: list[_Event]) -> bytes:
+    """Give the chunk of a track; its end stands a tick after its last event."""
+    events.sort(key=lambda event: event[:3])
+    now, body = 0, bytearray()
+    for tick, _, _, message in events:
+        body += _quantity(tick - now) + message
+        now = tick
+    body += _quantity(1) + _meta(END_OF_TRACK, b"")
+    return struct.pack(">4sI", b"MTrk", len(body)) + body
+
+
+def _meta(kind: int, payload: bytes) -> bytes:
+    return bytes([META, kind]) + _quantity(len(payload)) + payload
+
+
+def _quantity(value: int) -> bytes:
+    """Write a number in bytes of seven bits, all but the last with their highest bit set."""
+    groups = [value & 0x7F]
+    while value := value >> 7:
+        groups.append(value & 0x7F | 0x80)
+    return bytes(reversed(groups))
+
 
 MAX_BYTES = 8 * 1024 * 1024
 PEDAL, PEDAL_DOWN = 64, 64  # controller number; lowest value that counts as down

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from musiclib.pianoroll import SUSTAIN
-from musiclib.roll_notes import require_piece
+from musiclib.roll import SUSTAIN, require_piece
 
 WINDOW_LENGTHS = (8, 16, 32)
 """Lengths of the windows in sixteenths: two quarters, a bar of 4/4, two bars."""

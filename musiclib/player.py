@@ -19,11 +19,11 @@ import pretty_midi
 from IPython.display import Image, display
 from matplotlib.axes import Axes
 
-from musiclib.audio_files import MP3_RATES
+from musiclib.audio import MP3_RATES
 from musiclib.midi import sound_end
-from musiclib.pianoroll import STEPS_PER_QUARTER, check_roll, to_midi, to_piano_roll
 from musiclib.plots import plot_roll
-from musiclib.synthesis import RELEASE_TAIL, synthesize
+from musiclib.roll import STEPS_PER_QUARTER, check_roll, to_midi, to_piano_roll
+from musiclib.synth import RELEASE_TAIL, synthesize
 
 RATE = 22_050
 """Samples per second of what is played: half a CD's, enough for a piano's strongest partials."""

@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from hypothesis import settings
 
-from tools.notebook_form import ROOT
+from study.runner import ROOT
 
 settings.register_profile("study", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("study")
@@ -30,7 +30,7 @@ def listing() -> dict[str, int]:
 def smoke_study(tmp_path_factory):
     """Run every notebook with the smoke preset, once for all tests; give what came of it."""
     folder, before = tmp_path_factory.mktemp("smoke"), listing()
-    study = [sys.executable, "-m", "tools.run_study", "--preset", "smoke", "--output", folder]
+    study = [sys.executable, "-m", "study.runner", "--preset", "smoke", "--output", folder]
     run = subprocess.run(study, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-5_000:] + run.stderr[-5_000:]
     assert listing() == before, "a run into another folder changed the checkout"

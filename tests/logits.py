@@ -16,12 +16,12 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from musiclib import encoding, generated, keys, study
-from tools.notebook_cells import load_cells
+from study import run, sets
+from study.runner import load_cells
 
 V, S, STEPS, LATENTS = 4, 45, 64, 16  # voices, sounds, steps of a window, latents a quarter
-SPACE = {"keras": keras, "layers": layers, "ops": ops, "np": np, "encoding": encoding}
-SPACE |= {"V": V, "S": S, "C": S + 1, "study": study, "keys": keys, "seed": 0}
+SPACE = {"keras": keras, "layers": layers, "ops": ops, "np": np}
+SPACE |= {"V": V, "S": S, "C": S + 1, "seed": 0}
 
 
 def window() -> dict[str, np.ndarray]:
@@ -38,7 +38,7 @@ def window() -> dict[str, np.ndarray]:
 
 def build() -> dict[str, keras.Model]:
     """Build both models in the sizes of the smoke preset, with more than their first weights."""
-    keras.utils.set_random_seed(study.preset("smoke")["seeds"])
+    keras.utils.set_random_seed(run.preset("smoke")["seeds"])
     lstm = load_cells("02_lstm", "model", dict(SPACE))["build_model"](32)
     cells = load_cells("04_vae", "model", dict(SPACE))
     parts = (
@@ -75,11 +75,11 @@ def main(what: str, folder: Path) -> None:
     for name, model in models.items():
         file = folder / f"{name}.weights.h5"
         if what == "write":
-            generated.save_weights(model, file, {"model": name})
+            sets.save_weights(model, file, {"model": name})
         else:
             for variable in model.trainable_variables:
                 variable.assign(0 * variable)
-            generated.load_weights(model, file, {"model": name})
+            sets.load_weights(model, file, {"model": name})
     np.savez(folder / f"{what}_{keras.backend.backend()}.npz", **say(models))
 
 

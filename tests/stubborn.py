@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from musiclib.preparing import prepare_file
+from musiclib.prepare import prepare_file
 
 
 def work(what: str) -> dict:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from musiclib.study import Paths, kernel_environment, preset
-from tools.notebook_form import ROOT
+from study.run import Paths, kernel_environment, preset
+from study.runner import ROOT
 
 BACKENDS = ("tensorflow", "jax")
 SEED = 1
@@ -76,7 +76,7 @@ def study(tmp_path_factory):
     for name in NOTEBOOKS:
         shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", folder / "notebooks")
     arguments = ["--preset", "smoke", "--output", folder, "--notebooks", folder / "notebooks"]
-    child = start("jax", "tools.run_study", *arguments, "--seed", SEED)
+    child = start("jax", "study.runner", *arguments, "--seed", SEED)
     return folder, *child.communicate(), child.returncode
 
 

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 import scipy.io
 
-from musiclib import benchmark_floors, benchmark_table, benchmarks
-from musiclib.benchmarks import BenchmarkError, BenchmarkSet
-from musiclib.plots_benchmark import plot_benchmark
-from musiclib.study import Paths
+from study import benchmarks
+from study.benchmarks import BenchmarkError, BenchmarkSet
+from study.figures import plot_benchmark
+from study.run import Paths
 
 FOLDER = os.environ.get("MUSICLIB_DATA", "")
 
@@ -176,7 +176,7 @@ def test_a_model_that_scores_another_number_of_frames_is_refused():
 
 
 def test_chance_is_a_bit_a_key(parts):
-    nats = [benchmark_floors.chance(piece) for piece in parts["test"]]
+    nats = [benchmarks.chance(piece) for piece in parts["test"]]
     assert benchmarks.score(nats, parts["test"]) == pytest.approx(88 * np.log(2))
 
 
@@ -185,9 +185,9 @@ def test_marginals_are_laplaces_rule_of_succession():
     train[0][:, 5] = 1
     piece = np.zeros((2, 88), np.uint8)
     silent = -87 * np.log(3 / 4)
-    assert benchmark_floors.marginals(train)(piece) == pytest.approx([silent - np.log(1 / 4)])
+    assert benchmarks.marginals(train)(piece) == pytest.approx([silent - np.log(1 / 4)])
     piece[1, 5] = 1
-    assert benchmark_floors.marginals(train)(piece) == pytest.approx([silent - np.log(3 / 4)])
+    assert benchmarks.marginals(train)(piece) == pytest.approx([silent - np.log(3 / 4)])
 
 
 def test_the_logistic_floor_learns_a_rule_that_marginals_cannot():
@@ -195,14 +195,14 @@ def test_the_logistic_floor_learns_a_rule_that_marginals_cannot():
     first = rng.integers(0, 2, 200)
     piece = np.zeros((200, 88), np.uint8)
     piece[:, 3], piece[1:, 4] = first, first[:-1]
-    near = benchmark_floors.logistic([piece], penalty=1e-5)(piece).mean()
+    near = benchmarks.logistic([piece], penalty=1e-5)(piece).mean()
     assert 0.6 < near < 0.75  # log 2 for key 3, which no rule tells
-    assert benchmark_floors.marginals([piece])(piece).mean() > 1.75  # two coins
+    assert benchmarks.marginals([piece])(piece).mean() > 1.75  # two coins
 
 
 @needs("jsb")
 def test_floors_on_jsb_are_the_published_protocols():
-    table = benchmark_floors.floors(benchmarks.read_benchmark("jsb")).set_index("model")
+    table = benchmarks.floors(benchmarks.read_benchmark("jsb")).set_index("model")
     measured = table["test_nll"]
     assert measured["p = 0.5"] == pytest.approx(61.00, abs=0.005)
     assert measured["training marginals"] == pytest.approx(11.09, abs=0.02)
@@ -212,7 +212,7 @@ def test_floors_on_jsb_are_the_published_protocols():
 @needs("piano_midi")
 def test_marginals_on_piano_midi_are_the_published_protocols():
     pieces = benchmarks.read_benchmark("piano_midi")
-    scorer = benchmark_floors.marginals(pieces["train"])
+    scorer = benchmarks.marginals(pieces["train"])
     nats = [scorer(piece) for piece in pieces["test"]]
     assert benchmarks.score(nats, pieces["test"]) == pytest.approx(11.05, abs=0.02)
 
@@ -230,62 +230,62 @@ def look(**change):
 
 def test_a_look_is_never_overwritten(tmp_path):
     paths = Paths(tmp_path / "run", released=tmp_path / "released")
-    assert benchmark_table.read_looks(paths).empty
+    assert benchmarks.read_looks(paths).empty
     for row in (look(), look(test_nll=4.0), look(seed=1, test_nll=6.0)):
-        benchmark_table.record_look([row], paths.results / benchmark_table.LOOKS)
-    table = benchmark_table.read_looks(paths)
+        benchmarks.record_look([row], paths.results / benchmarks.LOOKS)
+    table = benchmarks.read_looks(paths)
     assert table["test_nll"].tolist() == [5.0, 4.0, 6.0]
-    assert tuple(table.columns) == benchmark_table.COLUMNS
-    ours = benchmark_table.summarise(table, "jsb").iloc[0]
+    assert tuple(table.columns) == benchmarks.COLUMNS
+    ours = benchmarks.summarise(table, "jsb").iloc[0]
     assert (ours["test_nll"], ours["seeds"], ours["looks"]) == (5.0, 2, 3)
     assert ours["spread"] == pytest.approx(np.sqrt(2))
-    assert benchmark_table.summarise(table, "musedata").empty
+    assert benchmarks.summarise(table, "musedata").empty
 
 
 def test_a_look_told_again_after_a_kill_is_no_second_look(tmp_path):
     path = tmp_path / "looks.csv"
     both = [look(), look(model="n", test_nll=4.25)]
-    benchmark_table.record_look(both, path)
+    benchmarks.record_look(both, path)
     before = path.read_bytes()
-    benchmark_table.record_look([one | {"train_seconds": 9.75} for one in both], path)
+    benchmarks.record_look([one | {"train_seconds": 9.75} for one in both], path)
     assert path.read_bytes() == before
-    benchmark_table.record_look([look(test_nll=5.01)], path)
+    benchmarks.record_look([look(test_nll=5.01)], path)
     assert len(pd.read_csv(path)) == 3
 
 
 def test_a_row_that_lacks_a_column_is_refused(tmp_path):
     with pytest.raises(ValueError, match="wanted dataset, outputs"):
-        benchmark_table.record_look([{"dataset": "jsb"}], tmp_path / "looks.csv")
+        benchmarks.record_look([{"dataset": "jsb"}], tmp_path / "looks.csv")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="other.csv: wanted the columns dataset"):
-        benchmark_table.record_look([look()], tmp_path / "other.csv")
+        benchmarks.record_look([look()], tmp_path / "other.csv")
 
 
 def test_published_figures_know_their_kind_and_source():
     for name in benchmarks.SETS:
-        table = benchmark_table.published(name)
+        table = benchmarks.published(name)
         assert {"joint", "latent", "independent"} == set(table["outputs"])
         assert (table["source"] != "").all()
         assert (table["test_nll"] > 0).all()
-    jsb = benchmark_table.published("jsb").set_index("model")["test_nll"]
+    jsb = benchmarks.published("jsb").set_index("model")["test_nll"]
     assert len(jsb) == 11
     assert jsb["RNN-NADE (HF)"] == 5.56
     with pytest.raises(ValueError, match="got 'bach', allowed are jsb"):
-        benchmark_table.published("bach")
+        benchmarks.published("bach")
 
 
 def test_ours_stand_among_the_published_kind_by_kind():
-    floor = look(outputs="independent", model=benchmark_floors.NAMES[0], test_nll=61.0)
+    floor = look(outputs="independent", model=benchmarks.NAMES[0], test_nll=61.0)
     looks = pd.DataFrame([floor, look(test_nll=5.0), look(seed=1, test_nll=5.4)])
-    table = benchmark_table.compared(looks, "jsb")
-    assert list(dict.fromkeys(table["outputs"])) == list(benchmark_table.OUTPUTS)
+    table = benchmarks.compared(looks, "jsb")
+    assert list(dict.fromkeys(table["outputs"])) == list(benchmarks.OUTPUTS)
     for _, kind in table.groupby("outputs"):
         assert kind["test_nll"].is_monotonic_increasing
     mine = table[table["source"].isna()].set_index("model")
     assert mine["outputs"].tolist() == ["floor", "joint"]
     assert mine.loc["m", ["test_nll", "low", "high", "seeds"]].tolist() == [5.2, 5.0, 5.4, 2]
-    assert len(table) == 2 + len(benchmark_table.published("jsb"))
-    assert benchmark_table.compared(looks, "musedata")["source"].notna().all()
+    assert len(table) == 2 + len(benchmarks.published("jsb"))
+    assert benchmarks.compared(looks, "musedata")["source"].notna().all()
 
 
 def test_the_chart_has_a_row_a_model_in_groups_from_worse_to_better():
@@ -293,11 +293,11 @@ def test_the_chart_has_a_row_a_model_in_groups_from_worse_to_better():
         {"outputs": "floor", "model": "chance", "test_nll": 61.0},
         {"outputs": "joint", "model": "ours", "test_nll": 5.0, "low": 4.9, "high": 5.2},
     ])  # fmt: skip
-    ax = plot_benchmark(benchmark_table.published("jsb"), ours)
+    ax = plot_benchmark(benchmarks.published("jsb"), ours)
     names = [tick.get_text() for tick in ax.get_yticklabels()]
     assert names[:4] == ["chance", "RNN-HF", "LSTM", "TCN"]
     assert names.index("DMM-Aug-NADE") < names.index("ours") < names.index("LSTM-RTRBM")
     assert len(names) == 13
     plt.close(ax.figure)
     with pytest.raises(ValueError, match="allowed are floor, independent, joint, latent"):
-        plot_benchmark(benchmark_table.published("jsb"), ours.assign(outputs="other"))
+        plot_benchmark(benchmarks.published("jsb"), ours.assign(outputs="other"))

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from musiclib import chorales
-from musiclib.chorales import (
+from musiclib.codec import voices_to_roll
+from musiclib.midi import load_midi, note_array
+from musiclib.piece import metre, piece_from_midi
+from musiclib.roll import roll_to_notes, to_piano_roll
+from study import chorales
+from study.chorales import (
     N_CHORALES,
     TEMPO,
     VELOCITY,
@@ -13,10 +17,6 @@ from musiclib.chorales import (
     export_chorales,
     score_to_midi,
 )
-from musiclib.corpus import metre, piece_from_midi
-from musiclib.midi import load_midi, note_array
-from musiclib.pianoroll import roll_to_notes, to_piano_roll
-from musiclib.voices import voices_to_roll
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from musiclib.corpus import load_corpus
-from musiclib.splits import SPLITS
-from musiclib.study import Paths
-from tools.notebook_form import ROOT, code_cells, parameters_cell, read_notebook
+from musiclib.prepare import load_corpus
+from study.run import Paths
+from study.runner import ROOT, code_cells, parameters_cell, read_notebook
+from study.splits import SPLITS
 
 FIRST = "01_data_preparation"
 LOSSES = {
@@ -165,7 +165,7 @@ def test_a_folder_of_too_many_files_is_read_evenly_and_says_so(tmp_path):
 def study(kind, place):
     """Take a folder of a kind through all notebooks with the smoke preset; give the output."""
     folders.KINDS[kind](place / kind)
-    command = [sys.executable, "-m", "tools.run_study", "--preset", "smoke"]
+    command = [sys.executable, "-m", "study.runner", "--preset", "smoke"]
     command += ["--corpus", str(place / kind), "--output", str(place / "output")]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-5_000:] + run.stderr[-5_000:]

@@ -14,8 +14,7 @@ keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 from keras import layers, ops  # noqa: E402
 
-from musiclib import comparison, encoding  # noqa: E402
-from tools.notebook_cells import NOTEBOOKS, load_cells  # noqa: E402
+from study.runner import NOTEBOOKS, load_cells  # noqa: E402
 
 S = 13  # a rest and twelve keys, the lowest a C
 BARS, BEATS = 2, 1
@@ -25,7 +24,7 @@ L = 2 * BARS * BEATS
 def load(voices):
     keras.utils.set_random_seed(1)
     space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "tf": tf}
-    space |= {"itertools": itertools, "encoding": encoding, "codec": SimpleNamespace(lowest=3)}
+    space |= {"itertools": itertools, "codec": SimpleNamespace(lowest=3)}
     space |= {"V": voices, "S": S, "BARS": BARS, "BEATS": BEATS, "PATCHES": L // 2, "L": L}
     return load_cells("03_gan", "model", space)
 
@@ -301,7 +300,7 @@ def test_decoding_gives_back_what_was_encoded(cells):
 def test_a_generator_of_bars_that_are_no_whole_quarters():
     """7/8: four bars of 3.5 quarters are 14 quarters, 28 eighths."""
     space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "tf": tf}
-    space |= {"itertools": itertools, "encoding": encoding, "codec": SimpleNamespace(lowest=3)}
+    space |= {"itertools": itertools, "codec": SimpleNamespace(lowest=3)}
     space |= {"V": 2, "S": S, "BARS": 4, "BEATS": 4, "PATCHES": 14, "L": 28}
     cells, rng = load_cells("03_gan", "model", space), np.random.default_rng(0)
     sounds = rng.integers(0, S, (3, 28, 2))
@@ -321,7 +320,7 @@ def test_a_stretch_without_a_distance_ranks_last():
     node = nbformat.read(NOTEBOOKS / "03_gan.ipynb", as_version=4)
     source = next(c.source for c in node.cells if "def rank(" in c.source)
     found = next(part for part in ast.parse(source).body if getattr(part, "name", "") == "rank")
-    space = {"comparison": comparison}
+    space = {"rank_key": distance.rank_key}
     exec(compile(ast.Module([found], []), "rank", "exec"), space)
     rows = [
         {"inside": 1.0, "distance": np.nan}, {"inside": 0.0, "distance": 9.0},

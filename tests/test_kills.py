@@ -22,8 +22,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from musiclib.study import Paths
-from tools.notebook_form import ROOT
+from study.run import Paths
+from study.runner import ROOT
 
 STARTED_FIRST = """\
 import fnmatch, os, signal
@@ -78,7 +78,7 @@ KILLS, LONGEST = 6, 30.0
 pytestmark = pytest.mark.long
 
 
-SMOKE = [sys.executable, "-m", "tools.run_study", "--preset", "smoke", "--output"]
+SMOKE = [sys.executable, "-m", "study.runner", "--preset", "smoke", "--output"]
 
 
 def run(output: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:

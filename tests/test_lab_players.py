@@ -15,7 +15,7 @@ import pytest
 from browser import TOKEN, chromium, find_browser, jupyterlab, wait_for
 from nbformat.sign import NotebookNotary
 
-from tools import lab as lab_tool
+from study import runner
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("0*.ipynb"))
@@ -140,7 +140,13 @@ def test_each_player_of_a_fresh_clone_has_a_duration_and_one_plays(path, browser
 
 def test_make_lab_trusts_the_notebooks_before_it_opens_them(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
-    command = [sys.executable, "-m", "tools.lab", "--version"]  # of JupyterLab, which then ends
+    command = [
+        sys.executable,
+        "-m",
+        "study.runner",
+        "lab",
+        "--version",
+    ]  # of JupyterLab, which then ends
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     notary = NotebookNotary(data_dir=str(tmp_path))
@@ -154,9 +160,9 @@ def test_a_notebook_that_cannot_be_trusted_does_not_keep_jupyterlab_closed(
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "half.ipynb").write_text("{")
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setattr(lab_tool, "ROOT", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["lab", "--version"])
-    assert lab_tool.main() == 0
+    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["runner.py", "lab", "--version"])
+    assert runner.lab() == 0
     said = capfd.readouterr()
     assert "Not every notebook is trusted" in said.err
     assert said.out.strip()[0].isdigit()  # JupyterLab's version

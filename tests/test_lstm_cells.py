@@ -14,11 +14,12 @@ import pytest
 keras = pytest.importorskip("keras")
 from keras import layers, ops  # noqa: E402
 
-from musiclib import encoding, generated, keys, plots, study  # noqa: E402
+from musiclib import codec  # noqa: E402
 from musiclib.midi import MidiFileError, load_midi, save_midi  # noqa: E402
-from musiclib.pianoroll import to_midi, to_piano_roll  # noqa: E402
-from musiclib.pieces import piece_from_midi  # noqa: E402
-from tools.notebook_cells import load_cells  # noqa: E402
+from musiclib.piece import piece_from_midi  # noqa: E402
+from musiclib.roll import to_midi, to_piano_roll  # noqa: E402
+from study import run  # noqa: E402
+from study.runner import load_cells  # noqa: E402
 
 V, S = 3, 6
 C = S + 1
@@ -27,8 +28,8 @@ C = S + 1
 @pytest.fixture(scope="module")
 def cells():
     keras.utils.set_random_seed(1)
-    space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "encoding": encoding}
-    space |= {"V": V, "S": S, "C": C, "study": study, "keys": keys, "seed": 0}
+    space = {"keras": keras, "layers": layers, "ops": ops, "np": np}
+    space |= {"V": V, "S": S, "C": C, "seed": 0}
     return load_cells("02_lstm", "model", space)
 
 
@@ -337,7 +338,7 @@ def test_nats_of_whole_pieces_do_not_depend_on_what_they_are_padded_with(cells):
     """Two routes: all pieces at once, and each by hand from the model's own logits."""
     model, rng = keys_model(cells, joint=True, states=2), np.random.default_rng(5)
     pieces = [rng.integers(0, 2, (n, K)).astype(np.uint8) for n in (5, 20, 12)]
-    examples = [keys.KeyExample("", p, np.zeros(len(p), np.int32)) for p in pieces]
+    examples = [codec.KeyExample("", p, np.zeros(len(p), np.int32)) for p in pieces]
     found = cells["frame_nats"](model, examples, frames=40)
     assert [len(nats) for nats in found] == [4, 19, 11]
     for nats, piece in zip(found, pieces, strict=True):
@@ -353,7 +354,7 @@ def test_batches_hold_every_frame_once_and_begin_with_two_lengths(cells):
     """Keras fixes the sizes that the first two batches share."""
     sizes = (30, 31, 8, 9, 64, 65, 12, 200)
     examples = [
-        keys.KeyExample(str(n), np.full((n, K), n % 2, np.uint8), np.arange(n, dtype=np.int32))
+        codec.KeyExample(str(n), np.full((n, K), n % 2, np.uint8), np.arange(n, dtype=np.int32))
         for n in sizes
     ]
     batches = cells["KeyBatches"](examples, window=40, frames=90)
@@ -369,7 +370,7 @@ def test_batches_hold_every_frame_once_and_begin_with_two_lengths(cells):
 @pytest.mark.parametrize("n", [1, 2, 6])
 def test_the_first_two_batches_share_no_size_that_keras_could_take_for_fixed(cells, n):
     examples = [
-        keys.KeyExample(str(i), np.ones((9, K), np.uint8), np.arange(9, dtype=np.int32))
+        codec.KeyExample(str(i), np.ones((9, K), np.uint8), np.arange(9, dtype=np.int32))
         for i in range(n)
     ]
     batches = cells["KeyBatches"](examples, window=40, frames=18)
@@ -383,8 +384,8 @@ def test_the_first_two_batches_share_no_size_that_keras_could_take_for_fixed(cel
 
 # Continuing a piece
 
-VOICES = encoding.VoiceCodec(lowest=30, n_keys=30, n_voices=3)
-KEYS = keys.KeyCodec(lowest=30, n_keys=30, onsets=True, frames=100)
+VOICES = codec.VoiceCodec(lowest=30, n_keys=30, n_voices=3)
+KEYS = codec.KeyCodec(lowest=30, n_keys=30, onsets=True, frames=100)
 
 
 @pytest.fixture(scope="module", params=["voices", "keys"])
@@ -392,8 +393,7 @@ def notebook(request, tmp_path_factory):
     """What notebook 02 has defined when it comes to continue a piece, with small models."""
     keras.utils.set_random_seed(1)
     space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "plt": plt, "time": time}
-    space |= {"encoding": encoding, "generated": generated, "keys": keys, "plots": plots}
-    space |= {"V": 3, "S": VOICES.n_sounds, "C": VOICES.n_codes, "study": study, "Path": Path}
+    space |= {"V": 3, "S": VOICES.n_sounds, "C": VOICES.n_codes, "Path": Path}
     space |= {"load_midi": load_midi, "save_midi": save_midi, "to_midi": to_midi}
     space |= {"piece_from_midi": piece_from_midi, "seed": 0, "n_pieces": 1, "top_p": 0.98}
     load_cells("02_lstm", "model", space)
@@ -405,7 +405,7 @@ def notebook(request, tmp_path_factory):
     space |= {"model": space["build_model"](8, hidden=8), "fitted_keys": {"joint": (of_keys, 0, 0)}}
     space |= {"codec": VOICES, "key_codec": KEYS, "voiced": request.param == "voices"}
     space |= {"sung": {"train": [KEYS.encode(piece)]}, "temperature": 0.6, "shown": shown}
-    space |= {"paths": study.Paths(tmp_path_factory.mktemp("run")), "player": player}
+    space |= {"paths": run.Paths(tmp_path_factory.mktemp("run")), "player": player}
     return load_cells("02_lstm", "write", space)
 
 

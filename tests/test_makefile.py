@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tools.notebook_form import ROOT
+from study.runner import ROOT
 
 ODD = "~/a$b $(c) 'd' \"e\" #f\\g"
 
@@ -21,7 +21,7 @@ def handed_on(goal, *given, **environment):
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=True
     )
     lines = run.stdout.replace("\\\n", " ").splitlines()
-    return shlex.split(next(line for line in lines if "-m tools." in line))
+    return shlex.split(next(line for line in lines if "-m study." in line))
 
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -37,7 +37,7 @@ def test_a_folders_name_arrives_whatever_its_signs(name):
 def test_options_that_are_not_given_are_not_handed_on():
     words = handed_on("study")
     assert words[words.index("-m") :] == [
-        "-m", "tools.run_study", "--preset", "standard", "--seed", "0", "--corpus", "chorales",
+        "-m", "study.runner", "--preset", "standard", "--seed", "0", "--corpus", "chorales",
     ]  # fmt: skip
     more = handed_on("study", "ONLY=02_lstm 03_gan", "SEEDS=1", "FORCE=1", "PEDAL=0")
     assert more[0] == "MUSICLIB_PEDAL=0"

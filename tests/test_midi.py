@@ -18,16 +18,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import musiclib
-from musiclib import midi as door
+from musiclib import midi as musiclib_midi
 from musiclib.midi import (
+    MAX_SECONDS,
+    NOTE_DTYPE,
     MidiFileError,
     MidiRepairWarning,
     load_midi,
     note_array,
     save_midi,
+    tick_table,
+    ticks_at,
 )
-from musiclib.midi_build import tick_table, ticks_at
-from musiclib.pianoroll import check_roll, to_piano_roll
+from musiclib.roll import check_roll, to_piano_roll
 
 CASES = list(hostile.cases())
 HEAVY = hostile.heavy_cases()
@@ -326,11 +329,11 @@ def test_bounds_are_named_with_the_figure(tmp_path, monkeypatch):
     for name, bound, match in (
         ("midi.MAX_BYTES", 3, "at most 3 are read"),
         ("smf.MAX_TRACKS", 0, "more than 0 tracks"),
-        ("midi_events.MAX_NOTES", 3, "more than 3 notes"),
-        ("midi_events.MAX_META_EVENTS", 1, "more than 1 tempo changes, signatures and texts"),
-        ("midi_channels.MAX_PARTS", 0, "more than 0 instruments"),
-        ("midi_build.MAX_TICK", 9, r"tick 960 \(2 quarter notes\), and at most 9 ticks of 1/480"),
-        ("midi_build.MAX_SECONDS", 0, "it lasts 0 hours, and at most 0 are read"),
+        ("smf.MAX_NOTES", 3, "more than 3 notes"),
+        ("smf.MAX_META_EVENTS", 1, "more than 1 tempo changes, signatures and texts"),
+        ("smf.MAX_PARTS", 0, "more than 0 instruments"),
+        ("midi.MAX_TICK", 9, r"tick 960 \(2 quarter notes\), and at most 9 ticks of 1/480"),
+        ("midi.MAX_SECONDS", 0, "it lasts 0 hours, and at most 0 are read"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(f"musiclib.{name}", bound)
@@ -398,7 +401,7 @@ def use(midi: pretty_midi.PrettyMIDI, path: Path) -> None:
         assert (notes["duration_sec"] > 0).all()
         assert (notes["onset_sec"] >= 0).all()
         assert (np.diff(notes["onset_sec"]) >= 0).all()
-    assert midi.get_end_time() <= door.MAX_SECONDS
+    assert midi.get_end_time() <= MAX_SECONDS
     draw(midi)
     save_midi(midi, path)
     assert load_quietly(path)[0].resolution == midi.resolution
@@ -453,7 +456,10 @@ def check_bounds(case: hostile.Case, path: Path) -> None:
     """Load in a process of its own; no more than 10 s of work and 1 GB of memory are allowed."""
     path.write_bytes(case.data)
     child = [sys.executable, "-c", CHILD, str(path)]
-    paths = [str(Path(door.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [
+        str(Path(musiclib_midi.__file__).parents[1]),
+        *filter(None, [os.environ.get("PYTHONPATH")]),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
         child, capture_output=True, text=True, timeout=300, env=environment, check=True
@@ -621,7 +627,7 @@ def test_no_notes_give_an_empty_array():
         for pedal in (False, True):
             notes = note_array(midi, sustain_pedal=pedal)
             assert notes.shape == (0,)
-            assert notes.dtype == door.NOTE_DTYPE
+            assert notes.dtype == NOTE_DTYPE
 
 
 @quick

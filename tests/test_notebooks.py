@@ -15,14 +15,8 @@ import pandas as pd
 import pytest
 from conftest import listing
 
-from musiclib.study import Paths, preset
-from tools.notebook_form import (
-    ROOT,
-    declared_parameters,
-    parameters_cell,
-    problems,
-    read_notebook,
-)
+from study.run import Paths, preset
+from study.runner import ROOT, declared_parameters, parameters_cell, problems, read_notebook
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = {
@@ -143,7 +137,7 @@ def test_each_figure_of_the_paper_is_drawn(output, name):
 
 def classroom(output, *more):
     """Run the classroom preset into a folder of its own."""
-    study = [sys.executable, "-m", "tools.run_study", "--preset", "classroom"]
+    study = [sys.executable, "-m", "study.runner", "--preset", "classroom"]
     run = subprocess.run(
         [*study, "--output", output, *more], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musiclib.originality import TrainingIndex
-from musiclib.pianoroll import transpose
-from musiclib.roll_notes import roll_of
+from musiclib.roll import roll_of, transpose
 
 
 def random_roll(steps, *, seed, keys=(40, 43, 47), chance=0.4):

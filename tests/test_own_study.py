@@ -14,10 +14,8 @@ import pretty_midi
 import pytest
 
 from musiclib.midi import load_midi, save_midi
-from musiclib.study import Paths
-from tools.notebook_form import ROOT, read_notebook
-from tools.notebook_run import NotebookError, Run
-from tools.notebook_state import Notebook
+from study.run import Paths
+from study.runner import ROOT, Notebook, NotebookError, Run, read_notebook
 
 MODELS = {"02_lstm": "lstm", "03_gan": "gan", "04_vae": "vae"}
 
@@ -48,7 +46,7 @@ def study(tmp_path_factory):
     (folder / "notebooks").mkdir()
     for name in ("01_data_preparation", *MODELS):
         shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", folder / "notebooks")
-    command = [sys.executable, "-m", "tools.run_study", "--preset", "smoke", "--corpus"]
+    command = [sys.executable, "-m", "study.runner", "--preset", "smoke", "--corpus"]
     command += [str(folder / "songs"), "--output", str(folder / "run")]
     command += ["--notebooks", str(folder / "notebooks")]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -13,9 +13,8 @@ from IPython.core.formatters import DisplayFormatter
 from IPython.display import Image
 
 from musiclib import player
-from musiclib.pianoroll import to_midi
 from musiclib.player import LONGEST, Player, encode_mp3, play, show_piece
-from musiclib.roll_notes import roll_of
+from musiclib.roll import roll_of, to_midi
 
 RATE = 22_050
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from musiclib import plots
-from musiclib.diagram_layout import arrange
-from musiclib.model_graph import Block, ranks, read_blocks
+from musiclib import measures, plots
 from musiclib.plots import envelope
-from musiclib.roll_notes import roll_of
+from musiclib.roll import roll_of
+from study import figures
+from study.figures import Block, arrange, ranks, read_blocks
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +161,7 @@ def test_a_picture_is_drawn_where_told():
     ("pitch", "name"), [(21, "A0"), (59, "B3"), (60, "C4"), (61, "C♯4"), (108, "C8")]
 )
 def test_pitch_names(pitch, name):
-    assert plots.pitch_name(pitch) == name
+    assert measures.pitch_name(pitch) == name
 
 
 # Waveforms
@@ -372,7 +372,7 @@ def words(ax):
 
 
 def test_the_workflow_has_the_papers_five_stages():
-    ax = plots.plot_workflow()
+    ax = figures.plot_workflow()
     boxes, arrows = shapes(ax)
     assert len(boxes) == 5 + 3
     assert len(arrows) == 4
@@ -499,17 +499,17 @@ def test_a_subclassed_model_is_listed(keras):
     found = read_blocks(model)
     assert [(block.name, block.parents) for block in found] == [("one", ()), ("two", ())]
     assert sum(block.parameters for block in found) == model.count_params()
-    boxes, arrows = shapes(plots.plot_architecture(model))
+    boxes, arrows = shapes(figures.plot_architecture(model))
     assert (len(boxes), len(arrows)) == (2, 0)
 
 
 def test_what_is_no_model_is_refused():
     with pytest.raises(ValueError, match="model: got str, allowed is a Keras model"):
-        plots.plot_architecture([("title", "no model")])
+        figures.plot_architecture([("title", "no model")])
 
 
 def test_the_drawing_shows_names_shapes_and_counts(branched):
-    ax = plots.plot_architecture(branched, colour="lstm")
+    ax = figures.plot_architecture(branched, colour="lstm")
     boxes, arrows = shapes(ax)
     assert len(boxes) == len(read_blocks(branched))
     assert len(arrows) == sum(len(block.parents) for block in read_blocks(branched))
@@ -527,7 +527,7 @@ def test_stages_stand_side_by_side_with_an_arrow_between(keras):
     encoder = keras.Model(x, keras.layers.Dense(2)(x), name="encoder")
     z = keras.Input((2,))
     decoder = keras.Model(z, keras.layers.Dense(8)(z), name="decoder")
-    ax = plots.plot_architecture([("Encoder", encoder), ("Decoder", decoder)])
+    ax = figures.plot_architecture([("Encoder", encoder), ("Decoder", decoder)])
     boxes, arrows = shapes(ax)
     assert (len(boxes), len(arrows)) == (4, 2 + 1)
     assert {"Encoder", "Decoder", "18 parameters", "24 parameters"} <= set(words(ax))
@@ -539,13 +539,13 @@ def test_a_model_within_a_model_has_a_double_frame(keras):
     x = keras.Input((8,))
     inner = keras.Model(x, keras.layers.Dense(2)(x), name="inner")
     y = keras.Input((8,))
-    ax = plots.plot_architecture(keras.Model(y, inner(y)))
+    ax = figures.plot_architecture(keras.Model(y, inner(y)))
     assert len(shapes(ax)[0]) == 1 + 2
     assert "sub-model" in words(ax)
 
 
 def test_text_shrinks_with_small_axes(branched):
-    natural = plots.plot_architecture(branched)
-    small = plots.plot_architecture(branched, ax=plt.subplots(figsize=(2, 2))[1])
+    natural = figures.plot_architecture(branched)
+    small = figures.plot_architecture(branched, ax=plt.subplots(figsize=(2, 2))[1])
     sizes = [max(text.get_fontsize() for text in ax.texts) for ax in (natural, small)]
     assert sizes[1] < 0.5 * sizes[0]

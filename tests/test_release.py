@@ -8,10 +8,9 @@ import nbformat
 import pandas as pd
 import pytest
 
-from tools import release
-from tools.notebook_form import ROOT, FormError
-from tools.notebook_state import ABOUT, MANIFEST
-from tools.release import ReleaseError, folder_hash
+from study import release, runner
+from study.release import ReleaseError
+from study.runner import ABOUT, MANIFEST, ROOT, FormError, folder_hash
 
 NAMES = ("01_data_preparation", "02_lstm", "05_comparison", "06_listening_test")
 CELL = 'preset = "full"\nseed = 0\noutput = "../runs/lab"'
@@ -186,16 +185,16 @@ def test_a_hash_changes_with_names_and_contents(tmp_path):
 
 
 def test_a_released_folder_that_was_changed_by_hand_is_named(root, tmp_path):
-    assert release.changed(root) == ["data/released.json"]
+    assert runner.changed(root) == ["data/released.json"]
     release.release(a_run(tmp_path, "02_lstm"), root)
-    assert release.changed(root) == []
+    assert runner.changed(root) == []
     put(root / "data/generated/lstm/1/000.mid", "better")
     put(root / "data/generated/vae/0/000.mid", "more")
-    assert release.changed(root) == ["data/generated/lstm/1", "data/generated/vae/0"]
+    assert runner.changed(root) == ["data/generated/lstm/1", "data/generated/vae/0"]
 
 
 # What the repository carries
 
 
 def test_what_is_released_is_what_was_released():
-    assert release.changed(ROOT) == []
+    assert runner.changed(ROOT) == []

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from musiclib import generated, measuring
-from musiclib.generated import check_card, write_card
-from musiclib.kept import Kept
+from study import measuring, sets
+from study.measuring import Kept
+from study.sets import check_card, write_card
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
     "pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve",  # run what they read
     "tarfile", "urllib.request", "requests", "httpx", "ftplib",  # would need a check by hash
 }  # fmt: skip
-OWN = {("notebook_cells.py", "exec")}  # cells of this checkout's own notebooks, as a kernel would
+OWN = {("runner.py", "exec")}  # cells of this checkout's own notebooks, as a kernel would
 UNSAFE_CALLS = {"eval", "exec", "unpack_archive", "extractall", "load_model", "read_pickle"}
 
 
 def sources():
-    for folder in ("musiclib", "tools"):
+    for folder in ("musiclib", "study"):
         for path in sorted((ROOT / folder).glob("*.py")):
             yield path.name, path.read_text(encoding="utf-8")
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
@@ -91,10 +91,10 @@ def test_weights_are_loaded_only_behind_their_card():
         for place, source in sources()
         for owner in re.findall(r"(\w+)\.load_weights\(", source)
     }
-    own = {(place, owner) for place, owner in owners if place.startswith("generated")}
+    own = {(place, owner) for place, owner in owners if place == "sets.py"}
     assert [owner for _, owner in own] == ["model"]
-    assert {owner for _, owner in owners - own} == {"generated"}
-    source = inspect.getsource(generated.load_weights)
+    assert {owner for _, owner in owners - own} <= {"study_sets", "sets"}
+    source = inspect.getsource(sets.load_weights)
     assert source.index("check_card(") < source.index("model.load_weights(")
 
 
@@ -105,7 +105,7 @@ def test_weights_that_were_exchanged_are_refused_before_use(tmp_path):
     assert check_card(weights, {"codec": 1})["codec"] == 1
     weights.write_bytes(b"exchanged!")
     with pytest.raises(ValueError, match=r"is not the file that a\.json describes"):
-        generated.check_card(weights, {"codec": 1})
+        sets.check_card(weights, {"codec": 1})
 
 
 def test_a_kept_measurement_that_was_changed_is_measured_again(tmp_path):

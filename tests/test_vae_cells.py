@@ -10,9 +10,9 @@ import pytest
 keras = pytest.importorskip("keras")
 from keras import layers, ops  # noqa: E402
 
-from musiclib import encoding, keys, study  # noqa: E402
-from musiclib.resuming import Resume  # noqa: E402
-from tools.notebook_cells import load_cells  # noqa: E402
+from musiclib import codec  # noqa: E402
+from study.runner import load_cells  # noqa: E402
+from study.training import Resume  # noqa: E402
 
 V, S, QUARTERS, LATENT_DIM = 3, 6, 8, 5
 C, STEPS = S + 1, 4 * QUARTERS
@@ -21,7 +21,7 @@ C, STEPS = S + 1, 4 * QUARTERS
 @pytest.fixture(scope="module")
 def cells():
     keras.utils.set_random_seed(1)
-    space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "encoding": encoding}
+    space = {"keras": keras, "layers": layers, "ops": ops, "np": np}
     return load_cells("04_vae", "model", space | {"V": V, "S": S, "C": C})
 
 
@@ -436,11 +436,11 @@ class Killed(Resume):
 def test_a_killed_training_of_frames_goes_on_and_ends_the_same(cells, tmp_path):
     rng, none = np.random.default_rng(6), np.zeros(20, "int32")
     pieces = [
-        keys.KeyExample(str(i), rng.integers(0, 2, (20, 4)).astype("uint8"), none, 0, 16)
+        codec.KeyExample(str(i), rng.integers(0, 2, (20, 4)).astype("uint8"), none, 0, 16)
         for i in range(5)
     ]
     sung, first = {"train": pieces[:3], "valid": pieces[3:]}, cells["build_frames"]
-    space = dict(cells) | {"keys": keys, "study": study, "preset": "smoke", "seed": 0, "name": "a"}
+    space = dict(cells) | {"preset": "smoke", "seed": 0, "name": "a"}
     load_cells("04_vae", "frames", space)
     space |= {"FRAME_EPOCHS": 5, "build_frames": lambda n, seed: first(n, units=6, seed=seed)}
 

@@ -1,0 +1,391 @@
+"""Keep how far a training has come, so that a killed one goes on and ends as if never killed.
+
+Conventions: a checkpoint is one ``.npz`` file of plain arrays (no pickle), written atomically. It
+carries a hash of the settings that it belongs to; one of other settings is never used. Variables
+are whatever has ``assign`` and turns into an array: this room knows no model. `resuming` holds the
+callback for models that are trained by Keras' ``fit``.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import keras
+import numpy as np
+
+from musiclib.code_hash import code_hash
+from musiclib.files import atomic_path
+
+RUN_KEY = "MUSICLIB_RUN_KEY"
+"""Environment variable by which the runner names the cells, code and corpus of a run."""
+
+LAYOUT = 2
+"""Of what a checkpoint holds; one of another layout belongs to other settings."""
+
+_ABOUT, _ARRAY, _NUMBER, _TUPLE = "about", "__array__", "__number__", "__tuple__"
+
+State = TypeVar("State")
+
+
+class Variable(Protocol):
+    """A variable of a model or optimizer, such as those of Keras."""
+
+    def assign(self, value: np.ndarray) -> Any:
+        """Take the value."""
+
+    def __array__(self) -> np.ndarray: ...
+
+
+class Checkpoint:
+    """The checkpoint of one training, and its stopwatch.
+
+    Parameters
+    ----------
+    path : path
+        File ending in ``.npz``.
+    settings : mapping
+        All that decides the training: numbers, texts and arrays, in lists and mappings as one
+        likes. Arrays count by their bytes, so a batch of the data may stand for the data. In a
+        notebook the cells that were run count too, with the code that they reach: who changes
+        one trains anew.
+
+    Attributes
+    ----------
+    step : int
+        Steps that are done: 0 until `restore` finds some or `save` tells.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saved = Checkpoint(Path(folder, "a.npz"), settings={"seed": 0})
+    ...     saved.restore([], {"best": 9.0}), saved.step
+    ({'best': 9.0}, 0)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, settings: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        if self.path.suffix != ".npz":
+            raise ValueError(f"path: got {self.path.name!r}, a checkpoint ends in .npz")
+        named = [LAYOUT, settings, os.environ.get(RUN_KEY) or code_hash(cells=_cells())]
+        text = json.dumps(named, sort_keys=True, default=_digest)
+        self.key = hashlib.sha256(text.encode()).hexdigest()
+        self.step = 0
+        self._began, self._before = (time.perf_counter(), time.process_time()), (0.0, 0.0)
+
+    def spent(self) -> tuple[float, float]:
+        """Give the seconds, and processor seconds, of this training: of all runs that it took.
+
+        What a killed run did after its last checkpoint is done again, and counts once.
+        """
+        now = time.perf_counter(), time.process_time()
+        seconds, cpu = (b + n - a for a, n, b in zip(self._began, now, self._before, strict=True))
+        return seconds, cpu
+
+    def save(self, variables: Sequence[Variable], state: Any = None, *, step: int) -> None:
+        """Write, atomically, the variables, the steps done, and what else decides the rest.
+
+        Parameters
+        ----------
+        variables : sequence of Variable
+            Of models, optimizers and random generators.
+        state : object
+            Numbers, texts, None and arrays, in lists, tuples and mappings as one likes. It comes
+            back as it is: NumPy's numbers keep their type.
+        step : int
+            Steps done.
+
+        Raises
+        ------
+        TypeError
+            If the state holds something else; the checkpoint before it stays.
+        """
+        if not is_plain(state):
+            raise TypeError(
+                "state: holds what no checkpoint can keep, allowed is what is_plain takes"
+            )
+        arrays = {f"v{i:04d}": np.asarray(v) for i, v in enumerate(variables)}
+        held: list[np.ndarray] = []
+        about = {"key": self.key, "step": step, "spent": self.spent(), "state": _put(state, held)}
+        arrays |= {f"s{i:04d}": array for i, array in enumerate(held)}
+        arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+        with atomic_path(self.path) as temporary:
+            np.savez(temporary, **arrays)
+        self.step = step
+
+    def restore(
+        self,
+        variables: Sequence[Variable],
+        state: State = None,
+        *,
+        fits: Callable[[Any], bool] = lambda saved: True,
+    ) -> State:
+        """Assign what was saved, and return the state that was saved with it.
+
+        Parameters
+        ----------
+        variables : sequence of Variable
+            The same ones in the same order.
+        state : object
+            What to return if the training begins at 0.
+        fits : callable
+            Tells whether a state has the form that the training needs.
+
+        Returns
+        -------
+        object
+            The state as saved, or `state` if there is no checkpoint. One of other settings, or
+            one that cannot be read or used, is dropped with a warning: the variables keep their
+            values, and the training begins anew.
+        """
+        if not self.path.exists():
+            return state
+        try:
+            about, arrays, saved = self._read(variables)
+            if not fits(saved):
+                raise ValueError("its state has another form")
+            _assign(variables, arrays)
+        except _OtherSettingsError:
+            reason = "belongs to other settings"
+        except Exception as error:  # whatever is wrong with a file must not end a study
+            reason = f"cannot be used ({error or type(error).__name__})"
+        else:
+            self.step, self._before = about
+            said = f"{self.path.name}: this training goes on after step {self.step}"
+            print(said, file=sys.stderr, flush=True)
+            return saved
+        warnings.warn(f"{self.path.name} {reason}; the training begins anew", stacklevel=2)
+        return state
+
+    def _read(
+        self, variables: Sequence[Variable]
+    ) -> tuple[tuple[int, tuple[float, float]], list[np.ndarray], Any]:
+        """Return step and seconds, the variables' values, and the state."""
+        with np.load(self.path, allow_pickle=False) as file:
+            about = json.loads(file[_ABOUT].tobytes())
+            if about["key"] != self.key:
+                raise _OtherSettingsError
+            count = len(file.files) - 1
+            arrays = [file[name] for name in (f"v{i:04d}" for i in range(count)) if name in file]
+            held = [file[f"s{i:04d}"] for i in range(count - len(arrays))]
+        if [a.shape for a in arrays] != [tuple(np.shape(v)) for v in variables]:
+            raise _OtherSettingsError
+        seconds, cpu = map(float, about["spent"])
+        return (int(about["step"]), (seconds, cpu)), arrays, _take(about["state"], held)
+
+    def remove(self) -> None:
+        """Delete the checkpoint, as its training has ended and left what it was for."""
+        self.path.unlink(missing_ok=True)
+
+
+class _OtherSettingsError(Exception):
+    """Say that a checkpoint is another training's."""
+
+
+def _assign(variables: Sequence[Variable], arrays: Sequence[np.ndarray]) -> None:
+    """Assign all values, or none where one is refused."""
+    before = [np.array(np.asarray(v)) for v in variables]
+    try:
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+    except Exception:
+        for variable, array in zip(variables, before, strict=True):
+            variable.assign(array)
+        raise
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether `value` is what a checkpoint can hold as state.
+
+    Examples
+    --------
+    >>> is_plain({"best": 1.5, "weights": [np.zeros(3)]}), is_plain(len)
+    (True, False)
+    """
+    if isinstance(value, Mapping):
+        return all(isinstance(k, str) and is_plain(v) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    if isinstance(value, np.ndarray):
+        return not value.dtype.hasobject
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _cells() -> list[str]:
+    """Give the cells that this notebook has run, each once; none outside of a notebook."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return []
+    shell = get_ipython()
+    return sorted(filter(_is_python, set(shell.user_ns.get("In", [])))) if shell else []
+
+
+def _is_python(cell: str) -> bool:
+    """Tell whether a cell could be read, as one that could not has not run."""
+    try:
+        ast.parse(cell)
+    except SyntaxError:
+        return False
+    return True
+
+
+def _put(value: Any, held: list[np.ndarray]) -> Any:
+    """Turn a state into what JSON can say, its arrays put into `held`; `_take` undoes it."""
+    if isinstance(value, np.ndarray):
+        held.append(value)
+        return {_ARRAY: len(held) - 1}
+    if isinstance(value, np.generic):  # a variable of no dimensions has such a value
+        return {_NUMBER: [value.dtype.str, value.item()]}
+    if isinstance(value, Mapping):
+        return {key: _put(item, held) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return {_TUPLE: [_put(item, held) for item in value]}
+    return [_put(item, held) for item in value] if isinstance(value, list) else value
+
+
+def _take(value: Any, held: Sequence[np.ndarray]) -> Any:
+    """Give the state that `_put` was given."""
+    if isinstance(value, list):
+        return [_take(item, held) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {_ARRAY}:
+        return held[value[_ARRAY]]
+    if value.keys() == {_NUMBER}:
+        kind, number = value[_NUMBER]
+        return np.dtype(kind).type(number)
+    if value.keys() == {_TUPLE}:
+        return tuple(_take(item, held) for item in value[_TUPLE])
+    return {key: _take(item, held) for key, item in value.items()}
+
+
+def _digest(value: Any) -> Any:
+    """Say an array, or what turns into one, by its shape and the hash of its bytes."""
+    array = np.asarray(value)
+    if array.dtype.hasobject:
+        raise TypeError(f"settings hold {value!r}, which is neither JSON's nor an array")
+    sha256 = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return [str(array.dtype), list(array.shape), sha256]
+
+
+# ---- study.training ----
+# Keras' ``fit`` that survives being killed: a callback that saves each epoch and goes on there.
+#
+# Conventions: an epoch is saved when all other callbacks have ended it, so this callback stands
+# last.
+# What `checkpoints` says of a checkpoint holds here.
+
+
+class Resume(keras.callbacks.Callback):
+    """Save, after each epoch, all that decides the rest; begin where a killed run ended.
+
+    Parameters
+    ----------
+    path : path
+        File ending in ``.npz``.
+    model : keras.Model
+        Built and compiled. Its weights, its random generators' states (dropout, sampling) and its
+        optimizer's variables (averages of weights included) are kept.
+    batches : keras.utils.PyDataset
+        Its attribute ``epoch`` numbers its epochs, and its ``on_epoch_end`` lays out the next one.
+    callbacks : sequence of keras.callbacks.Callback
+        The others, in the order in which `fit` gets them, this one behind. Their numbers, texts,
+        arrays and lists of such are kept: the best score and weights so far, rows of a table.
+    settings : mapping
+        All else that decides the training: see `Checkpoint`. The optimizer's own settings, what
+        the other callbacks hold now, the first batch and the backend are added here.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that earlier runs have done: what `fit` wants as ``initial_epoch``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> class Ones(keras.utils.PyDataset):
+    ...     epoch = 0
+    ...     def __len__(self): return 2
+    ...     def __getitem__(self, i): return keras.ops.ones((1, 1)), keras.ops.ones((1, 1))
+    ...     def on_epoch_end(self): self.epoch += 1
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     resume = Resume(f"{folder}/a.npz", model, Ones(), [], settings={})
+    ...     resume.epoch
+    0
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        model: keras.Model,
+        batches: keras.utils.PyDataset,
+        callbacks: Sequence[keras.callbacks.Callback],
+        *,
+        settings: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        optimizer = model.optimizer
+        optimizer.build(model.trainable_variables)
+        self.batches, self.others = batches, list(callbacks)
+        self.variables = [*model.variables, *optimizer.variables]
+        added = {
+            "optimizer": {k: v for k, v in optimizer.get_config().items() if k != "name"},
+            "callbacks": self._held(),
+            "first_batch": keras.tree.flatten(batches[0]),
+            "backend": [keras.backend.backend(), keras.__version__],
+        }
+        self.checkpoint = Checkpoint(path, settings={**settings, **added})
+        self._state = self.checkpoint.restore(self.variables, fits=self._fits)
+        self.epoch = self.checkpoint.step
+        self._logs: dict[str, list[float]] = {}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Give batches, callbacks and history back what they held after the last epoch saved."""
+        if self._state is None:
+            return
+        number, held, self._logs = self._state
+        self.batches.epoch = number - 1
+        self.batches.on_epoch_end()
+        for callback, values in zip(self.others, held, strict=True):
+            vars(callback).update(values)
+        self.model.history.history = {name: list(values) for name, values in self._logs.items()}
+        self._state = None
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Save everything."""
+        for name, value in (logs or {}).items():
+            self._logs.setdefault(name, []).append(float(value))
+        state = [self.batches.epoch, self._held(), self._logs]
+        self.checkpoint.save(self.variables, state, step=epoch + 1)
+
+    def _fits(self, saved: Any) -> bool:
+        """Tell whether a state is one of these batches, callbacks and logs."""
+        match saved:
+            case [int(), list(held), dict()]:
+                return len(held) == len(self.others) and all(isinstance(h, dict) for h in held)
+        return False
+
+    def _held(self) -> list[dict[str, Any]]:
+        return [{k: v for k, v in vars(c).items() if is_plain(v)} for c in self.others]
+
+    def spent(self) -> tuple[float, float]:
+        """Give the seconds, and processor seconds, of the training, earlier runs included."""
+        return self.checkpoint.spent()
+
+    def remove(self) -> None:
+        """Delete the checkpoint, as its training has ended and left what it was for."""
+        self.checkpoint.remove()

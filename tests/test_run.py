@@ -1,0 +1,374 @@
+"""Presets, folders, seeds, progress, figures and tables.
+
+Leaving out the rest of a notebook, in a real IPython shell."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from musiclib.files import append_new, record_table
+from study import benchmarks
+from study.run import (
+    BENCHMARK_SETS,
+    BUDGETS,
+    CHECKOUT,
+    KERNEL_THREADS,
+    PRESET_NAMES,
+    Paths,
+    _Line,
+    corpus_folder,
+    kernel_environment,
+    leave_out_rest,
+    preset,
+    progress,
+    save_figure,
+    seed_everything,
+)
+
+# Presets
+
+
+def test_every_budget_has_a_value_for_every_preset():
+    for key, row in BUDGETS.items():
+        assert len(row) == len(PRESET_NAMES), key
+        assert preset("full")[key] == row[-1] == preset("smoke").full(key)
+
+
+def test_smoke_is_the_smallest_and_classroom_trains_nothing():
+    smoke, classroom = preset("smoke"), preset("classroom")
+    for key in (key for key in BUDGETS if key.endswith("_steps")):
+        assert 0 < smoke[key] < smoke.full(key)
+        assert classroom[key] == 0
+
+
+def test_half_and_double_are_full_but_for_the_steps_of_one_training():
+    for name, share in (("half", 0.5), ("double", 2.0)):
+        row = preset(name)
+        assert row.trainings == 1
+        for key in ("lstm_steps", "gan_steps", "vae_steps"):
+            assert row[key] == share * row.full(key)
+        for key in ("max_pieces", "n_samples", "lstm_units"):
+            assert row[key] == row.full(key)
+
+
+def test_the_table_sets_the_full_value_beside():
+    table = preset("smoke").table()
+    assert list(table.columns) == ["smoke (here)", "full"]
+    assert table.loc["n_samples"].tolist() == [
+        preset("smoke")["n_samples"],
+        preset("full")["n_samples"],
+    ]
+
+
+def test_an_unknown_preset_or_budget_is_refused_with_what_is_allowed():
+    with pytest.raises(ValueError, match="preset: got 'fast', allowed are smoke, standard"):
+        preset("fast")
+    with pytest.raises(ValueError, match="key: got 'epochs', the budgets are max_pieces"):
+        preset("smoke")["epochs"]
+
+
+# Corpus and folders
+
+
+def test_a_corpus_is_a_name_or_a_folder(tmp_path):
+    assert corpus_folder("chorales") is None
+    assert corpus_folder(str(tmp_path)) == tmp_path
+    for nothing in ("nowhere", "", " "):
+        with pytest.raises(ValueError, match=f"corpus: got '{nothing}', allowed are chorales"):
+            corpus_folder(nothing)
+
+
+def test_a_benchmark_set_is_refused_with_the_command_that_runs_it():
+    assert set(benchmarks.SETS) == set(BENCHMARK_SETS)
+    with pytest.raises(
+        ValueError, match="run that notebook alone with: make benchmark DATASET=jsb"
+    ):
+        corpus_folder("jsb")
+
+
+def test_paths_stay_as_given_and_create_nothing(tmp_path):
+    paths = Paths("..")
+    assert paths.generated.as_posix() == "../data/generated"
+    assert paths.figures.as_posix() == "../figures"
+    below = Paths(tmp_path)
+    names = ("prepared", "generated", "results", "audio", "weights")
+    assert [getattr(below, name) for name in names] == [tmp_path / "data" / n for n in names]
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        below.output = Path("elsewhere")
+
+
+# Seeds
+
+
+def test_the_same_seed_gives_the_same_weights_and_numbers():
+    keras = pytest.importorskip("keras")
+
+    def draw(seed):
+        rng = seed_everything(seed)
+        weights = keras.layers.Dense(4)
+        weights.build((None, 3))
+        return rng.integers(1 << 30, size=5).tolist(), weights.kernel.numpy().tolist()
+
+    assert draw(3) == draw(3)
+    numbers, weights = draw(4)
+    assert numbers != draw(3)[0]
+    assert weights != draw(3)[1]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0", True, None])
+def test_a_seed_out_of_range_is_refused(seed):
+    with pytest.raises(
+        ValueError, match="seed: got .*, allowed is an integer from 0 to 4294967295"
+    ):
+        seed_everything(seed)
+
+
+def test_the_kernel_environment_fixes_threads_and_hashes():
+    environment = kernel_environment(threads=3)
+    assert environment["TF_NUM_INTRAOP_THREADS"] == environment["OMP_NUM_THREADS"] == "3"
+    assert environment["PYTHONHASHSEED"] == "0"
+    assert kernel_environment()["TF_NUM_INTRAOP_THREADS"] == str(KERNEL_THREADS)
+
+
+# Progress
+
+
+def test_progress_yields_every_item_and_leaves_one_line(capsys):
+    bar = progress(3, "steps")
+    for step in bar:
+        bar.note = f"loss {step / 2}"
+    assert capsys.readouterr().out == "steps: 3 of 3, loss 1.0\n"
+    assert list(progress(iter("ab"), "letters")) == ["a", "b"]
+    assert capsys.readouterr().out == "letters: 2\n"
+
+
+def test_progress_by_steps_says_where_a_loop_broke_off(capsys):
+    bar = progress(10, "epochs")
+    bar.step("loss 2")
+    bar.step("loss 1")
+    bar.close()
+    bar.close()
+    assert capsys.readouterr().out == "epochs: 2 of 10, loss 1\n"
+    for step in progress(10, "steps"):
+        if step == 4:
+            break
+    assert capsys.readouterr().out == "steps: 4 of 10\n"
+
+
+def test_in_a_notebook_one_display_is_updated():
+    calls = []
+
+    class Handle:
+        def display(self, data, raw):
+            calls.append(("display", data["text/plain"], raw))
+
+        def update(self, data, raw):
+            calls.append(("update", data["text/plain"], raw))
+
+    line = _Line()
+    line._handle, line._every = Handle(), 0.0
+    for text in ("a: 1", "a: 1", "a: 2"):
+        line.show(text)
+    assert calls == [("display", "a: 1", True), ("update", "a: 2", True)]
+
+
+# Figures
+
+
+@pytest.fixture
+def figure():
+    fig, ax = plt.subplots()
+    ax.plot(np.arange(5), label="five")
+    ax.fill_between([0, 1], [0, 1], hatch="//")
+    ax.legend()
+    yield fig
+    plt.close(fig)
+
+
+def test_a_figure_is_written_twice_with_the_same_bytes(figure, tmp_path):
+    def digests(folder):
+        written = save_figure(figure, "fig1_workflow", Paths(folder))
+        assert written == folder / "figures" / "fig1_workflow.png"
+        files = sorted(written.parent.iterdir())
+        assert [file.name for file in files] == ["fig1_workflow.png", "fig1_workflow.svg"]
+        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    svg = (tmp_path / "a" / "figures" / "fig1_workflow.svg").read_text()
+    assert "<dc:date>" not in svg
+    assert "matplotlib.org" not in svg.split("<metadata>")[1].split("</metadata>")[0]
+
+
+@pytest.mark.parametrize("name", ["../x", "Fig 1", "", "a.png"])
+def test_a_figure_name_with_other_signs_is_refused(figure, tmp_path, name):
+    with pytest.raises(ValueError, match="name: got .*, allowed are lowercase letters"):
+        save_figure(figure, name, Paths(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+# Tables
+
+KEYS = ("model", "sample")
+
+
+def test_rows_are_added_replaced_and_sorted(tmp_path):
+    path = tmp_path / "results" / "samples.csv"
+    record_table([{"model": "vae", "sample": 10, "x": 0.1}], path, keys=KEYS)
+    record_table(
+        [{"model": "vae", "sample": 9, "x": None}, {"model": "gan", "sample": 0, "y": 1}],
+        path,
+        keys=KEYS,
+    )
+    record_table(pd.DataFrame({"model": ["vae"], "sample": [10], "x": [2 / 3]}), path, keys=KEYS)
+    assert path.read_text() == ("model,sample,x,y\ngan,0,,1\nvae,9,,\nvae,10,0.6666666666666666,\n")
+
+
+def test_a_new_row_is_appended_and_one_that_stands_there_is_not(tmp_path):
+    path = tmp_path / "looks.csv"
+    first, second = {"pieces": "b", "holds": "no"}, {"pieces": "a", "holds": "yes"}
+    for row in (first, second, first, second):
+        append_new(row, path)
+    assert path.read_text() == "pieces,holds\nb,no\na,yes\n"
+    with pytest.raises(ValueError, match="got the columns pieces, holds; wanted pieces"):
+        append_new({"pieces": "c"}, path)
+
+
+def test_rows_that_stay_are_kept_letter_by_letter(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('model,sample,x\n"a, b",007,1.50\n')
+    record_table([{"model": "c", "sample": 1, "x": 2}], path, keys=KEYS)
+    assert path.read_text() == 'model,sample,x\n"a, b",007,1.50\nc,1,2\n'
+
+
+def test_the_order_of_writers_does_not_matter(tmp_path):
+    rows = [{"model": m, "sample": s, "x": s / 3} for m in "ab" for s in (0, 2, 10)]
+    for name, order in (("one", rows), ("two", rows[::-1])):
+        for row in order:
+            record_table([row], tmp_path / name, keys=KEYS)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("rows", "keys", "match"),
+    [
+        ([{"model": "a"}], KEYS, "rows: key 'sample' is missing"),
+        ([{"model": "a", "sample": None}], KEYS, "rows: key 'sample' is missing"),
+        ([{"model": "a"}], (), "keys: got none"),
+        ([{"model": "a"}, {"model": "a"}], ("model",), "rows: two rows have the same keys"),
+    ],
+)
+def test_rows_without_their_keys_are_refused(tmp_path, rows, keys, match):
+    with pytest.raises(ValueError, match=match):
+        record_table(rows, tmp_path / "t.csv", keys=keys)
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_two_writers_at_once_lose_no_row(tmp_path):
+    path = tmp_path / "t.csv"
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: record_table([{"n": n}], path, keys=("n",)), range(20)))
+    assert pd.read_csv(path)["n"].tolist() == list(range(20))
+
+
+def test_musiclib_study_starts_no_backend():
+    code = "import sys, study.run; print('keras' in sys.modules, 'tensorflow' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False"]
+
+
+def test_weights_of_seed_0_bear_the_model_s_name_alone(tmp_path):
+    paths = Paths(tmp_path)
+    assert paths.weights_of("gan", seed=0) == tmp_path / "data" / "weights" / "gan.weights.h5"
+    assert paths.weights_of("gan", seed=12).name == "gan_12.weights.h5"
+
+
+# What is released
+
+
+def test_what_the_run_lacks_is_found_where_it_is_released(tmp_path):
+    paths = Paths(tmp_path / "run", released=tmp_path / "released")
+    own = paths.weights_of("lstm", seed=0)
+    twin = tmp_path / "released" / "data" / "weights" / own.name
+    assert paths.find(own) == own
+    twin.parent.mkdir(parents=True)
+    twin.touch()
+    assert paths.find(own) == twin
+    folder = Paths(tmp_path / "run", str(tmp_path), released=tmp_path / "released")
+    assert folder.find(own) == own  # released models are of chorales
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert paths.find(own) == own
+
+
+def test_weights_are_the_runs_own_or_the_released_of_seed_0_and_so_is_their_history(tmp_path):
+    paths = Paths(tmp_path / "run", released=tmp_path / "released")
+    for root, seed in (("released", 0), ("released", 3), ("run", 3)):
+        for name in (f"results/history_gan_{seed}.csv", f"weights/gan_{seed}.weights.h5"):
+            file = tmp_path / root / "data" / name.replace("_0.weights", ".weights")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+
+    def found(seed):
+        both = paths.trained_weights("gan", seed=seed), paths.trained_history("gan", seed=seed)
+        return [path.relative_to(tmp_path).as_posix().replace("data/", "") for path in both]
+
+    assert found(3) == ["run/weights/gan_3.weights.h5", "run/results/history_gan_3.csv"]
+    assert found(1) == ["released/weights/gan.weights.h5", "released/results/history_gan_0.csv"]
+    folder = Paths(tmp_path / "run", str(tmp_path), released=tmp_path / "released")
+    assert folder.trained_weights("gan", seed=0) == folder.weights_of("gan", seed=0)
+
+
+def test_a_runs_rows_stand_over_the_released_ones(tmp_path):
+    paths = Paths(tmp_path / "run", released=tmp_path / "released")
+    with pytest.raises(FileNotFoundError, match="costs.csv is missing; run the notebook"):
+        paths.table("costs.csv")
+    for folder, rows in (("released", "vae,0,1\nlstm,0,1\n"), ("run", "lstm,0,2\nlstm,0,2\n")):
+        path = tmp_path / folder / "data" / "results" / "costs.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"model,seed,steps\n{rows}")
+    merged = paths.table("costs.csv", keys=["model", "seed"])
+    assert merged.values.tolist() == [["vae", 0, 1], ["lstm", 0, 2]]
+    assert len(paths.table("costs.csv")) == 3
+    folder = Paths(tmp_path / "run", str(tmp_path), released=tmp_path / "released")
+    assert set(folder.table("costs.csv")["steps"]) == {2}
+
+
+def test_no_run_writes_over_what_is_released():
+    with pytest.raises(ValueError, match="holds the released files, which no run changes"):
+        Paths(CHECKOUT)
+
+
+@pytest.fixture
+def shell():
+    InteractiveShell.clear_instance()
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
+
+
+def test_later_cells_say_that_they_are_left_out_until_the_parameters_come_again(shell, capsys):
+    shell.run_cell("import study.run\nx = 1\nstudy.run.leave_out_rest('no notes')")
+    shell.run_cell("x = 2\nraise SystemError")
+    shell.run_cell("def f():\n    x = 3\nf()")
+    assert shell.user_ns["x"] == 1
+    assert capsys.readouterr().out == "Left out: no notes.\n" * 2
+    shell.run_cell("preset = 'smoke'\ncorpus = 'chorales'")
+    shell.run_cell("x = 4")
+    assert (shell.user_ns["corpus"], shell.user_ns["x"]) == ("chorales", 4)
+
+
+def test_outside_a_notebook_it_is_refused():
+    InteractiveShell.clear_instance()
+    with pytest.raises(RuntimeError, match="in a notebook's kernel only"):
+        leave_out_rest("no notes")

@@ -1,0 +1,371 @@
+"""Checkpoints: what is saved comes back, what does not belong does not.
+
+A training by `fit`, killed after each of its epochs, ends with the bytes of one never killed."""
+
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from study.training import RUN_KEY, Checkpoint, Resume, is_plain
+
+
+class Box:
+    """A variable."""
+
+    def __init__(self, value):
+        self.value = np.asarray(value)
+
+    def assign(self, value):
+        self.value = value
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.value, dtype=dtype)
+
+
+def boxes():
+    rng = np.random.default_rng(0)
+    return [Box(rng.normal(size=(3, 2)).astype("float32")), Box(7), Box(np.arange(4, dtype="u4"))]
+
+
+def empty():
+    return [Box(np.zeros((3, 2), "float32")), Box(0), Box(np.zeros(4, "u4"))]
+
+
+HUGE = b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999,), }"
+SETTINGS = {"model": "lstm", "seed": 0, "sizes": {"units": 8}, "data": [np.arange(6)]}
+
+
+def test_what_was_saved_comes_back_bit_by_bit(tmp_path):
+    rows = [{"step": 5, "loss": 0.1 + 0.2, "far": np.inf}]
+    state = [
+        rows,
+        np.float64(1 / 3),
+        [np.eye(2, dtype="float16"), np.arange(3)],
+        None,
+        {"on": True},
+        (np.float32(0.75), np.array(0.75), np.bool_(True), 2),
+    ]
+    Checkpoint(tmp_path / "a.npz", settings=SETTINGS).save(boxes(), state, step=5)
+    fresh, saved = empty(), Checkpoint(tmp_path / "a.npz", settings=SETTINGS)
+    again = saved.restore(fresh)
+    assert saved.step == 5
+    assert again[:2] == [rows, 1 / 3]
+    for new, old in zip(again[2], state[2], strict=True):
+        np.testing.assert_array_equal(new, old)
+        assert new.dtype == old.dtype
+    assert again[3:] == [None, {"on": True}, state[5]]
+    for new, old in zip([again[1], *again[5]], [state[1], *state[5]], strict=True):
+        assert type(new) is type(old)
+    for new, old in zip(fresh, boxes(), strict=True):
+        np.testing.assert_array_equal(new.value, old.value)
+        assert new.value.dtype == old.value.dtype
+
+
+def test_without_a_checkpoint_a_training_begins_at_0(tmp_path):
+    fresh, saved = empty(), Checkpoint(tmp_path / "a.npz", settings=SETTINGS)
+    assert saved.restore(fresh, "a start") == "a start"
+    assert saved.step == 0
+    assert not np.asarray(fresh[0]).any()
+
+
+def test_seconds_of_all_runs_are_added(tmp_path):
+    first = Checkpoint(tmp_path / "a.npz", settings=SETTINGS)
+    first._before = (100.0, 50.0)
+    first.save(boxes(), step=1)
+    second = Checkpoint(tmp_path / "a.npz", settings=SETTINGS)
+    assert max(second.spent()) < 50
+    second.restore(empty())
+    seconds, cpu = second.spent()
+    assert 100 < seconds < 150
+    assert 50 <= cpu < 100
+
+
+@pytest.mark.parametrize("change", ["settings", "data", "run", "shapes", "number"])
+def test_a_checkpoint_of_another_training_is_not_used(tmp_path, monkeypatch, change):
+    Checkpoint(tmp_path / "a.npz", settings=SETTINGS).save(boxes(), [np.eye(2)], step=5)
+    settings, fresh = dict(SETTINGS), empty()
+    if change == "settings":
+        settings["sizes"] = {"units": 9}
+    elif change == "data":
+        settings["data"] = [np.arange(6)[::-1]]
+    elif change == "run":
+        monkeypatch.setenv(RUN_KEY, "another")
+    elif change == "shapes":
+        fresh[0] = Box(np.zeros((2, 3), "float32"))
+    else:
+        del fresh[1]
+    saved = Checkpoint(tmp_path / "a.npz", settings=settings)
+    with pytest.warns(UserWarning, match=r"a\.npz belongs to other settings; the training begins"):
+        assert saved.restore(fresh, "a start") == "a start"
+    assert saved.step == 0
+    assert not any(np.asarray(box).any() for box in fresh)
+
+
+def test_in_a_notebook_a_cell_that_was_changed_counts_and_one_run_twice_does_not(
+    tmp_path, monkeypatch
+):
+    shell = SimpleNamespace(user_ns={"In": ["", "a = 1", "train()"]})
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    key = Checkpoint(tmp_path / "a.npz", settings=SETTINGS).key
+    shell.user_ns["In"] = ["", "a = 1", "train()", "train()"]
+    assert Checkpoint(tmp_path / "a.npz", settings=SETTINGS).key == key
+    shell.user_ns["In"] = ["", "a = 1  # one", "no python", "train()"]
+    assert Checkpoint(tmp_path / "a.npz", settings=SETTINGS).key == key
+    shell.user_ns["In"] = ["", "a = 1", "train()", "a = 2", "train()"]
+    assert Checkpoint(tmp_path / "a.npz", settings=SETTINGS).key != key
+
+
+DAMAGES = ("cut", "no zip", "empty", "pickle", "nameless", "a list", "flipped", "an array", "huge")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_left_out(tmp_path, damage):
+    path = tmp_path / "a.npz"
+    saved = Checkpoint(path, settings=SETTINGS)
+    saved.save(boxes(), step=5)
+    whole = path.read_bytes()
+    if damage == "pickle":
+        np.savez(path, about=np.array([{"key": 1}], dtype=object))
+    elif damage == "nameless":
+        np.savez(path, about=np.frombuffer(b"{}", np.uint8))
+    elif damage == "a list":
+        np.savez(path, about=np.frombuffer(b"[1]", np.uint8))
+    elif damage == "an array":
+        with path.open("wb") as file:
+            np.save(file, np.eye(2))
+    elif damage == "huge":
+        path.write_bytes(b"\x93NUMPY\x01\x00v\x00" + HUGE.ljust(117) + b"\n")
+    else:
+        value = np.asarray(boxes()[0]).tobytes()
+        flipped = whole.replace(value, value[:-1] + bytes([value[-1] ^ 1]))
+        kinds = {"cut": whole[:-30], "no zip": b"no zip at all", "empty": b"", "flipped": flipped}
+        path.write_bytes(kinds[damage])
+    assert path.read_bytes() != whole
+    fresh = empty()
+    again = Checkpoint(path, settings=SETTINGS)
+    with pytest.warns(UserWarning, match=r"a\.npz cannot be used"):
+        assert again.restore(fresh, "a start") == "a start"
+    assert not any(np.asarray(box).any() for box in fresh)
+
+
+def test_no_flipped_byte_and_no_cut_ends_a_training(tmp_path):
+    path, state = tmp_path / "a.npz", [{"best": np.float32(0.5)}, [np.eye(2)]]
+    Checkpoint(path, settings=SETTINGS).save(boxes(), state, step=5)
+    whole, used = path.read_bytes(), 0
+    damaged = [whole[:i] + bytes([whole[i] ^ 255]) + whole[i + 1 :] for i in range(len(whole))]
+    for data in (*damaged, *(whole[:i] for i in range(0, len(whole), 9))):
+        path.write_bytes(data)
+        fresh, saved = empty(), Checkpoint(path, settings=SETTINGS)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            saved.restore(fresh)
+        used += saved.step
+        assert bool(saved.step) != any("begins anew" in str(w.message) for w in caught)
+        wanted = boxes() if saved.step else empty()
+        for new, old in zip(fresh, wanted, strict=True):
+            np.testing.assert_array_equal(new.value, old.value)
+    assert used < 5 * len(damaged) / 3  # some bytes, such as the times of a zip, say nothing
+
+
+class Proud(Box):
+    """A variable that refuses every value but its first."""
+
+    def assign(self, value):
+        if np.any(np.asarray(value) != 0):
+            raise ValueError("no")
+
+
+def test_what_a_variable_refuses_leaves_all_of_them_as_they_were(tmp_path):
+    Checkpoint(tmp_path / "a.npz", settings=SETTINGS).save(boxes(), step=5)
+    fresh = [*empty()[:2], Proud(np.zeros(4, "u4"))]
+    saved = Checkpoint(tmp_path / "a.npz", settings=SETTINGS)
+    with pytest.warns(UserWarning, match=r"a\.npz cannot be used \(no\); the training begins anew"):
+        assert saved.restore(fresh, "a start") == "a start"
+    assert saved.step == 0
+    assert not any(np.asarray(box).any() for box in fresh)
+
+
+def test_a_save_that_fails_leaves_the_one_before(tmp_path):
+    saved = Checkpoint(tmp_path / "a.npz", settings=SETTINGS)
+    saved.save(boxes(), step=1)
+    with pytest.raises(TypeError):
+        saved.save(boxes(), object(), step=2)
+    with pytest.raises(ZeroDivisionError):
+        saved.save([*boxes(), Broken()], step=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    again = Checkpoint(tmp_path / "a.npz", settings=SETTINGS)
+    again.restore(empty())
+    assert again.step == 1
+
+
+class Broken:
+    """A variable that cannot be read."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise ZeroDivisionError
+
+
+def test_removing_is_for_good_and_may_be_said_twice(tmp_path):
+    saved = Checkpoint(tmp_path / "a.npz", settings=SETTINGS)
+    saved.save(boxes(), step=1)
+    saved.remove()
+    saved.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_and_file_name_are_checked(tmp_path):
+    with pytest.raises(ValueError, match=r"path: got 'a\.h5', a checkpoint ends in \.npz"):
+        Checkpoint(tmp_path / "a.h5", settings={})
+    with pytest.raises(TypeError, match="settings hold .*neither JSON's nor an array"):
+        Checkpoint(tmp_path / "a.npz", settings={"loss": object()})
+
+
+def test_plain_is_what_a_checkpoint_can_hold():
+    held = [None, True, 1, 0.5, "a", np.float32(1), np.zeros(2), [np.zeros(2)], {"a": (1, "b")}]
+    assert all(map(is_plain, held))
+    others = [len, object(), [object()], {1: 2}, np.array([object()]), np.datetime64(1, "D")]
+    assert not any(map(is_plain, others))
+
+
+keras = pytest.importorskip("keras")
+
+EPOCHS = 3
+
+
+class Batches(keras.utils.PyDataset):
+    """Numbered batches of drawn numbers; how many an epoch has, changes."""
+
+    epoch = -1
+
+    def __init__(self):
+        super().__init__()
+        self.on_epoch_end()
+
+    def on_epoch_end(self):
+        self.epoch += 1
+        self.drawn = np.random.default_rng(self.epoch).normal(size=(2 + self.epoch % 3, 8, 5, 3))
+
+    def __len__(self):
+        return len(self.drawn)
+
+    def __getitem__(self, i):
+        x = self.drawn[i].astype("float32")
+        return x, x.sum(axis=1) @ np.ones((3, 6), "float32")
+
+
+class Rows(keras.callbacks.Callback):
+    """What a notebook's own callback may hold: rows, weights, and things that are not plain."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.weights, self.draw = [], None, np.random.default_rng(0)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights = self.model.get_weights()
+        self.rows.append({"epoch": epoch, "loss": logs["loss"]})
+
+
+class Kill(keras.callbacks.Callback):
+    """End a training abruptly, after an epoch was saved."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.last = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.last:
+            raise KeyboardInterrupt
+
+
+class Scale(keras.layers.Layer):
+    """A layer with a weight of no dimensions, whose value Keras gives as a number."""
+
+    def build(self, shape):
+        self.factor = self.add_weight(shape=(), initializer="ones")
+
+    def call(self, x):
+        return self.factor * x
+
+
+def build():
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    h = given = keras.Input((None, 3))
+    for layer in (
+        layers.Dropout(0.3),
+        layers.Dense(6),
+        Scale(),
+        layers.Dropout(0.3),
+        layers.GlobalMaxPooling1D(),
+    ):
+        h = layer(h)
+    model = keras.Model(given, h)
+    rate = keras.optimizers.schedules.CosineDecay(1e-3, 9, warmup_target=1e-2, warmup_steps=2)
+    adam = keras.optimizers.AdamW(rate, use_ema=True, ema_momentum=0.9, clipnorm=1.0)
+    model.compile(adam, "mse")
+    return model
+
+
+def train(folder, *, kill=None, batches=None, settings=None):
+    """Train; return what is left of it: weights, variables, history and rows."""
+    model, batches = build(), batches or Batches()
+    best = keras.callbacks.EarlyStopping("val_loss", patience=99, restore_best_weights=True)
+    rows = Rows()
+    resume = Resume(folder / "a.npz", model, batches, [best, rows], settings=settings or {})
+    first = resume.epoch
+    fitted = model.fit(
+        batches, initial_epoch=first, epochs=EPOCHS, validation_data=Batches()[1], shuffle=False,
+        verbose=0, callbacks=[best, rows, resume, *([] if kill is None else [Kill(kill)])],
+    )  # fmt: skip
+    arrays = [*model.get_weights(), *map(np.asarray, model.optimizer.variables)]
+    arrays += [np.asarray(v) for v in model.variables] + rows.weights
+    return first, [a.tobytes() for a in arrays], fitted.history, rows.rows, batches.epoch
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_killed_after_each_epoch_it_ends_as_if_never_killed(tmp_path, capsys):
+    undisturbed = train(tmp_path / "undisturbed")
+    for epoch in range(EPOCHS):
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, kill=epoch)
+        assert f"on after step {epoch}" in capsys.readouterr().err or not epoch
+    assert train(tmp_path) == (EPOCHS, *undisturbed[1:])
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+@pytest.mark.parametrize("state", [None, [], [1, [], {}], [1, [{}, 2], {}], [1, 2, 3]])
+def test_a_state_of_another_form_is_dropped_with_a_warning(tmp_path, monkeypatch, state):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, kill=0)
+    save, said = Checkpoint.save, "cannot be used .*another form.*; the training begins anew"
+    monkeypatch.setattr(
+        Checkpoint, "save", lambda self, v, _, step: save(self, v, state, step=step)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, kill=1)
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match=said):
+        assert train(tmp_path) == train(tmp_path / "undisturbed")
+
+
+class Other(Batches):
+    """Batches of other data."""
+
+    def on_epoch_end(self):
+        super().on_epoch_end()
+        self.drawn = self.drawn + 1
+
+
+def test_other_data_or_settings_begin_anew(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, kill=0)
+    for changed in ({"batches": Other()}, {"settings": {"seed": 1}}):
+        with (
+            pytest.warns(UserWarning, match="belongs to other settings; the training begins anew"),
+            pytest.raises(KeyboardInterrupt),
+        ):
+            train(tmp_path, kill=0, **changed)
