@@ -14,6 +14,7 @@ keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 from keras import layers, ops  # noqa: E402
 
+from musiclib import distance  # noqa: E402
 from study.runner import NOTEBOOKS, load_cells  # noqa: E402
 
 S = 13  # a rest and twelve keys, the lowest a C
@@ -320,7 +321,7 @@ def test_a_stretch_without_a_distance_ranks_last():
     node = nbformat.read(NOTEBOOKS / "03_gan.ipynb", as_version=4)
     source = next(c.source for c in node.cells if "def rank(" in c.source)
     found = next(part for part in ast.parse(source).body if getattr(part, "name", "") == "rank")
-    space = {"rank_key": distance.rank_key}
+    space = {"ruler": distance}
     exec(compile(ast.Module([found], []), "rank", "exec"), space)
     rows = [
         {"inside": 1.0, "distance": np.nan}, {"inside": 0.0, "distance": 9.0},

@@ -69,7 +69,7 @@ def test_a_notebook_declares_the_parameters_of_the_study(path):
 @pytest.mark.parametrize("name", ["02_lstm", "03_gan", "04_vae"])
 def test_a_notebook_that_trains_nothing_leaves_the_released_pieces_alone(name):
     node = read_notebook(ROOT / "notebooks" / f"{name}.ipynb")
-    writes = [c.source for c in node.cells if "generated.write_pieces(" in c.source]
+    writes = [c.source for c in node.cells if "sets.write_pieces(" in c.source]
     assert len(writes) == 1
     assert "keep=not steps" in writes[0]
 
