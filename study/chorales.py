@@ -94,7 +94,7 @@ def _time_signatures(part) -> list[tuple[float, int, int]]:
 
 
 def score_to_midi(score) -> pretty_midi.PrettyMIDI:
-    """Turn a music21 score into piano MIDI, one track per part, with its metre and key signature."""
+    """Turn a music21 score into piano MIDI: one track per part, metre and key signature."""
     parts = list(score.parts)
     midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=TEMPO)
     quarter = 60.0 / TEMPO
