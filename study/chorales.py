@@ -33,22 +33,10 @@ _VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 
 
 def chorale_scores() -> list[Path]:
-    """List music21's scores of Bach, by file name.
+    """List music21's scores of Bach by file name: MusicXML and Humdrum, no harmonic analyses.
 
-    Returns
-    -------
-    list of pathlib.Path
-        MusicXML and Humdrum files; harmonic analyses are left out.
-
-    Raises
-    ------
-    FileNotFoundError
-        When music21 is missing, or came without its corpus, as some distributions hand it on.
-
-    Notes
-    -----
     What ``music21.corpus.getComposer("bach")`` finds, without importing music21, which takes
-    seconds and changes how a notebook shows figures.
+    seconds and changes how a notebook shows figures. A FileNotFoundError says how to install it.
     """
     package = importlib.util.find_spec("music21")
     roots = [Path(p) for p in package.submodule_search_locations] if package else []
@@ -106,18 +94,7 @@ def _time_signatures(part) -> list[tuple[float, int, int]]:
 
 
 def score_to_midi(score) -> pretty_midi.PrettyMIDI:
-    """Turn a music21 score into piano MIDI, a track a part.
-
-    Parameters
-    ----------
-    score : music21.stream.Score
-        With parts of notes.
-
-    Returns
-    -------
-    pretty_midi.PrettyMIDI
-        At 80 quarters a minute, velocity 80, with the score's metre and key signature.
-    """
+    """Turn a music21 score into piano MIDI: one track per part, metre and key signature."""
     parts = list(score.parts)
     midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=TEMPO)
     quarter = 60.0 / TEMPO
@@ -142,20 +119,7 @@ def score_to_midi(score) -> pretty_midi.PrettyMIDI:
 
 
 def convert_score(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> bool:
-    """Write a score as piano MIDI if it has exactly four parts.
-
-    Parameters
-    ----------
-    source : path
-        A score that music21 reads.
-    target : path
-        The MIDI file.
-
-    Returns
-    -------
-    bool
-        Whether it was written.
-    """
+    """Write a score that music21 reads as piano MIDI, and return whether it has four parts."""
     from music21 import converter
 
     with warnings.catch_warnings():
@@ -168,7 +132,6 @@ def convert_score(source: str | os.PathLike[str], target: str | os.PathLike[str]
 
 
 def _convert(source: str, target: str) -> dict[str, bool]:
-    """Convert one score in a process of its own; say whether it was written."""
     return {"written": convert_score(source, target)}
 
 
@@ -176,41 +139,17 @@ def export_chorales(
     folder: str | os.PathLike[str],
     *,
     max_pieces: int | None = None,
-    workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Write music21's four-part chorales as MIDI files; those already there are kept.
+    """Write music21's four-part chorales as ``bwv*.mid`` and return them by name.
 
-    Parameters
-    ----------
-    folder : path
-        Receives ``bwv*.mid``; made when missing. A file ``.chorales.done`` lists them, with
-        their SHA-256, once all are there.
-    max_pieces : int, optional
-        At most so many: below 368, as many scores are read, spread over the catalogue (the smoke
-        preset), and those of other than four parts are left out. By default all 368.
-    workers : int, optional
-        Processes; by default one a processor, 8 at most. A score takes about 0.1 s.
-    progress : callable, optional
-        Called with (scores done, scores in all).
+    Those already there are kept: a file ``.chorales.done`` lists them with their SHA-256 once all
+    are there. With `max_pieces` below 368 as many scores are read, spread over the catalogue (the
+    smoke preset), and those of other than four parts are skipped. `progress` is called with (scores
+    done, scores in all). A score takes about 0.1 s.
 
-    Returns
-    -------
-    list of pathlib.Path
-        By name.
-
-    Raises
-    ------
-    FileNotFoundError
-        As `chorale_scores`.
-    ValueError
-        When `max_pieces` is below 1.
-
-    Notes
-    -----
-    The scores stay in the package; their encoders' licences vary (see data/README.md), so the
-    MIDI files are made where they are used and are not handed on. music21 is told not to keep
-    pickles of parsed scores.
+    The scores stay in the package; their encoders' licences vary (see data/README.md), so the MIDI
+    files are made where they are used and are not handed on.
     """
     if max_pieces is not None and max_pieces < 1:
         raise ValueError(f"max_pieces: got {max_pieces}, allowed is 1 or more")
@@ -224,11 +163,10 @@ def export_chorales(
     kept = _kept(stamp, wanted)
     if kept is not None:
         return kept
-    for old in (*folder.glob("bwv*.mid"), folder / "chorales.done"):  # as it was called before
-        old.unlink(missing_ok=True)
+    for old in folder.glob("bwv*.mid"):
+        old.unlink()
     targets = [folder / f"{piece_name(score)}.mid" for score in scores]
-    count = min(workers or cores(), 8)
-    wrote = _run(list(zip(scores, targets, strict=True)), count, progress)
+    wrote = _run(list(zip(scores, targets, strict=True)), min(cores(), 8), progress)
     written = sorted(target for target, done in zip(targets, wrote, strict=True) if done)
     names = [f"{path.name} {sha256_of(path)}" for path in written]
     write_text("\n".join([wanted, *names]) + "\n", stamp)
@@ -249,7 +187,7 @@ def _kept(stamp: Path, wanted: str) -> list[Path] | None:
 def _run(
     jobs: Sequence[tuple[Path, Path]], workers: int, progress: Callable[[int, int], None] | None
 ) -> list[bool]:
-    """Convert all scores in `workers` processes, telling how far it is; say which were written."""
+    """Convert all scores in `workers` processes; return which were written."""
     done: dict[int, bool] = {}
     given = [{"source": str(source), "target": str(target)} for source, target in jobs]
     for i, answer in run_jobs(CONVERT, given, workers=workers, seconds=MAX_SECONDS):

@@ -1,8 +1,10 @@
-"""Training, validation and test pieces: grouped by tune, spread evenly, stored as files.
+"""Training, validation and test pieces: grouped by tune and work, dealt evenly, kept as files.
 
-Conventions: a split is a table with the columns piece, group, split (``train``, ``valid``,
-``test``), kept as CSV so that anybody can read who is where. Pieces that share a tune have one
-group, and a group stands on one side only.
+Conventions: a split is a table with the columns piece, group (name of the group's first piece) and
+split (``train``, ``valid``, ``test``). Pieces that share a tune have one group, and a group stands
+on one side only. Pairs of pieces are indices i < j. Works are compared as keys in the order in
+which they are struck, chords from the lowest key up: no time enters, so tempo and half or double
+note values make no difference, nor does the key.
 """
 
 from __future__ import annotations
@@ -38,41 +40,20 @@ FEWEST_LONG = 2
 
 
 def melody(roll: np.ndarray) -> np.ndarray:
-    """Return the top sounding key at each quarter note, without rests.
-
-    Parameters
-    ----------
-    roll : np.ndarray, shape (T, 88, 2), uint8
-
-    Returns
-    -------
-    np.ndarray, shape (M,), int64
-    """
+    """Return the top sounding key at each quarter note, without rests: shape (M,), int64."""
     beats = roll[::STEPS_PER_QUARTER, :, SUSTAIN].astype(bool)
     beats = beats[beats.any(axis=1)]
     return 87 - np.argmax(beats[:, ::-1], axis=1)
 
 
 def tune_pairs(melodies: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-    """List the pairs of pieces that share a tune, whatever their key.
+    """List the pairs of pieces that share a tune, whatever their key, from their `melody`.
 
-    Parameters
-    ----------
-    melodies : sequence of np.ndarray, shape (M,)
-        A pitch a beat, as `melody` gives it.
-
-    Returns
-    -------
-    list of (int, int)
-        Indices i < j.
-
-    Notes
-    -----
     Our choice, meant to err towards grouping too much: two pieces share a tune when at least 20 %
     of the shorter one's distinct runs of 7 melodic intervals occur in the other, or when their
     first 7 intervals agree; a melody of fewer intervals agrees with its equals. No interval, or
-    eight times the same note, is no tune. The rule goes by the beat: what is played in another
-    tempo than its file says, or in half or double note values, `splits.same_works` finds.
+    eight times the same note, is no tune. The rule goes by the beat; `same_works` finds what is
+    played in another tempo than its file says.
     """
     intervals = [tuple(np.diff(m).tolist()) for m in melodies]
     runs = [
@@ -94,19 +75,9 @@ def tune_pairs(melodies: Sequence[np.ndarray]) -> list[tuple[int, int]]:
 
 
 def join_pairs(pairs: Iterable[tuple[int, int]], n: int) -> np.ndarray:
-    """Group n pieces so that those of each pair are together.
+    """Group n pieces so that those of each pair are together (single linkage).
 
-    Parameters
-    ----------
-    pairs : iterable of (int, int)
-        As `tune_pairs` and `splits.same_works` list them.
-    n : int
-        Pieces.
-
-    Returns
-    -------
-    np.ndarray, shape (n,), int64
-        The index of the first piece of each piece's group. Groups are closed (single linkage).
+    Return the index of the first piece of each piece's group, shape (n,), int64.
     """
     parent = list(range(n))
 
@@ -134,41 +105,17 @@ def split_by_group(
     seed: int = 0,
     long_enough: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Deal groups of pieces to training, validation and test.
+    """Deal groups of pieces to training, validation and test; rows in the order of `names`.
 
-    Parameters
-    ----------
-    names : sequence of str
-        The pieces.
-    groups : np.ndarray, shape (N,), int
-        Pieces of equal group stay together.
-    order_by : np.ndarray, shape (N,), float
-        A property that the three sides shall share, such as note density.
-    seed : int
-        Of the deal.
-    long_enough : np.ndarray, shape (N,), bool, optional
-        Pieces that can be compared with generated ones: each side receives at least two of them,
-        of two tunes where there are six tunes with such a piece.
+    Pieces of equal `groups` (N,) stay together. `order_by` (N,) is a property that the three sides
+    shall share, such as note density; `long_enough` (N,) marks pieces that can be compared with
+    generated ones: each side receives at least two, of two tunes where six tunes have one.
 
-    Returns
-    -------
-    pd.DataFrame
-        Columns piece, group (name of its first piece), split; in the order of `names`.
-
-    Raises
-    ------
-    ValueError
-        With fewer than 10 pieces or 3 groups, where `long_enough` cannot be met (the message has
-        the counts), or when names are not unique.
-
-    Notes
-    -----
-    Our choice: a stratified deal. Groups are sorted by their size and by their mean of `order_by`,
-    and each run of 20 neighbours is dealt 14 / 2 / 4 at random, so that every side holds like
-    music. Where few groups, or one large one, leave less than half of the pieces for training, the
-    largest groups go there instead, the next to test. A side that then lacks pieces that are long
-    enough takes the smallest group that has one from the side with the most of them. The paper
-    states no split.
+    Our choice, as the paper states no split: groups are sorted by their size and their mean of
+    `order_by`, and each run of 20 neighbours is dealt 14 / 2 / 4 at random. Where that leaves less
+    than half of the pieces for training, the largest groups go there instead, the next to test. A
+    side that lacks long pieces takes the smallest group that has one from the side with the most of
+    them. A ValueError gives the counts where that cannot be met (at least 10 pieces and 3 groups).
     """
     if len(set(names)) != len(names):
         raise ValueError("names must be unique to be split")
@@ -245,28 +192,8 @@ def _long_by_side(dealt: Mapping[int, str], long_of: Mapping[int, int]) -> dict[
     return {s: sum(long_of[g] for g, side in dealt.items() if side == s) for s in SPLITS}
 
 
-def save_split(split: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a split as CSV, atomically; the columns are piece, group, split."""
-    write_csv(split, path)
-
-
 def load_split(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read a split and check it.
-
-    Parameters
-    ----------
-    path : path
-        CSV with the columns piece, group, split.
-
-    Returns
-    -------
-    pd.DataFrame
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        When it is missing, malformed, or leaks a tune from one side to another.
-    """
+    """Read a split; a ValueError says what is malformed, or which tunes stand on two sides."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; run notebook 01 (data preparation) first")
     try:
@@ -280,13 +207,7 @@ def load_split(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def check_no_leak(split: pd.DataFrame) -> None:
-    """Raise a ValueError that names the tunes, if one stands on two sides or a piece twice.
-
-    Parameters
-    ----------
-    split : pd.DataFrame
-        Columns piece, group, split.
-    """
+    """Raise a ValueError that names the tunes on two sides, or if a piece stands twice."""
     sides = split.groupby("group")["split"].nunique()
     leaks = sides.index[sides > 1].tolist()
     if leaks:
@@ -295,44 +216,10 @@ def check_no_leak(split: pd.DataFrame) -> None:
         raise ValueError("a piece stands twice in the split")
 
 
-# ---- musiclib.codec ----
-# What the models read and write: normalised voices in, rolls in the original key out.
-#
-# Conventions: a model sees V monophonic voices (`musiclib.codec`) of a piece moved to C major or A
-# minor, its keys trimmed to those that the training pieces use. *Codes* are ``int32 (T, V)``: 0
-# rest,
-# 1 hold, ``2 + k`` onset of trimmed key k. *Sounds* are ``int32 (T, V)``: 0 rest, ``1 + k``
-# sounding
-# key k. *Metre* is ``int32 (T,)``: steps since the bar line, plus 64 times the class of the piece's
-# bars: 0 for 2/4, 4/4, 4/2 (a power of two of steps), 1 for 3/8, 3/4, 6/8, 9/8, 3/2 (a multiple of
-# three), 2 for 5/4, 7/8 and the like. Class 2 is there only in a corpus whose training pieces have
-# such bars. *Register* is ``int32``: the piece's `shift` modulo 12, which says how high it lies
-# once
-# it is moved.
-
-
 def split_pieces(
     prepared: str | os.PathLike[str], split: str | os.PathLike[str]
 ) -> dict[str, list[Piece]]:
-    """Read a prepared corpus by its split.
-
-    Parameters
-    ----------
-    prepared : path
-        Folder that `prepare_corpus` filled.
-    split : path
-        CSV file that notebook 01 wrote.
-
-    Returns
-    -------
-    dict
-        ``train``, ``valid`` and ``test``, each a list of pieces.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        When notebook 01 has not been run, or the two do not name the same pieces.
-    """
+    """Read a prepared corpus by its split: ``train``, ``valid`` and ``test``."""
     pieces = {p.name: p for p in load_corpus(prepared)}
     table = load_split(split)
     if set(table["piece"]) != set(pieces):
@@ -340,41 +227,19 @@ def split_pieces(
     return {s: [pieces[n] for n in table.loc[table["split"] == s, "piece"]] for s in SPLITS}
 
 
-# ---- study.splits ----
-# The facts of a corpus, computed: what data/README.md quotes and notebook 01 prints.
-#
-# Conventions: a table of two columns, fact and value, in words that need no legend.
+# The facts of a corpus: what data/README.md quotes and notebook 01 prints.
 
 
 MOSTLY = 0.5
 """Share of a piece's notes off the grid, or of such pieces in a corpus, from which it is free."""
 
 
-def corpus_facts(
+def corpus_summary(
     pieces: Sequence[Piece], report: pd.DataFrame, split: pd.DataFrame, *, piece_steps: int = 128
 ) -> pd.DataFrame:
-    """Count what a corpus is.
+    """Count what a corpus is: a table of the columns fact and value, in words.
 
-    Parameters
-    ----------
-    pieces : sequence of Piece
-        As `prepare.load_corpus` gives them.
-    report : pd.DataFrame
-        As `prepare.prepare_corpus` gives it.
-    split : pd.DataFrame
-        Of the same pieces, in the same order.
-    piece_steps : int
-        Steps of a piece for comparison: how many are long enough is counted.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns fact and value (text).
-
-    Raises
-    ------
-    ValueError
-        When `split` does not list the same pieces.
+    `report` is that of `prepare_corpus`, `split` lists the same pieces in the same order.
     """
     if list(split["piece"]) != [piece.name for piece in pieces]:
         raise ValueError("split must list the same pieces in the same order")
@@ -406,20 +271,9 @@ def pedal_sentence(report: pd.DataFrame) -> str:
 
 
 def leak_sentence(share: float, report: pd.DataFrame) -> str:
-    """Say which share of the test pieces has a tune seen in training, as far as that is known.
+    """Say which share (0 to 1) of the test pieces has a tune seen in training, if it is known.
 
-    Parameters
-    ----------
-    share : float
-        0 to 1, as the groups have it.
-    report : pd.DataFrame
-        As `prepare.prepare_corpus` gives it.
-
-    Returns
-    -------
-    str
-        With "unknown" for pieces in which most notes begin off the grid: a tune shared with
-        another may not have been found there.
+    It is "unknown" for pieces in which most notes begin off the grid: a shared tune may be missed.
     """
     free = report.loc[report["status"] == "converted", "free"] > MOSTLY
     known = f"{100 * share:.0f} %"
@@ -472,14 +326,7 @@ def _loss_facts(report: pd.DataFrame) -> dict[str, str]:
     }
 
 
-# ---- study.splits ----
-# Find pieces that are one work: the same notes in the same order, however fast they are played.
-#
-# Conventions: a piece is compared as its keys in the order in which they are struck, chords from
-# the
-# lowest key up. No time enters, so the tempo, its changes, and half or double note values make no
-# difference; where a chord is rolled upwards, its order stays. Nor does the key: one piece is moved
-# to where the two have the most notes in common.
+# Pieces that are one work: the same notes in the same order, whatever tempo or note values.
 
 
 MOST_NOTES = 1000
@@ -500,27 +347,17 @@ _REACH = 12  # semitones that a piece is moved, at most
 def same_works(rolls: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """List the pairs of pieces that are one work.
 
-    Parameters
-    ----------
-    rolls : sequence of np.ndarray, shape (T, 88, 2), uint8
-
-    Returns
-    -------
-    list of (int, int)
-        Indices i < j.
-
-    Notes
-    -----
     Our choice. With L notes in the longest common subsequence, n in the shorter piece and C in the
     longest one that it has with the other piece read backwards (what chance gives, with the same
     notes and steps), two pieces are one work when L / n and (L - C) / (n - C) reach the bounds
-    above, for all notes and for the top lines.
+    above, for all notes and for the top lines. One piece is moved to where the two have the most
+    notes in common.
 
     Where a work was played three or four times in a free tempo, in other keys, with 3 % of wrong
-    and 2 % of missing notes, ornaments and rolled chords, L / n was 0.74 and more (simulated, of
-    12 chorales, 12 piano pieces and 20 melodies); of two different ones 0.65 at most, and of songs
+    and 2 % of missing notes, ornaments and rolled chords, L / n was 0.74 and more (simulated, of 12
+    chorales, 12 piano pieces and 20 melodies); of two different ones 0.65 at most, and of songs
     with one accompaniment the top lines' second share 0.36 at most. Among Bach's chorales the rule
-    finds no pair that `splits.tune_pairs` has not put into one group.
+    finds no pair that `tune_pairs` has not put into one group.
     """
     orders = [_note_order(roll) for roll in rolls]
     tops = [_top_order(roll) for roll in rolls]
@@ -613,12 +450,7 @@ def _common(a: _Bits, b: Sequence[int]) -> int:
     return a.n - row.bit_count()
 
 
-# ---- study.splits ----
-# Have a corpus ready, whichever notebook is opened first.
-#
-# Conventions: what notebook 01 does step by step is done here in one call, into the same folders,
-# and
-# nothing is done twice: files that did not change are not read again.
+# A corpus, whichever notebook is opened first.
 
 
 SPLIT_SEED = 0
@@ -626,16 +458,7 @@ SPLIT_SEED = 0
 
 
 class Corpus(NamedTuple):
-    """A corpus and who of it is for what.
-
-    Attributes
-    ----------
-    name : str
-        Its short name, which its folders have.
-    pieces : list of Piece
-    split : pd.DataFrame
-        Columns piece, group, split, in the order of `pieces`.
-    """
+    """A corpus by its short name, with the split of its pieces in the same order."""
 
     name: str
     pieces: list[Piece]
@@ -648,21 +471,10 @@ class Corpus(NamedTuple):
 
 
 def ready_corpus(corpus: str, paths: Paths, *, max_pieces: int) -> Corpus:
-    """Return a corpus, prepared and split; what is missing of it is made.
+    """Return a corpus, prepared and split; what is missing of it is made in the run's folders.
 
-    Parameters
-    ----------
-    corpus : str
-        As `run.corpus_folder` takes it.
-    paths : Paths
-        The run's folders, which receive the prepared pieces and the split.
-    max_pieces : int
-        Pieces that are read at most.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        When there is no such corpus, or it cannot be split.
+    `corpus` is what `run.corpus_folder` takes; at most `max_pieces` pieces are read. Files that did
+    not change are not read again.
     """
     name, source = corpus_name(corpus), corpus_folder(corpus)
     if source is None:
@@ -694,5 +506,5 @@ def _split(pieces: Sequence[Piece], paths: Paths, name: str) -> pd.DataFrame:
         if list(split["piece"]) == [piece.name for piece in pieces]:
             return split
     split = deal(pieces)
-    save_split(split, path)
+    write_csv(split, path)
     return split

@@ -1,9 +1,9 @@
-"""Keep how far a training has come, so that a killed one goes on and ends as if never killed.
+"""Training that survives being killed, and one object for all that repeats around it.
 
 Conventions: a checkpoint is one ``.npz`` file of plain arrays (no pickle), written atomically. It
 carries a hash of the settings that it belongs to; one of other settings is never used. Variables
-are whatever has ``assign`` and turns into an array: this room knows no model. `resuming` holds the
-callback for models that are trained by Keras' ``fit``.
+are whatever has ``assign`` and turns into an array. `Training` is what a lesson uses: for Keras'
+``fit`` (through the callback `Resume`) and for a loop of its own.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import keras
 import numpy as np
+import pandas as pd
 
 from musiclib.code_hash import code_hash
-from musiclib.files import atomic_path
+from musiclib.files import atomic_path, record_table, sha256_of
+from study.run import Paths, Progress
+from study.sets import PIECE_STEPS, corpus_name, load_weights, save_weights, trained_sizes
 
 RUN_KEY = "MUSICLIB_RUN_KEY"
 """Environment variable by which the runner names the cells, code and corpus of a run."""
@@ -48,20 +51,10 @@ class Variable(Protocol):
 class Checkpoint:
     """The checkpoint of one training, and its stopwatch.
 
-    Parameters
-    ----------
-    path : path
-        File ending in ``.npz``.
-    settings : mapping
-        All that decides the training: numbers, texts and arrays, in lists and mappings as one
-        likes. Arrays count by their bytes, so a batch of the data may stand for the data. In a
-        notebook the cells that were run count too, with the code that they reach: who changes
-        one trains anew.
-
-    Attributes
-    ----------
-    step : int
-        Steps that are done: 0 until `restore` finds some or `save` tells.
+    `settings` are all that decides the training: numbers, texts and arrays, in lists and mappings.
+    Arrays count by their bytes, so a batch of the data may stand for the data. In a notebook the
+    cells that were run count too, with the code that they reach: who changes one trains anew.
+    `step` counts the steps done: 0 until `restore` finds some or `save` tells.
 
     Examples
     --------
@@ -83,7 +76,7 @@ class Checkpoint:
         self._began, self._before = (time.perf_counter(), time.process_time()), (0.0, 0.0)
 
     def spent(self) -> tuple[float, float]:
-        """Give the seconds, and processor seconds, of this training: of all runs that it took.
+        """Return the seconds, and processor seconds, of this training in all its runs.
 
         What a killed run did after its last checkpoint is done again, and counts once.
         """
@@ -92,22 +85,11 @@ class Checkpoint:
         return seconds, cpu
 
     def save(self, variables: Sequence[Variable], state: Any = None, *, step: int) -> None:
-        """Write, atomically, the variables, the steps done, and what else decides the rest.
+        """Write the variables, the steps done, and what else decides the rest.
 
-        Parameters
-        ----------
-        variables : sequence of Variable
-            Of models, optimizers and random generators.
-        state : object
-            Numbers, texts, None and arrays, in lists, tuples and mappings as one likes. It comes
-            back as it is: NumPy's numbers keep their type.
-        step : int
-            Steps done.
-
-        Raises
-        ------
-        TypeError
-            If the state holds something else; the checkpoint before it stays.
+        `state` holds numbers, texts, None and arrays, in lists, tuples and mappings; anything else
+        is a TypeError, and the checkpoint before it stays. It comes back as it is: NumPy's numbers
+        keep their type.
         """
         if not is_plain(state):
             raise TypeError(
@@ -129,23 +111,10 @@ class Checkpoint:
         *,
         fits: Callable[[Any], bool] = lambda saved: True,
     ) -> State:
-        """Assign what was saved, and return the state that was saved with it.
+        """Assign what was saved to the same variables, and return the state saved with it.
 
-        Parameters
-        ----------
-        variables : sequence of Variable
-            The same ones in the same order.
-        state : object
-            What to return if the training begins at 0.
-        fits : callable
-            Tells whether a state has the form that the training needs.
-
-        Returns
-        -------
-        object
-            The state as saved, or `state` if there is no checkpoint. One of other settings, or
-            one that cannot be read or used, is dropped with a warning: the variables keep their
-            values, and the training begins anew.
+        Without a checkpoint `state` comes back. One of other settings, one whose state does not
+        fit, or one that cannot be read is dropped with a warning: the training begins anew.
         """
         if not self.path.exists():
             return state
@@ -280,37 +249,16 @@ def _digest(value: Any) -> Any:
     return [str(array.dtype), list(array.shape), sha256]
 
 
-# ---- study.training ----
-# Keras' ``fit`` that survives being killed: a callback that saves each epoch and goes on there.
-#
-# Conventions: an epoch is saved when all other callbacks have ended it, so this callback stands
-# last.
-# What `checkpoints` says of a checkpoint holds here.
-
-
 class Resume(keras.callbacks.Callback):
-    """Save, after each epoch, all that decides the rest; begin where a killed run ended.
+    """Save after each epoch all that decides the rest; begin where a killed run ended.
 
-    Parameters
-    ----------
-    path : path
-        File ending in ``.npz``.
-    model : keras.Model
-        Built and compiled. Its weights, its random generators' states (dropout, sampling) and its
-        optimizer's variables (averages of weights included) are kept.
-    batches : keras.utils.PyDataset
-        Its attribute ``epoch`` numbers its epochs, and its ``on_epoch_end`` lays out the next one.
-    callbacks : sequence of keras.callbacks.Callback
-        The others, in the order in which `fit` gets them, this one behind. Their numbers, texts,
-        arrays and lists of such are kept: the best score and weights so far, rows of a table.
-    settings : mapping
-        All else that decides the training: see `Checkpoint`. The optimizer's own settings, what
-        the other callbacks hold now, the first batch and the backend are added here.
-
-    Attributes
-    ----------
-    epoch : int
-        Epochs that earlier runs have done: what `fit` wants as ``initial_epoch``.
+    The model's weights, its random generators' states (dropout, sampling) and its optimizer's
+    variables (averages of weights included) are kept; of `callbacks`, which `fit` gets in the same
+    order before this one, their numbers, texts, arrays and lists of such (the best score and
+    weights so far, rows of a table). `batches.epoch` numbers the epochs, and its ``on_epoch_end``
+    lays out the next one. `settings` is all else that decides the training; the optimizer's
+    settings, what the callbacks hold, the first batch and the backend are added. `epoch` is what
+    `fit` wants as ``initial_epoch``.
 
     Examples
     --------
@@ -382,10 +330,132 @@ class Resume(keras.callbacks.Callback):
     def _held(self) -> list[dict[str, Any]]:
         return [{k: v for k, v in vars(c).items() if is_plain(v)} for c in self.others]
 
-    def spent(self) -> tuple[float, float]:
-        """Give the seconds, and processor seconds, of the training, earlier runs included."""
-        return self.checkpoint.spent()
 
-    def remove(self) -> None:
-        """Delete the checkpoint, as its training has ended and left what it was for."""
-        self.checkpoint.remove()
+class Training:
+    """One training run of a lesson's model: resumed where it was killed, and what it leaves.
+
+    With `steps` 0 nothing is trained: `sizes` and `load` take what a study trained earlier.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        paths: Paths,
+        *,
+        preset: str,
+        corpus: str,
+        seed: int,
+        steps: int,
+        codec: Any,
+    ) -> None:
+        self.model, self.paths, self.corpus = model, paths, corpus
+        self.preset, self.seed, self.steps, self.codec = preset, seed, steps, codec.to_dict()
+        self.weights = (paths.weights_of if steps else paths.trained_weights)(model, seed=seed)
+        name = f"{model}_{preset}_{corpus_name(corpus)}_{seed}.npz"
+        self._file, self._checkpoint = paths.checkpoints / name, None
+        self.seconds = self.cpu_seconds = 0.0
+
+    def sizes(self, own: Mapping[str, Any], *names: str) -> dict[str, Any]:
+        """Return the sizes to build the model with; `names` are read off loaded weights' card."""
+        if self.steps:
+            return dict(own)
+        sizes = trained_sizes(
+            self.weights, *names, corpus=self.corpus, seed=self.seed, codec=self.codec
+        )
+        return {**own, **sizes}
+
+    def load(self, net: keras.Model, **expected: Any) -> dict[str, Any]:
+        """Load the weights, if their card has this codec and what is `expected`; return it."""
+        return load_weights(net, self.weights, {"codec": self.codec, **expected})
+
+    def fit(
+        self,
+        net: keras.Model,
+        batches: keras.utils.PyDataset,
+        *,
+        epochs: int,
+        callbacks: Sequence[keras.callbacks.Callback],
+        settings: Mapping[str, Any],
+        label: str,
+        note: Callable[[Mapping[str, float]], str],
+        **validation: Any,
+    ) -> keras.callbacks.History:
+        """Fit a compiled model, with one line of progress; `note` words the logs of an epoch.
+
+        `callbacks` and `settings` are those of `Resume`; `validation` goes to Keras' ``fit``.
+        """
+        bar = Progress(epochs, label)
+        report = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: bar.step(note(logs))
+        )
+        resume = Resume(self._file, net, batches, callbacks, settings=settings)
+        self._checkpoint, bar.done = resume.checkpoint, resume.epoch
+        history = net.fit(
+            batches, initial_epoch=resume.epoch, epochs=epochs, shuffle=False, verbose=0,
+            callbacks=[*callbacks, report, resume], **validation,
+        )  # fmt: skip
+        self.seconds, self.cpu_seconds = resume.checkpoint.spent()
+        return history
+
+    def restore(
+        self, variables: Sequence[Variable], state: State, *, settings: Mapping[str, Any]
+    ) -> State:
+        """Begin a loop of one's own: give variables and state what a killed run saved last."""
+        self._checkpoint = Checkpoint(self._file, settings={**settings, "steps": self.steps})
+        return self._checkpoint.restore(variables, state)
+
+    def stretches(self, length: int, label: str) -> Iterator[range]:
+        """Yield the numbers of the steps that are still to do, at most `length` at a time.
+
+        Call `save` after each stretch.
+        """
+        self._bar = Progress(-(-self.steps // length), label)
+        self._bar.done = -(-self._checkpoint.step // length)
+        for first in range(self._checkpoint.step, self.steps, length):
+            self._stretch = range(first, min(first + length, self.steps))
+            yield self._stretch
+        self.seconds, self.cpu_seconds = self._checkpoint.spent()
+
+    def save(self, variables: Sequence[Variable], state: Any, note: str) -> None:
+        """Save a stretch of one's own loop, and say how it went."""
+        self._bar.step(note)
+        self._checkpoint.save(variables, state, step=self._stretch.stop)
+
+    def keep(self, net: keras.Model, **card: Any) -> dict[str, Any]:
+        """Write the weights, if any were trained, with their card, and return the card."""
+        name = corpus_name(self.corpus)
+        card = {
+            "model": self.model, "corpus": name, "seed": self.seed, "preset": self.preset,
+            "codec": self.codec,
+            "split_sha256": sha256_of(self.paths.data / "splits" / f"{name}.csv"),
+            "steps": self.steps, **card,
+        }  # fmt: skip
+        if self.steps:
+            save_weights(net, self.weights, card)
+        return card
+
+    def cost(self) -> dict[str, float]:
+        """Return what the training took, in seconds, of all runs that it took."""
+        return {
+            "train_seconds": round(self.seconds, 1), "cpu_seconds": round(self.cpu_seconds, 1)
+        }  # fmt: skip
+
+    def record(self, *, pieces: int, seconds: float, **cost: Any) -> pd.DataFrame:
+        """Record cost and speed in the tables of fairness and speed, and end the training.
+
+        `seconds` is what writing so many `pieces` took. Return the numbers, one column.
+        """
+        who = {"model": self.model, "seed": self.seed}
+        cost = {**who, "preset": self.preset, "steps": self.steps, **self.cost(), **cost}
+        ms = 1000 * seconds / (pieces * PIECE_STEPS)
+        speed = {**who, "pieces": pieces, "seconds": round(seconds, 2), "ms_per_step": round(ms, 3)}
+        if self.steps:
+            record_table([cost], self.paths.results / "fairness.csv", keys=["model", "seed"])
+            record_table([speed], self.paths.results / "speed.csv", keys=["model", "seed"])
+        self.end()
+        return pd.DataFrame({self.model.upper(): cost | speed})
+
+    def end(self) -> None:
+        """Delete the checkpoint, as the training has left what it was for."""
+        if self._checkpoint is not None:
+            self._checkpoint.remove()

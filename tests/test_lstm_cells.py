@@ -152,21 +152,6 @@ def test_zero_takes_the_likeliest_onset(cells, model, settings):
     assert many.max() < C
 
 
-def test_favour_is_the_softmax_at_one_and_one_note_at_zero(cells):
-    logits = np.random.default_rng(0).normal(size=(5, 9)).astype("float32")
-    column = np.ones((5, 1), "float32")
-
-    def favour(temperature, top_p):
-        return ops.convert_to_numpy(cells["favour"](logits, temperature * column, top_p * column))
-
-    plain = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(favour(1.0, 1.0), plain, rtol=1e-5)
-    np.testing.assert_allclose(favour(0.5, 1.0), plain**2 / (plain**2).sum(-1, keepdims=True), 1e-4)
-    likeliest = np.eye(9)[logits.argmax(axis=-1)]
-    for settings in ((0.0, 1.0), (0.0, 0.0), (1.0, 0.0), (1e-9, 0.9)):
-        np.testing.assert_allclose(favour(*settings), likeliest, atol=1e-6)
-
-
 @pytest.mark.parametrize("metres", [128, 192])
 def test_the_metre_embedding_is_as_large_as_the_codec_says(cells, metres):
     for build in (

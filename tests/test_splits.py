@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musiclib.files import write_csv
 from musiclib.measures import note_density
 from musiclib.midi import save_midi
 from musiclib.piece import Piece
@@ -26,8 +27,8 @@ from study.run import Paths
 from study.splits import (
     SPLITS,
     check_no_leak,
-    corpus_facts,
     corpus_hash,
+    corpus_summary,
     join_pairs,
     leak_sentence,
     load_split,
@@ -35,7 +36,6 @@ from study.splits import (
     melody,
     pedal_sentence,
     same_works,
-    save_split,
     split_by_group,
     tune_groups,
     tune_pairs,
@@ -227,20 +227,20 @@ def test_names_that_are_not_unique_are_refused():
 
 def test_a_split_comes_back(tmp_path):
     split = deal(range(12))
-    save_split(split, tmp_path / "a.csv")
+    write_csv(split, tmp_path / "a.csv")
     pd.testing.assert_frame_equal(load_split(tmp_path / "a.csv"), split, check_dtype=False)
 
 
 def test_names_that_look_like_numbers_stay_names(tmp_path):
     split = deal(range(12)).assign(piece=[f"{i:02d}" for i in range(12)])
-    save_split(split, tmp_path / "a.csv")
+    write_csv(split, tmp_path / "a.csv")
     assert load_split(tmp_path / "a.csv")["piece"].tolist() == split["piece"].tolist()
 
 
 def test_a_leak_is_found_and_named(tmp_path):
     split = deal([0, 0, *range(1, 20)])
     split.loc[0, "split"] = "test" if split["split"][1] != "test" else "train"
-    save_split(split, tmp_path / "leak.csv")
+    write_csv(split, tmp_path / "leak.csv")
     with pytest.raises(
         ValueError, match=re.escape("1 tunes stand on two sides of the split: ['p000']")
     ):
@@ -352,7 +352,7 @@ def test_facts_are_counted():
         "off_grid": [0.5] + [0.0] * 11 + [np.nan], "merged": [0.0] * 12 + [np.nan],
         "sha256": [f"{i:064x}" for i in range(12)] + [""],
     })  # fmt: skip
-    facts = dict(corpus_facts(pieces, report, deal(range(12))).to_numpy())
+    facts = dict(corpus_summary(pieces, report, deal(range(12))).to_numpy())
     assert facts["pieces"] == "12"
     assert facts["files refused or skipped"] == "1"
     assert facts["tunes"] == "12"
@@ -366,7 +366,7 @@ def test_facts_are_counted():
     assert facts["notes that the grid moved (%)"] == f"{100 * 0.5 / 12:.3f}"
     assert facts["SHA-256 of the corpus"] == corpus_hash(report.iloc[::-1])
     with pytest.raises(ValueError, match="same pieces in the same order"):
-        corpus_facts(pieces[::-1], report, deal(range(12)))
+        corpus_summary(pieces[::-1], report, deal(range(12)))
 
 
 def converted(**columns):
@@ -411,9 +411,9 @@ def test_the_whole_corpus_gives_the_committed_split_and_facts(tmp_path):
     names, density = [p.name for p in pieces], np.array([note_density(p.roll) for p in pieces])
     long = np.array([len(p.roll) >= 128 for p in pieces])
     made = split_by_group(names, groups_of(pieces), order_by=density, seed=0, long_enough=long)
-    save_split(made, tmp_path / "split.csv")
+    write_csv(made, tmp_path / "split.csv")
     assert (tmp_path / "split.csv").read_bytes() == COMMITTED.read_bytes()
-    facts = corpus_facts(pieces, report, split)
+    facts = corpus_summary(pieces, report, split)
     pd.testing.assert_frame_equal(facts, pd.read_csv(FACTS, dtype=str), check_dtype=False)
 
 

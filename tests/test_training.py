@@ -8,9 +8,11 @@ import warnings
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from study.training import RUN_KEY, Checkpoint, Resume, is_plain
+from study.run import Paths
+from study.training import RUN_KEY, Checkpoint, Resume, Training, is_plain
 
 
 class Box:
@@ -369,3 +371,84 @@ def test_other_data_or_settings_begin_anew(tmp_path):
             pytest.raises(KeyboardInterrupt),
         ):
             train(tmp_path, kill=0, **changed)
+
+
+# The object that a lesson uses
+
+
+CODEC = SimpleNamespace(to_dict=lambda: {"lowest": 3})
+FIT = {"settings": {}, "label": "epochs", "note": lambda logs: f"loss {logs['loss']:.2f}"}
+
+
+def training(folder, *, steps=EPOCHS, model="lstm"):
+    paths = Paths(folder, "chorales", released=folder / "released")
+    (paths.data / "splits").mkdir(parents=True, exist_ok=True)
+    (paths.data / "splits" / "chorales.csv").write_text("piece,group,split\n")
+    about = {"preset": "smoke", "corpus": "chorales", "seed": 0}
+    return Training(model, paths, **about, steps=steps, codec=CODEC)
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_a_fit_that_was_killed_resumes_and_leaves_weights_card_and_costs(tmp_path):
+    def fit(run, *, kill=None):
+        def at_the_end(epoch, logs):
+            seen.append(epoch)
+            if epoch == kill:
+                raise KeyboardInterrupt
+
+        model, watch = build(), keras.callbacks.LambdaCallback(on_epoch_end=at_the_end)
+        run.fit(model, Batches(), epochs=EPOCHS, callbacks=[watch], **FIT)
+        return model
+
+    seen = []
+
+    whole = fit(training(tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        fit(training(tmp_path), kill=1)  # before its second epoch is saved
+    model = fit(run := training(tmp_path))
+    assert seen == [0, 1, 2, 0, 1, 1, 2]
+    for ours, theirs in zip(model.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    card = run.keep(model, settings={"units": 8}, valid_nll=0.5)
+    assert card["steps"] == EPOCHS
+    assert card["codec"] == {"lowest": 3}
+    table = run.record(pieces=4, seconds=2.0, parameters=model.count_params())
+    assert table.loc["ms_per_step", "LSTM"] == round(2000 / (4 * 128), 3)
+    fairness = pd.read_csv(run.paths.results / "fairness.csv")
+    assert fairness.loc[0, "train_seconds"] == round(run.seconds, 1) > 0
+    assert not list(run.paths.checkpoints.iterdir())
+    later = training(tmp_path, steps=0)
+    assert later.sizes({"units": 1, "layers": 2}, "units") == {"units": 8, "layers": 2}
+    fresh = build()
+    assert later.load(fresh, settings={"units": 8})["valid_nll"] == 0.5
+    for ours, theirs in zip(fresh.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_where_nothing_is_trained_nothing_is_written(tmp_path):
+    run = training(tmp_path, steps=0)
+    run.keep(build(), settings={})
+    run.record(pieces=1, seconds=1.0)
+    assert not run.paths.results.exists()
+    assert not list(tmp_path.rglob("*.h5"))
+    with pytest.raises(FileNotFoundError, match="there are no weights of chorales"):
+        run.sizes({"units": 1}, "units")
+
+
+def test_a_loop_of_ones_own_goes_on_where_it_was_killed(tmp_path):
+    def loop(kill=None):
+        run, variable = training(tmp_path, steps=7, model="gan"), Box(np.zeros(2))
+        rows = run.restore([variable], [], settings={"rate": 0.1})
+        for numbers in run.stretches(3, "stretches"):
+            if numbers.start == kill:
+                raise KeyboardInterrupt
+            variable.assign(np.asarray(variable) + numbers.stop)
+            rows = [*rows, list(numbers)]
+            run.save([variable], rows, f"{numbers.stop} steps")
+        return rows, np.asarray(variable).tolist(), run.seconds > 0
+
+    with pytest.raises(KeyboardInterrupt):
+        loop(kill=6)
+    done = [[0, 1, 2], [3, 4, 5], [6]], [16.0, 16.0], True
+    assert loop() == done
+    assert loop() == done  # killed before its weights were written: nothing is trained twice

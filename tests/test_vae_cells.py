@@ -11,6 +11,7 @@ keras = pytest.importorskip("keras")
 from keras import layers, ops  # noqa: E402
 
 from musiclib import codec  # noqa: E402
+from study.models import sharpen  # noqa: E402
 from study.runner import load_cells  # noqa: E402
 from study.training import Resume  # noqa: E402
 
@@ -466,7 +467,7 @@ def test_zero_takes_the_likeliest_onset(cells, settings):
     logits = rng.normal(size=(6, C)).astype("float32")
     temperature, top_p = (np.full((6, 1), value, "float32") for value in settings)
     hold = np.ones((6, 1), "float32")
-    p = ops.convert_to_numpy(cells["sharpen"](logits, hold, temperature, top_p))
+    p = ops.convert_to_numpy(sharpen(logits, hold, temperature, top_p))
     own = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     np.testing.assert_allclose(p[:, :2], own[:, :2], rtol=1e-5)
     likeliest = np.eye(C - 2)[logits[:, 2:].argmax(axis=-1)]
