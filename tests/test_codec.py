@@ -1,17 +1,14 @@
-"""Encoding: normalised voices in, rolls in the original key out.
-
-Voices: tracks as lines, separation, and the way back to a roll.
-Key codes: there and back, the keys left out, padding, windows."""
+"""Codecs: pieces to voices and to key codes, windows of them, and the way back to a roll."""
 
 from __future__ import annotations
 
 import dataclasses
 
 import numpy as np
-import pretty_midi
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from notes import midi_of
 
 from musiclib.codec import (
     HELD,
@@ -121,10 +118,13 @@ def test_few_keys_at_the_end_of_the_piano_are_an_octave():
     assert (codec.lowest, codec.n_keys) == (76, 12)
 
 
+def piece_of_keys(roll, *, shift=0, bar=16, first=0):
+    position = ((np.arange(len(roll)) + first) % bar).astype(np.uint8)
+    return Piece("p", roll, np.zeros((len(roll), 0), np.int16), position, bar, shift, 80.0)
+
+
 def metred(steps, bar, first=0):
-    position = ((np.arange(steps) + first) % bar).astype(np.uint8)
-    roll = np.zeros((steps, 88, 2), np.uint8)
-    return Piece("p", roll, np.zeros((steps, 0), np.int16), position, bar, 0, 80.0)
+    return piece_of_keys(np.zeros((steps, 88, 2), np.uint8), bar=bar, first=first)
 
 
 @pytest.mark.parametrize(
@@ -215,9 +215,7 @@ def test_voices_follow_the_tracks_or_the_notes_that_sound_together():
     chord = np.zeros((50, 88, 2), np.uint8)
     chord[:, [20, 30, 40], 1] = 1
     chord[0, [20, 30, 40], 0] = 1
-    none = np.zeros((50, 0), np.int16)
-    loose = Piece("c", chord, none, np.zeros(50, np.uint8), 16, 0, 80.0)
-    assert choose_voices([loose]) == 3
+    assert choose_voices([piece_of_keys(chord)]) == 3
 
 
 def test_a_split_of_other_pieces_is_refused(tmp_path):
@@ -300,14 +298,11 @@ def test_the_commonest_bars_are_named_as_most_of_them():
 LINE = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 6), st.integers(0, 87)), max_size=8)
 
 
-def piece_of(*lines):
-    """Make the note array of lines of (start, end, key) in steps, a track a line."""
-    midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=60)
-    for line in lines:
-        track = pretty_midi.Instrument(0)
-        for start, end, key in line:
-            track.notes.append(pretty_midi.Note(80, key + 21, start / 4, end / 4))
-        midi.instruments.append(track)
+def notes_of_lines(*lines):
+    """Make the note array of lines of (start, end, key) in steps, one track per line."""
+    tracks = [midi_of(*((s / 4, e / 4, key + 21) for s, e, key in line)) for line in lines]
+    midi = midi_of()
+    midi.instruments = [track for one in tracks for track in one.instruments]
     return note_array(midi)
 
 
@@ -324,7 +319,7 @@ def laid_out(line):
 
 @given(st.lists(LINE.filter(bool), min_size=2, max_size=4))
 def test_lines_draw_the_same_roll_as_notes(lines):
-    notes = piece_of(*map(laid_out, lines))
+    notes = notes_of_lines(*map(laid_out, lines))
     roll = notes_to_roll(notes)
     codes = notes_to_lines(notes, steps=len(roll))
     assert codes.shape == (len(roll), len(lines))
@@ -332,12 +327,12 @@ def test_lines_draw_the_same_roll_as_notes(lines):
 
 
 def test_lines_are_ordered_from_high_to_low_with_holds_and_rests():
-    notes = piece_of([(0, 2, 10), (3, 4, 10)], [(0, 4, 50)])
+    notes = notes_of_lines([(0, 2, 10), (3, 4, 10)], [(0, 4, 50)])
     assert notes_to_lines(notes, steps=4).T.tolist() == [[52, 1, 1, 1], [12, 1, 0, 12]]
 
 
 def test_a_repeated_note_is_no_held_one():
-    notes = piece_of([(0, 4, 50)], [(0, 2, 10), (2, 4, 10)])
+    notes = notes_of_lines([(0, 4, 50)], [(0, 2, 10), (2, 4, 10)])
     assert notes_to_lines(notes, steps=4)[:, 1].tolist() == [12, 1, 12, 1]
 
 
@@ -350,17 +345,17 @@ def test_a_repeated_note_is_no_held_one():
     ],
 )
 def test_what_is_not_written_in_lines_has_none(lines):
-    assert notes_to_lines(piece_of(*lines), steps=4).shape == (4, 0)
+    assert notes_to_lines(notes_of_lines(*lines), steps=4).shape == (4, 0)
 
 
 def test_a_line_that_leaves_the_keyboard_is_none():
-    notes = piece_of([(0, 4, 50)], [(0, 4, 10)])
+    notes = notes_of_lines([(0, 4, 50)], [(0, 4, 10)])
     notes["pitch"][1] = 109
     assert notes_to_lines(notes, steps=4).shape == (4, 0)
 
 
 def test_no_note_no_line():
-    assert notes_to_lines(piece_of(), steps=0).shape == (0, 0)
+    assert notes_to_lines(notes_of_lines(), steps=0).shape == (0, 0)
 
 
 # Separation
@@ -448,11 +443,6 @@ def random_roll(seed, *, steps=12, low=30, high=50):
     before = np.concatenate([np.zeros((1, 88), bool), sounds[:-1]])
     roll[..., 0] = sounds & (~before | (codes == STARTS))
     return roll
-
-
-def piece_of_keys(roll, *, shift=0, bar=16):
-    position = (np.arange(len(roll)) % bar).astype(np.uint8)
-    return Piece("p", roll, np.zeros((len(roll), 0), np.int16), position, bar, shift, 80.0)
 
 
 @settings(max_examples=25, deadline=None)
