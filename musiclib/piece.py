@@ -1,7 +1,9 @@
 """One piece as the models see it: its roll, lines, metre, key and tempo, and how it is stored.
 
-Conventions: a prepared piece is one ``.npz`` without pickles. `position` counts steps from the bar
-line; `shift` is the transposition, in semitones, that brings the piece to C major or A minor.
+Conventions: rolls and voice codes are those of `musiclib.roll`. *Lines* are the tracks of a file as
+voices, ``int16 (T, L)``. *Position* counts steps since the bar line. *Shift* is the transposition,
+-6 to 5 semitones, that brings a piece to C major or A minor. A prepared piece is one ``.npz``
+without pickles, named by its SHA-256.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import struct
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 
 import numpy as np
 import pretty_midi
@@ -27,66 +30,21 @@ from musiclib.roll import (
     LOWEST_PITCH,
     MAX_STEPS,
     N_KEYS,
+    STEPS_PER_BAR,
     STEPS_PER_QUARTER,
     SUSTAIN,
+    back_on_piano,
+    grid_notes,
     notes_to_roll,
     quantise,
 )
 
-# ---- musiclib.codec ----
-# Monophonic voices: a roll as V lines, from the tracks of a file or by separation.
-#
-# Conventions: voices are ``int16 (T, V)``, highest line first, with the codes of
-# `musiclib.roll`: 0 rest, 1 hold (the line's note goes on), ``2 + k`` onset of key k.
-
-
 MAX_LINES = 8
 """Files with more tracks than this are not read as lines."""
-
-
-def _write_line(codes: np.ndarray, start: int, end: int, key: int) -> None:
-    codes[start] = FIRST_KEY + key
-    codes[start + 1 : end] = HOLD
-
-
-def notes_to_lines(notes: np.ndarray, *, steps: int) -> np.ndarray:
-    """Read each track as a line, if no track ever sounds two notes at once.
-
-    Parameters
-    ----------
-    notes : np.ndarray, structured
-        As `musiclib.midi.note_array` gives it.
-    steps : int
-        Length T.
-
-    Returns
-    -------
-    np.ndarray, shape (T, L), int16
-        Highest line (by mean pitch) first. L = 0 when a track is no line, when there are more
-        than `MAX_LINES`, or when there is but one track.
-    """
-    tracks = np.unique(notes["track"])
-    none = np.zeros((steps, 0), np.int16)
-    if not 2 <= len(tracks) <= MAX_LINES:
-        return none
-    lines = np.zeros((steps, len(tracks)), np.int16)
-    order = sorted(tracks, key=lambda t: -notes["pitch"][notes["track"] == t].mean())
-    for column, track in enumerate(order):
-        line = notes[notes["track"] == track]
-        start = quantise(line["onset_quarter"])
-        end = np.maximum(quantise(line["onset_quarter"] + line["duration_quarter"]), start + 1)
-        key = line["pitch"].astype(int) - LOWEST_PITCH
-        if (start[1:] < end[:-1]).any() or (key < 0).any() or (key >= N_KEYS).any():
-            return none
-        for s, e, k in zip(start, end, key, strict=True):
-            _write_line(lines[:, column], s, e, k)
-    return lines
-
-
 MAX_BAR = 64
 """Longest bar that a position can count, in steps; longer bars count on from 0 again."""
 VERSION = 2
-"""Of the prepared pieces' layout; another number makes every piece anew."""
+"""Of the prepared pieces' layout; another number prepares every piece again."""
 MAX_STORED, MAX_UNPACKED = 64_000_000, 256_000_000
 """Bytes of a piece's file and of what is in it, at most; far above those of the longest roll."""
 
@@ -103,25 +61,12 @@ _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """A prepared piece.
+    """Hold a prepared piece.
 
-    Attributes
-    ----------
-    name : str
-        The file's name without ``.mid`` (within the source folder, ``/`` between folders).
-    roll : np.ndarray, shape (T, 88, 2), uint8
-    lines : np.ndarray, shape (T, L), int16
-        The monophonic tracks as voice codes when every track is one line, else L = 0.
-    position : np.ndarray, shape (T,), uint8
-        Steps since the bar line.
-    bar : int
-        Steps of the commonest bar.
-    shift : int
-        Semitones, -6 to 5, to C major or A minor by `estimate_shift`.
-    tempo : float
-        Quarter notes a minute at the start.
-    denominator : int
-        Of the commonest bar's time signature, one of `DENOMINATORS`; 4 where the file names none.
+    `name` is the file's, without ``.mid``, within the source folder (``/`` between folders).
+    `lines` has L = 0 unless every track is one line. `position` is uint8 (T,). `bar` is the
+    commonest bar in steps and `denominator` that of its time signature (4 where the file names
+    none); `tempo` is in quarter notes a minute at the start.
     """
 
     name: str
@@ -134,146 +79,22 @@ class Piece:
     denominator: int = 4
 
 
-def estimate_shift(roll: np.ndarray) -> int:
-    """Estimate the transposition that brings a piece to C major or A minor.
-
-    Parameters
-    ----------
-    roll : np.ndarray, shape (T, 88, 2), uint8
-
-    Returns
-    -------
-    int
-        -6 to 5 semitones; 0 for an empty piece.
-
-    Notes
-    -----
-    Krumhansl and Schmuckler: the key whose probe-tone profile correlates best with the time that
-    each pitch class sounds. Relative major and minor share a shift, so to confuse them is harmless.
-    """
-    sounding = roll[..., SUSTAIN].sum(axis=0, dtype=np.int64)
-    classes = np.bincount((np.arange(N_KEYS) + LOWEST_PITCH) % 12, weights=sounding, minlength=12)
-    if np.ptp(classes) == 0:
-        return 0
-    profiles = [np.roll(p, k) for p in (_MAJOR, _MINOR) for k in range(12)]
-    best = int(np.argmax([np.corrcoef(p, classes)[0, 1] for p in profiles]))
-    major = best if best < 12 else (best - 12 + 3) % 12
-    return int((6 - major) % 12 - 6)
-
-
-def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int, int]:
-    """Read each step's place in its bar, and the commonest bar, off the time signatures.
-
-    Parameters
-    ----------
-    midi : pretty_midi.PrettyMIDI
-    steps : int
-        Length T of the piece.
-
-    Returns
-    -------
-    position : np.ndarray, shape (T,), uint8
-        Steps since the bar line, 0 to `MAX_BAR` - 1. A first bar that is shorter than the next
-        one is an upbeat and counted from its end.
-    bar : int
-        Steps of the commonest bar; 16 (4/4) where the file names no metre.
-    denominator : int
-        Of the signature that names that bar, for most steps where two do (3/4 and 6/8); 4 where
-        the file names no metre.
-    """
-    segments = _segments(midi)
-    position = np.zeros(steps, np.int64)
-    counts: dict[int, int] = {}
-    named: dict[tuple[int, int], int] = {}
-    for i, (start, length, denominator) in enumerate(segments):
-        end = segments[i + 1][0] if i + 1 < len(segments) else steps
-        end, offset = min(end, steps), 0
-        if i == 0 and len(segments) > 1 and end - start <= length < segments[1][1]:
-            _, length, denominator = segments[1]
-            offset = length - (end - start)
-        if end > start:
-            position[start:end] = (np.arange(end - start) + offset) % length
-            counts[length] = counts.get(length, 0) + end - start
-            named[length, denominator] = named.get((length, denominator), 0) + end - start
-    bar = max(counts, key=counts.__getitem__, default=4 * STEPS_PER_QUARTER)
-    names = {denominator: n for (length, denominator), n in named.items() if length == bar}
-    denominator = max(names, key=names.__getitem__, default=4)
-    return (position % MAX_BAR).astype(np.uint8), min(bar, MAX_BAR), denominator
-
-
-def _segments(midi: pretty_midi.PrettyMIDI) -> list[tuple[int, int, int]]:
-    """Return (first step, steps a bar, denominator) of each metre, the later of two at a step."""
-    bars = {0: (4 * STEPS_PER_QUARTER, 4)}
-    for change in sorted(midi.time_signature_changes, key=lambda c: c.time):
-        quarter = midi.time_to_tick(change.time) / midi.resolution
-        length = int(STEPS_PER_QUARTER * 4 * change.numerator / change.denominator)
-        bars[int(quantise(quarter))] = max(length, 1), change.denominator
-    return [(start, *bar) for start, bar in sorted(bars.items())]
-
-
-def from_first_bar(piece: Piece) -> Piece:
-    """Return a piece without the bars of rest at its beginning.
-
-    Rests within the first bar that sounds, or before an upbeat, stay; so does a piece that is
-    silent throughout.
-    """
-    sounding = piece.roll[..., SUSTAIN].any(axis=1)
-    lines = (
-        np.flatnonzero(piece.position[: int(sounding.argmax()) + 1] == 0) if len(sounding) else []
-    )
-    if not len(lines) or lines[-1] == 0 or not sounding.any():
-        return piece
-    parts = {name: getattr(piece, name)[lines[-1] :] for name in ("roll", "lines", "position")}
-    return dataclasses.replace(piece, **parts)
-
-
-def in_one_key(piece: Piece) -> np.ndarray:
-    """Return a piece's roll moved to C major or A minor.
-
-    A note that would leave the piano by that is moved by an octave; two that meet become one.
-    """
-    place = np.arange(N_KEYS) + piece.shift  # -6 to 92
-    place = np.where(place < 0, place + 12, np.where(place >= N_KEYS, place - 12, place))
-    moved = np.zeros_like(piece.roll)
-    for key in np.flatnonzero(piece.roll.any(axis=(0, 2))):
-        moved[:, place[key]] |= piece.roll[:, key]
-    return moved
-
-
-def pedal_lengthens(midi: pretty_midi.PrettyMIDI) -> bool:
-    """Tell whether any note sounds longer because of the sustain pedal."""
-    played, heard = (note_array(midi, sustain_pedal=held) for held in (False, True))
-    return not np.array_equal(played["duration_quarter"], heard["duration_quarter"])
+# From MIDI
 
 
 def piece_from_midi(
     midi: pretty_midi.PrettyMIDI, *, name: str, sustain_pedal: bool = False
 ) -> tuple[Piece, dict[str, float]]:
-    """Prepare one MIDI piece, and measure what the grid cost it.
+    """Return one prepared MIDI piece, from its first bar that sounds, and what the grid cost it.
 
-    Parameters
-    ----------
-    midi : pretty_midi.PrettyMIDI
-    name : str
-    sustain_pedal : bool
-        Whether notes sound on while the pedal is down.
-
-    Returns
-    -------
-    piece : Piece
-        It begins with the first bar that sounds.
-    loss : dict
-        `notes` (with a pitch that a piano has), `off_grid` (share of them whose start or end moves
-        by more than 1 % of a step), `merged` (share that is a unison with another: same pitch, same
-        start), `collided` (share that starts at another time than another note of its pitch, but on
-        the same step of the grid; neither is a note of its own in the roll), `free` (see
-        `free_onsets`). All of the notes as played, whatever the pedal does.
-
-    Warns
-    -----
-    UserWarning
-        When notes lie outside a piano's 88 keys, with their number; when the piece begins with
-        bars of rest, which are left out.
+    The cost is of the notes as played, whatever the pedal does: `notes` (with a pitch that a piano
+    has), `off_grid` (share of them whose start or end moves by more than 1 % of a step), `merged`
+    (share that is a unison with another: same pitch, same start), `collided` (share that starts at
+    another time than another note of its pitch, but on the same step of the grid; neither is a note
+    of its own in the roll), `free` (share of all notes that begin off the grid of sixteenths and
+    triplets, by a 48th of a quarter note or more; our choice: 10 ticks of 480. It is near 0 for a
+    score, about 2/3 for a performance that follows no beat of its file). Skipped notes and bars of
+    rest give a warning.
     """
     played = note_array(midi)
     notes = note_array(midi, sustain_pedal=True) if sustain_pedal else played
@@ -287,45 +108,142 @@ def piece_from_midi(
     if rest := len(whole.roll) - len(piece.roll):
         message = f"it begins with {rest / STEPS_PER_QUARTER:g} quarters of rest, left out here"
         warnings.warn(message, stacklevel=2)
-    return piece, {**_grid_loss(played), "free": free_onsets(played)}
+    return piece, _grid_loss(played)
 
 
-def free_onsets(notes: np.ndarray) -> float:
-    """Return the share of notes that begin off the grid of sixteenths and triplets.
+def pedal_lengthens(midi: pretty_midi.PrettyMIDI) -> bool:
+    """Tell whether any note sounds longer because of the sustain pedal."""
+    played, heard = (note_array(midi, sustain_pedal=held) for held in (False, True))
+    return not np.array_equal(played["duration_quarter"], heard["duration_quarter"])
 
-    Parameters
-    ----------
-    notes : np.ndarray, structured
-        As `musiclib.midi.note_array` gives it.
 
-    Returns
-    -------
-    float
-        0 to 1: near 0 for a score, about 2/3 for a performance that follows no beat of its file.
-        A note counts as off from a 48th of a quarter note on (our choice: 10 ticks of 480). 0.0
-        for no note.
+def notes_to_lines(notes: np.ndarray, *, steps: int) -> np.ndarray:
+    """Return the tracks of a note array as lines, the highest by mean pitch first.
+
+    L is 0 when a track ever sounds two notes at once or leaves the piano, when there are more than
+    `MAX_LINES` tracks, or only one.
     """
-    onset = notes["onset_quarter"]
-    off = [np.abs(onset * n - np.rint(onset * n)) / n for n in (STEPS_PER_QUARTER, _TRIPLETS)]
-    return float((np.min(off, axis=0) > _OFF).mean()) if len(onset) else 0.0
+    tracks = np.unique(notes["track"])
+    none = np.zeros((steps, 0), np.int16)
+    if not 2 <= len(tracks) <= MAX_LINES:
+        return none
+    lines = np.zeros((steps, len(tracks)), np.int16)
+    order = sorted(tracks, key=lambda t: -notes["pitch"][notes["track"] == t].mean())
+    for column, track in enumerate(order):
+        start, end, key = grid_notes(notes[notes["track"] == track])
+        if (start[1:] < end[:-1]).any() or (key < 0).any() or (key >= N_KEYS).any():
+            return none
+        for note in zip(start, end, key, strict=True):
+            write_note(lines[:, column], *note)
+    return lines
+
+
+def write_note(line: np.ndarray, start: int, end: int, key: int) -> None:
+    """Write a note into a line of voice codes."""
+    line[start] = FIRST_KEY + key
+    line[start + 1 : end] = HOLD
+
+
+def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int, int]:
+    """Return each step's position, the commonest bar in steps, and its denominator.
+
+    They follow the time signatures, 4/4 where none stands. A first bar that is shorter than the
+    next one is an upbeat and counted from its end. Where two signatures name the commonest bar
+    (3/4 and 6/8), the denominator is that of most steps.
+    """
+    segments = np.array(_segments(midi))
+    at = np.searchsorted(segments[:, 0], np.arange(steps), side="right") - 1
+    start, length, denominator = segments[at].T
+    if len(segments) > 1:
+        upbeat = min(int(segments[1, 0]), steps)
+        if upbeat <= segments[0, 1] < segments[1, 1]:
+            start[:upbeat] = upbeat
+            length[:upbeat], denominator[:upbeat] = segments[1, 1:]
+    position = (np.arange(steps) - start) % length % MAX_BAR
+    bar = _commonest(length, default=STEPS_PER_BAR)
+    denominator = _commonest(denominator[length == bar], default=4)
+    return position.astype(np.uint8), min(bar, MAX_BAR), denominator
+
+
+def _commonest(values: np.ndarray, *, default: int) -> int:
+    return Counter(values.tolist()).most_common(1)[0][0] if len(values) else default
+
+
+def _segments(midi: pretty_midi.PrettyMIDI) -> list[tuple[int, int, int]]:
+    """Return (first step, steps a bar, denominator) of each metre, the later of two at a step."""
+    bars = {0: (STEPS_PER_BAR, 4)}
+    for change in sorted(midi.time_signature_changes, key=lambda c: c.time):
+        quarter = midi.time_to_tick(change.time) / midi.resolution
+        length = int(STEPS_PER_BAR * change.numerator / change.denominator)
+        bars[int(quantise(quarter))] = max(length, 1), change.denominator
+    return [(start, *bar) for start, bar in sorted(bars.items())]
+
+
+def from_first_bar(piece: Piece) -> Piece:
+    """Return a piece without the bars of rest at its beginning.
+
+    Rests within the first bar that sounds, or before an upbeat, stay; so does a piece that is
+    silent throughout.
+    """
+    sounding = np.flatnonzero(piece.roll[..., SUSTAIN].any(axis=1))
+    bar_lines = np.flatnonzero(piece.position[: sounding[0] + 1] == 0) if len(sounding) else []
+    if not len(bar_lines) or bar_lines[-1] == 0:
+        return piece
+    parts = {name: getattr(piece, name)[bar_lines[-1] :] for name in ("roll", "lines", "position")}
+    return dataclasses.replace(piece, **parts)
 
 
 def _grid_loss(notes: np.ndarray) -> dict[str, float]:
-    """Return how many notes a piano has keys for, and the shares of them moved and lost."""
+    onset = notes["onset_quarter"]
+    off = [np.abs(onset * n - np.rint(onset * n)) / n for n in (STEPS_PER_QUARTER, _TRIPLETS)]
+    free = float((np.min(off, axis=0) > _OFF).mean()) if len(onset) else 0.0
     notes = notes[(notes["pitch"] >= LOWEST_PITCH) & (notes["pitch"] < LOWEST_PITCH + N_KEYS)]
     edges = np.stack([notes["onset_quarter"], notes["onset_quarter"] + notes["duration_quarter"]])
     moved = np.abs(edges * STEPS_PER_QUARTER - quantise(edges)) > 0.01
     struck = np.unique(notes[["onset_quarter", "pitch"]])
-    drawn = np.unique(
-        np.stack([quantise(struck["onset_quarter"]), struck["pitch"]], axis=1), axis=0
-    )
+    drawn = np.unique([quantise(struck["onset_quarter"]), struck["pitch"]], axis=1)
     n = max(len(notes), 1)
     return {
         "notes": len(notes),
         "off_grid": float(moved.any(axis=0).sum() / n),
         "merged": float((len(notes) - len(struck)) / n),
-        "collided": float((len(struck) - len(drawn)) / n),
+        "collided": float((len(struck) - drawn.shape[1]) / n),
+        "free": free,
     }
+
+
+# Key
+
+
+def estimate_shift(roll: np.ndarray) -> int:
+    """Estimate the shift of a roll by Krumhansl and Schmuckler; 0 where no key stands out.
+
+    The key is the one whose probe-tone profile correlates best with the time that each pitch class
+    sounds. Relative major and minor share a shift, so to confuse them is harmless.
+    """
+    sounding = roll[..., SUSTAIN].sum(axis=0, dtype=np.int64)
+    classes = np.bincount((np.arange(N_KEYS) + LOWEST_PITCH) % 12, weights=sounding, minlength=12)
+    if np.ptp(classes) == 0:
+        return 0
+    profiles = [np.roll(p, k) for p in (_MAJOR, _MINOR) for k in range(12)]
+    best = int(np.argmax([np.corrcoef(p, classes)[0, 1] for p in profiles]))
+    major = best if best < 12 else (best - 12 + 3) % 12
+    return int((6 - major) % 12 - 6)
+
+
+def in_one_key(piece: Piece) -> np.ndarray:
+    """Return a piece's roll moved by its shift.
+
+    A note that would leave the piano by that is moved by an octave; two that meet become one.
+    """
+    place = back_on_piano(np.arange(N_KEYS) + piece.shift)
+    moved = np.zeros_like(piece.roll)
+    for key in np.flatnonzero(piece.roll.any(axis=(0, 2))):
+        moved[:, place[key]] |= piece.roll[:, key]
+    return moved
+
+
+# On disk
 
 
 def store_piece(piece: Piece, folder: str | os.PathLike[str]) -> str:
@@ -351,36 +269,23 @@ def _packed(piece: Piece) -> bytes:
 
 
 def load_piece(path: str | os.PathLike[str], *, sha256: str | None = None) -> Piece:
-    """Read a prepared piece; no pickle is ever loaded.
+    """Read a prepared piece, of this SHA-256 where it is given; no pickle is ever loaded.
 
-    Parameters
-    ----------
-    path : path
-    sha256 : str, optional
-        Of the file that is expected; another one is not opened.
-
-    Returns
-    -------
-    Piece
-
-    Raises
-    ------
-    ValueError
-        When the file is missing, damaged, of another version, not the one expected, or larger
-        than a piece can be.
+    A file that is missing, damaged, of another version, not the one expected, or larger than a
+    piece can be, gives a ValueError.
     """
     try:
         data = read_regular(path, limit=MAX_STORED)
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
             raise ValueError("its SHA-256 is not the one in the report")
-        return _read_piece(data)
+        return _unpacked(data)
     except (*_DAMAGE, OSError) as error:
         raise ValueError(
             f"{path} is no prepared piece ({error}); run notebook 01 (data preparation) again"
         ) from error
 
 
-def _read_piece(data: bytes) -> Piece:
+def _unpacked(data: bytes) -> Piece:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         size = sum(member.file_size for member in archive.infolist())
     if size > MAX_UNPACKED:

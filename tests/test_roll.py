@@ -1,7 +1,7 @@
-"""Rolls: notes -> roll -> notes, what a grid must keep, and what is refused.
+"""Rolls: MIDI -> roll -> notes -> roll, what a grid must keep, chords, and what is refused.
 
-Rolls as notes and chords.
-Rolls as a machine of states: notes come and go, the roll moves, and a slow model must agree."""
+At the end a machine of states: notes come and go, the roll moves, and a slow model must agree.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from notes import midi_of
 
 from musiclib.midi import load_midi, note_array, save_midi
 from musiclib.roll import (
@@ -35,23 +36,11 @@ from musiclib.roll import (
     to_midi,
     to_piano_roll,
     transpose,
-    windows,
 )
 
 NOTES = st.lists(
     st.tuples(st.integers(0, 40), st.integers(0, 87), st.integers(1, 20)), min_size=1, max_size=25
 )
-
-
-def midi_of(*notes, tempo=120.0, drum=False, program=0):
-    """Make a PrettyMIDI of (start, end, pitch) in quarter notes."""
-    midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=tempo)
-    track = pretty_midi.Instrument(program=program, is_drum=drum)
-    quarter = 60 / tempo
-    for start, end, pitch in notes:
-        track.notes.append(pretty_midi.Note(80, pitch, start * quarter, end * quarter))
-    midi.instruments.append(track)
-    return midi
 
 
 def draw(notes, *, steps=64):
@@ -73,13 +62,6 @@ def test_a_roll_survives_a_midi_file(tmp_path_factory, notes, tempo):
     path = tmp_path_factory.mktemp("roll") / "a.mid"
     save_midi(to_midi(draw(notes), tempo=tempo), path)
     assert np.array_equal(to_piano_roll(load_midi(path), length=64), draw(notes))
-
-
-@given(NOTES)
-def test_the_notes_of_a_roll_draw_it_again(notes):
-    roll = draw(notes)
-    start, end, key = roll_to_notes(roll).T
-    assert np.array_equal(roll_of(start, key, end - start, steps=64), roll)
 
 
 @given(NOTES)
@@ -235,22 +217,26 @@ def test_velocities_of_another_shape_are_refused():
 @pytest.mark.parametrize(
     ("roll", "reason"),
     [
-        (np.zeros((4, 87, 2), np.uint8), "uint8 with shape"),
-        (np.zeros((4, 88), np.uint8), "uint8 with shape"),
+        (np.zeros((4, 87, 2), np.uint8), r"uint8 with shape \(T, 88, 2\)"),
+        (np.zeros((4, 88), np.uint8), r"uint8 with shape \(T, 88, 2\)"),
         (np.zeros((4, 88, 2)), "got float64"),
         (np.full((4, 88, 2), 2, np.uint8), "0 and 1 only, got 2"),
+        (np.stack([np.ones((4, 88)), np.zeros((4, 88))], axis=2).astype(np.uint8), "not sound"),
     ],
 )
 def test_what_is_no_roll_is_refused_by_name(roll, reason):
-    with pytest.raises(ValueError, match=f"piece must .*{reason}"):
-        check_roll(roll, name="piece")
-
-
-def test_an_onset_without_sound_is_refused():
-    roll = np.zeros((4, 88, 2), np.uint8)
-    roll[0, 0, ONSET] = 1
-    with pytest.raises(ValueError, match="onset at a key that does not sound"):
+    for check in (check_roll, require_piece):
+        with pytest.raises(ValueError, match=f"piece .*{reason}"):
+            check(roll, name="piece")
+    with pytest.raises(ValueError, match=f"roll .*{reason}"):
         to_midi(roll)
+
+
+def test_a_roll_without_a_step_cannot_be_measured():
+    empty = check_roll(np.zeros((0, 88, 2), np.uint8))
+    for measure in (require_piece, sounding_keys, note_starts, notes_of):
+        with pytest.raises(ValueError, match="at least one step"):
+            measure(empty)
 
 
 def test_a_roll_too_long_for_the_memory_is_refused_before_it_is_made():
@@ -269,7 +255,7 @@ def test_any_grid_that_a_file_can_hold_comes_back(tmp_path, steps_per_quarter):
         for piece in (midi, load_midi(tmp_path / "a.mid")):
             back = to_piano_roll(piece, steps_per_quarter=steps_per_quarter, length=len(roll))
             np.testing.assert_array_equal(back, roll)
-    with pytest.raises(ValueError, match="got 32,768, a MIDI file holds up to 32,767"):
+    with pytest.raises(ValueError, match="number from 1 to 32,767, got 32768"):
         to_midi(roll, steps_per_quarter=32_768)
 
 
@@ -343,20 +329,12 @@ def test_the_longest_roll_takes_little_more_than_its_own_size():
     assert peak < 1.5 * roll.nbytes
 
 
-def test_windows_too_many_for_the_memory_are_refused_with_the_figure():
-    piece = np.zeros((20_000, 88, 2), np.uint8)
-    message = "10,001 windows of 10,000 steps take 18,402 MB, and at most 1,000 MB are cut at once"
-    with pytest.raises(ValueError, match=message):
-        windows(piece, length=10_000, hop=1)
-    assert windows(piece, length=10_000, hop=10_000).shape == (2, 10_000, 88, 2)
-
-
 def test_half_a_semitone_is_refused():
     with pytest.raises(ValueError, match=r"semitones must be a whole number, got 1\.5"):
         transpose(draw([(0, 39, 1)]), 1.5)
 
 
-# Moving and cutting
+# Moving
 
 
 @given(NOTES, st.integers(-87, 87))
@@ -377,37 +355,17 @@ def test_nothing_is_moved_off_the_keyboard():
         transpose(roll, 8)
 
 
-@given(st.integers(0, 30), st.integers(1, 10), st.integers(1, 10))
-def test_windows_stay_inside_and_are_slices(steps, length, hop):
-    piece = np.arange(steps)
-    cut = windows(piece, length=length, hop=hop)
-    expected = [piece[s : s + length].tolist() for s in range(0, steps - length + 1, hop)]
-    assert cut.tolist() == expected
-    assert cut.shape == (len(expected), length)
-
-
-@pytest.mark.parametrize(("length", "hop"), [(0, 1), (1, 0)])
-def test_windows_of_no_length_are_refused(length, hop):
-    with pytest.raises(ValueError, match="length and hop must be at least 1"):
-        windows(np.arange(4), length=length, hop=hop)
-
+# Notes and chords
 
 NOTE = st.tuples(st.integers(0, 31), st.integers(0, 87), st.integers(1, 40))
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(NOTE, max_size=30))
-def test_notes_and_roll_are_inverses(notes):
-    roll = roll_of(*np.array(notes, dtype=int).reshape(-1, 3).T, steps=32)
-    again = roll_of(*notes_of(roll), steps=32)
-    assert np.array_equal(roll, again)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(NOTE, max_size=30))
-def test_lengths_of_the_notes_add_up_to_the_sounding_cells(notes):
+def test_the_notes_of_a_roll_draw_it_again_and_fill_its_sounding_cells(notes):
     roll = roll_of(*np.array(notes, dtype=int).reshape(-1, 3).T, steps=32)
     found = notes_of(roll)
+    assert np.array_equal(roll_of(*found, steps=32), roll)
     assert found.length.sum() == roll[..., 1].sum()
     assert len(found.start) == note_starts(roll).sum() == len({(s, k) for s, k, _ in notes})
     assert (np.diff(found.start) >= 0).all()
@@ -433,21 +391,6 @@ def test_chord_sequence_drops_rests_and_repeats():
 
 def test_sounding_keys():
     assert np.argwhere(sounding_keys(roll_of([1], [3], [2], steps=4))).tolist() == [[1, 3], [2, 3]]
-
-
-@pytest.mark.parametrize(
-    ("roll", "message"),
-    [
-        (np.zeros((4, 88), np.uint8), r"shape \(T, 88, 2\)"),
-        (np.zeros((0, 88, 2), np.uint8), "at least one step"),
-        (np.zeros((4, 88, 2), np.float32), "float32"),
-        (np.full((4, 88, 2), 2, np.uint8), "0 and 1"),
-        (np.stack([np.ones((4, 88)), np.zeros((4, 88))], axis=2).astype(np.uint8), "not sound"),
-    ],
-)
-def test_bad_rolls_are_refused(roll, message):
-    with pytest.raises(ValueError, match=message):
-        require_piece(roll, name="piece")
 
 
 @pytest.mark.parametrize(
