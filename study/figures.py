@@ -46,8 +46,6 @@ def plot_measure(
     *,
     ax: Axes | None = None,
     unit: str = "",
-    log: bool = False,
-    title: str = "",
 ) -> Axes:
     """Draw one measure's distribution in every set, with the real pieces' range shaded.
 
@@ -60,9 +58,6 @@ def plot_measure(
     ax : Axes, optional
     unit : str
         Name and unit, for the axis.
-    log : bool
-        A logarithmic axis; values of 0 and below are left out.
-    title : str
 
     Returns
     -------
@@ -70,17 +65,17 @@ def plot_measure(
     """
     groups, without = {}, []
     for model, values in table.groupby("model", sort=False)[measure]:
-        kept = values[np.isfinite(values) & ((values > 0) | (not log))]
+        kept = values[np.isfinite(values)]
         if len(kept):
             groups[str(model)] = kept.to_numpy(float)
         else:
             without.append(look(str(model)).label)
-    title = _with_note(title, f"undefined: {', '.join(without)}" if without else "")
+    title = f"undefined: {', '.join(without)}" if without else ""
     if not groups:
         return _nothing(ax, unit or measure, title)
     ranges = real_ranges(table, [measure]).loc[measure]
     band = (ranges["low"], ranges["high"]) if np.isfinite(ranges).all() else None
-    ax = plot_distribution(groups, ax=ax, unit=unit or measure, band=band, log=log, title=title)
+    ax = plot_distribution(groups, ax=ax, unit=unit or measure, band=band, title=title)
     _make_room(ax, max(map(len, groups.values())))
     names = [f"{look(name, index=i).label}\n{len(x)}" for i, (name, x) in enumerate(groups.items())]
     ax.set_xticks(range(1, len(groups) + 1), names, fontsize=9)
