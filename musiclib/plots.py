@@ -52,7 +52,7 @@ COLOURS = {name: one.colour for name, one in LOOKS.items()}
 LABELS = {name: one.label for name, one in LOOKS.items()}
 
 _SPARE_COLOURS = ("#5B4B8A", "#8C564B", "#2F4F4F", "#B07AA1", "#7F9F3F")
-_SPARE_MARKERS, _SPARE_HATCHES = "<>pdH", ("||", "OO", "**", "/|", "-/")
+_SPARE = list(zip(_SPARE_COLOURS, "<>pdH", ("||", "OO", "**", "/|", "-/"), strict=True))
 _STYLE = {
     "font.size": 12,
     "axes.titlesize": 13,
@@ -85,9 +85,7 @@ def look(name: str, *, index: int = 0) -> Look:
     >>> look("lstm")
     Look(colour='#E69F00', marker='^', hatch='..', label='LSTM')
     """
-    i = index % len(_SPARE_COLOURS)
-    spare = Look(_SPARE_COLOURS[i], _SPARE_MARKERS[i], _SPARE_HATCHES[i], name)
-    return LOOKS.get(name.lower(), spare)
+    return LOOKS.get(name.lower(), Look(*_SPARE[index % len(_SPARE)], name))
 
 
 def tint(colour: str, strength: float) -> tuple[float, float, float]:
@@ -211,9 +209,8 @@ def plot_pitch_histogram(
         high = max(int(pitches.max()) for pitches in groups.values())
         values = np.arange(low, high + 1)
         ticks = {int(v): pitch_name(int(v)) for v in values if v % 12 in (0, 7)}
-    return _draw_shares(
-        groups, values, ticks, ax=ax, title=title, xlabel="pitch class" if by == "class" else by
-    )
+    label = "pitch class" if by == "class" else "pitch"
+    return _draw_shares(groups, values, ticks, ax, xlabel=label, title=title)
 
 
 def plot_duration_histogram(rolls: Rolls, *, ax: Axes | None = None, title: str = "") -> Axes:
@@ -222,9 +219,8 @@ def plot_duration_histogram(rolls: Rolls, *, ax: Axes | None = None, title: str 
         name: np.minimum(notes[:, 1] - notes[:, 0], _LONGEST + 1)
         for name, notes in _notes(rolls).items()
     }
-    values = np.arange(1, _LONGEST + 2)
-    label = "duration (quarter notes)"
-    return _draw_shares(groups, values, _DURATIONS, ax=ax, title=title, xlabel=label)
+    values, label = np.arange(1, _LONGEST + 2), "duration (quarter notes)"
+    return _draw_shares(groups, values, _DURATIONS, ax, xlabel=label, title=title)
 
 
 def _notes(rolls: Rolls) -> dict[str, np.ndarray]:
@@ -238,13 +234,7 @@ def _notes(rolls: Rolls) -> dict[str, np.ndarray]:
 
 
 def _draw_shares(
-    groups: Mapping[str, np.ndarray],
-    values: np.ndarray,
-    ticks: Mapping[int, str],
-    *,
-    ax: Axes | None,
-    xlabel: str,
-    title: str,
+    groups: dict[str, np.ndarray], values: np.ndarray, ticks: dict, ax: Axes | None, **labels: str
 ) -> Axes:
     """Draw the share of each value: columns for one group, lines with markers for several."""
     ax = axes_or_new(ax, size=(9, 3.2))
@@ -259,7 +249,7 @@ def _draw_shares(
     if len(groups) > 1:
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     ax.set_xticks(list(ticks), list(ticks.values()))
-    ax.set(xlabel=xlabel, ylabel="share of notes (%)", title=title)
+    ax.set(ylabel="share of notes (%)", **labels)
     return ax
 
 

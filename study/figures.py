@@ -27,15 +27,7 @@ from matplotlib.ticker import NullFormatter
 from PIL import Image as Pixels
 from scipy.optimize import isotonic_regression
 
-from musiclib.plots import (
-    COLOURS,
-    LABELS,
-    axes_or_new,
-    look,
-    plot_distribution,
-    plot_intervals,
-    tint,
-)
+from musiclib.plots import COLOURS, axes_or_new, look, plot_distribution, plot_intervals, tint
 from study.benchmarks import OUTPUTS
 from study.claims import CLAIMS
 from study.measuring import real_ranges
@@ -328,12 +320,7 @@ def _draw_likelihood(ax: Axes, row: dict[str, Any], place: float) -> None:
 
 # The verdict
 
-ANSWERS = {
-    "yes": ("#1B7837", "YES"),
-    "no": ("#8C2D04", "NO"),
-    "undecided": ("#555555", "UNDECIDED"),
-}
-"""Colour and word of each answer."""
+_ANSWERS = {"yes": "#1B7837", "no": "#8C2D04", "undecided": "#555555"}
 
 
 def draw_verdict(parts: pd.DataFrame, verdict: pd.DataFrame) -> Figure:
@@ -350,7 +337,7 @@ def draw_verdict(parts: pd.DataFrame, verdict: pd.DataFrame) -> Figure:
     )  # fmt: skip
     answers = verdict.set_index("claim")["holds"]
     for claim, found, (left, middle, right) in zip(CLAIMS, own, rows, strict=True):
-        colour, word = ANSWERS[answers[claim.name]]
+        answer = answers[claim.name]
         _write(left, f"{claim.name}  {claim.text}", 38, size=12)
         if found.empty:
             _write(middle, "only listeners can say: notebook 06, with real answers", 70, size=11)
@@ -360,8 +347,9 @@ def draw_verdict(parts: pd.DataFrame, verdict: pd.DataFrame) -> Figure:
         reason = textwrap.fill(next((why for why in found["why"] if why), ""), 22)
         right.text(0.5, 0.12, reason, ha="center", va="top", fontsize=8.5, color="#555555")
         right.text(
-            0.5, 0.6, word, ha="center", va="center", fontsize=13, weight="bold", color="white",
-            bbox={"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": "none"},
+            0.5, 0.6, answer.upper(), ha="center", va="center", fontsize=13, weight="bold",
+            color="white",
+            bbox={"boxstyle": "round,pad=0.5", "facecolor": _ANSWERS[answer], "edgecolor": "none"},
         )  # fmt: skip
     return fig
 
@@ -380,13 +368,15 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
     low, high = float(values.min()) - air, float(values.max()) + air
     measures, names = found["measure"].unique(), []
     for place, row in enumerate(found.itertuples()):
-        colour, edges = ANSWERS[row.holds][0], [place - 0.45, place + 0.45]
+        colour, edges = _ANSWERS[row.holds], [place - 0.45, place + 0.45]
         ax.plot([row.low, row.high], [place, place], color=colour, linewidth=4, alpha=0.5)
         ax.plot(row.effect, place, marker="D", color=colour, markersize=7)
         ax.plot([row.margin] * 2, edges, color="#222222", linewidth=1.6)
         ax.fill_between([row.margin, high], *edges, color="#1B7837", alpha=0.10, linewidth=0)
-        size = f"{LABELS[row.first]} {row.n_first}, {LABELS[row.second]} {row.n_second}"
-        size = f"n = {row.n_first}" if row.n_first == row.n_second else size
+        size = f"n = {row.n_first}"
+        if row.n_first != row.n_second:
+            first, second = look(row.first).label, look(row.second).label
+            size = f"{first} {row.n_first}, {second} {row.n_second}"
         names.append(f"{row.measure + ': ' if len(measures) > 1 else ''}{row.part} ({size})")
     ax.set(xlim=(low, high), ylim=(len(found) - 0.45, -0.55))
     ax.set_yticks(range(len(found)), names, fontsize=10)
@@ -483,7 +473,8 @@ class Block:
 def read_blocks(model: Any) -> list[Block]:
     """Return the blocks of a built Keras model, each after those it takes from.
 
-    What only follows one layer, and has no weights or normalises, is folded into its block.
+    What only follows one layer, and has no weights or normalises, is folded into its block. A layer
+    that is called twice has two blocks, each with its parameters.
     """
     graph = getattr(model, "_functional", None) or model
     if not getattr(graph, "_nodes_by_depth", None):
@@ -598,15 +589,8 @@ def _prepare(ax: Axes, width: float, height: float) -> float:
 
 
 def _draw_stage(
-    ax: Axes,
-    blocks: list[Block],
-    plan: Layout,
-    left: float,
-    top: float,
-    colour: str,
-    scale: float,
+    ax: Axes, blocks: list[Block], plan: Layout, left: float, top: float, colour: str, scale: float
 ) -> None:
-    """Draw one model's boxes and arrows."""
     pitch = _ROW + _ROW_GAP
     for route in plan.routes:
         first, *between, last = [(left + x * _BOX, top - row * pitch) for x, row in route]
@@ -681,7 +665,7 @@ def present(fig: Figure, name: str, paths: Paths, *, alt: str) -> Image:
 def _palette() -> Pixels.Image:
     """Return a picture that holds the colours of every set, their tints, and greys."""
     spare = [look("", index=index).colour for index in range(6)]
-    own = [*COLOURS.values(), *(colour for colour, _ in ANSWERS.values()), *spare]
+    own = [*COLOURS.values(), *_ANSWERS.values(), *spare]
     mixed = [tint(colour, strength) for colour in own for strength in _STRENGTHS]
     mixed += [(level / (_N_GREYS - 1),) * 3 for level in range(_N_GREYS)]
     palette = Pixels.new("P", (1, 1))
