@@ -1,4 +1,4 @@
-"""Hear and see a piece in a notebook: its roll above a player, small enough to be committed.
+"""Show and play a piece in a notebook: its roll above a player, small enough to be committed.
 
 Conventions: sound is embedded as mono MP3, for listening only (measure the waveform, never this);
 nothing plays by itself. A clip of 24 s takes about 110 kB of the notebook, one of 12 s half.
@@ -17,7 +17,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pretty_midi
 from IPython.display import Image, display
-from matplotlib.axes import Axes
 
 from musiclib.audio import MP3_RATES
 from musiclib.midi import sound_end
@@ -29,17 +28,12 @@ RATE = 22_050
 """Samples per second of what is played: half a CD's, enough for a piano's strongest partials."""
 LONGEST = 60.0
 """Seconds that a player embeds at most; a longer sound belongs in a file."""
-_COMPRESSION = 0.9  # of 0 to 1, variable bit rate: about 26 kbit a second at 22.05 kHz
+_STEP = 60 / 80.0 / STEPS_PER_QUARTER  # seconds, at the tempo of `to_midi`
+_COMPRESSION = 0.9  # of 0 to 1, variable bit rate: about 26 kbit per second at 22.05 kHz
 
 
 class Player:
-    """An MP3 in a notebook, played when the reader says so; trusted or not.
-
-    Attributes
-    ----------
-    data : bytes
-        Of the MP3.
-    """
+    """An MP3 (`data`) in a notebook, played when the reader says so; trusted or not."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -53,33 +47,16 @@ class Player:
 
 
 def play(x: np.ndarray, sr: int) -> Player:
-    """Make a player of a waveform.
+    """Return a player of a waveform, shape (N,), float; shown as the last value of a cell.
 
-    Parameters
-    ----------
-    x : np.ndarray, shape (N,), float
-        Full scale 1.0. Loudness is left as it is: a soft piece plays softly. Only a sound beyond
-        full scale is divided by its peak, and the peak is printed.
-    sr : int
-        Audio samples per second, 16,000 to 44,100, one of MP3's.
-
-    Returns
-    -------
-    Player
-        Shown when it is the last value of a cell, or given to ``display``.
-
-    Raises
-    ------
-    ValueError
-        If `x` is not mono, not finite or longer than `LONGEST`, or `sr` is none of MP3's.
-    RuntimeError
-        If the installed libsndfile writes no MP3.
+    Loudness is left as it is: a soft piece plays softly. Only a sound beyond full scale (1.0) is
+    divided by its peak, and the peak is printed. `sr` is one of MP3's rates from 16,000 to 44,100.
     """
     return Player(encode_mp3(x, sr))
 
 
 def encode_mp3(x: np.ndarray, sr: int) -> bytes:
-    """Encode a waveform as a small MP3; parameters and errors are those of `play`."""
+    """Encode a waveform as a small MP3, as `play` does."""
     import soundfile
 
     x = np.asarray(x)
@@ -92,7 +69,7 @@ def encode_mp3(x: np.ndarray, sr: int) -> bytes:
         raise ValueError("x has samples that are NaN or infinite")
     if x.size > LONGEST * sr:
         raise ValueError(
-            f"x lasts {x.size / sr:.0f} s, and a player embeds {LONGEST:.0f} s at most"
+            f"x lasts {x.size / sr:.0f} s, but a player embeds at most {LONGEST:.0f} s"
         )
     if "MP3" not in soundfile.available_formats():
         raise RuntimeError("this libsndfile writes no MP3; install libsndfile 1.1 or later")
@@ -114,59 +91,35 @@ def show_piece(
     *,
     model: str = "real",
     seconds: float = 24.0,
-    tempo: float = 80.0,
     position: np.ndarray | None = None,
-    sr: int = RATE,
 ) -> None:
-    """Show a piece in a notebook: its roll, and below it a player.
+    """Show the first `seconds` of a piece in a notebook: its roll, and below it a player.
 
-    Parameters
-    ----------
-    piece : np.ndarray of shape (T, 88, 2), or pretty_midi.PrettyMIDI
-        A roll is played on a piano at velocity 80; a MIDI piece as it stands.
-    title : str
-    model : str
-        Whose colour the notes have.
-    seconds : float
-        Only the beginning is shown and played, up to 59 s; 24 s are the 128 steps of a piece for
-        comparison. Of a roll, whole steps.
-    tempo : float
-        Quarter notes a minute of a roll; a MIDI piece has its own.
-    position : np.ndarray, shape (T,), optional
-        Steps since the bar line, for the bar lines of the picture.
-    sr : int
-        Audio samples per second of the sound.
-
-    Raises
-    ------
-    ValueError
-        If `piece` is no roll, or `seconds` is out of its range.
+    A roll, shape (T, 88, 2), is played on a piano at velocity 80 and 80 quarter notes per minute,
+    whole steps only (24 s are the 128 steps of a piece for comparison); a MIDI piece as it stands.
+    `seconds` is at most 59; `model` and `position` are those of `plot_roll`.
     """
     most = LONGEST - RELEASE_TAIL
     if not 0 < seconds <= most:
         raise ValueError(f"seconds: got {seconds}, allowed is above 0 and up to {most:g}")
-    roll, midi, duration = _beginning(piece, seconds=seconds, tempo=tempo)
+    if isinstance(piece, pretty_midi.PrettyMIDI):
+        midi, duration = _beginning(piece, seconds), min(seconds, sound_end(piece))
+        roll = to_piano_roll(midi)
+    else:
+        steps = max(math.floor(round(seconds / _STEP, 6)), 1)
+        roll = check_roll(piece, name="piece")[:steps]
+        midi, duration = to_midi(roll), len(roll) * _STEP
     shown = None if position is None else np.asarray(position)[: len(roll)]
-    display(_picture(plot_roll(roll, position=shown, model=model, title=title), title))
-    display(play(synthesize(midi, sr=sr, duration=duration), sr))
-
-
-def _picture(ax: Axes, title: str) -> Image:
-    """Turn axes into a PNG, and close their figure."""
+    figure = plot_roll(roll, position=shown, model=model, title=title).figure
     memory = io.BytesIO()
-    ax.figure.savefig(memory, format="png", metadata={"Software": None})
-    plt.close(ax.figure)
-    return Image(memory.getvalue(), format="png", alt=f"Piano roll: {title}")
+    figure.savefig(memory, format="png", metadata={"Software": None})
+    plt.close(figure)
+    display(Image(memory.getvalue(), format="png", alt=f"Piano roll: {title}"))
+    display(play(synthesize(midi, sr=RATE, duration=duration), RATE))
 
 
-def _beginning(
-    piece: np.ndarray | pretty_midi.PrettyMIDI, *, seconds: float, tempo: float
-) -> tuple[np.ndarray, pretty_midi.PrettyMIDI, float]:
-    """Return the first `seconds` of a piece, to see and to hear, and how long they last."""
-    if not isinstance(piece, pretty_midi.PrettyMIDI):
-        roll = check_roll(piece, name="piece")
-        roll = roll[: max(math.floor(round(seconds * tempo / 60 * STEPS_PER_QUARTER, 6)), 1)]
-        return roll, to_midi(roll, tempo=tempo), len(roll) * 60 / tempo / STEPS_PER_QUARTER
+def _beginning(piece: pretty_midi.PrettyMIDI, seconds: float) -> pretty_midi.PrettyMIDI:
+    """Return a copy that is cut after `seconds`."""
     midi = copy.deepcopy(piece)
     for track in midi.instruments:
         track.notes = [note for note in track.notes if note.start < seconds]
@@ -174,4 +127,4 @@ def _beginning(
             note.end = min(note.end, seconds)
         track.control_changes = [c for c in track.control_changes if c.time < seconds]
         track.pitch_bends = [b for b in track.pitch_bends if b.time < seconds]
-    return to_piano_roll(midi), midi, min(seconds, sound_end(piece))
+    return midi

@@ -86,7 +86,7 @@ def test_beyond_full_scale_it_is_played_softer_and_the_peak_is_printed(capsys, s
         (np.array([0.0, -np.inf]), RATE, "NaN or infinite"),
         (np.zeros(10), 8_000, "sr: got 8000"),
         (np.zeros(10), 22_000, "sr: got 22000, allowed are 16000"),
-        (np.zeros(int((LONGEST + 1) * RATE)), RATE, "lasts 61 s, and a player embeds 60 s"),
+        (np.zeros(int((LONGEST + 1) * RATE)), RATE, "lasts 61 s, but a player embeds at most 60 s"),
     ],
 )
 def test_what_cannot_be_played_is_refused(x, sr, reason):
@@ -141,10 +141,10 @@ def test_only_the_beginning_is_heard(shown):
     assert [note.pitch for note in midi.instruments[0].notes] == [60, 64]
 
 
-@pytest.mark.parametrize(("seconds", "tempo"), [(59, 80), (59, 70), (58.9, 111), (1e-3, 80)])
-def test_of_a_roll_whole_steps_are_heard(shown, seconds, tempo):
-    show_piece(piece(2_000), seconds=seconds, tempo=tempo)
-    duration, step = shown["rendered"][0][2], 15 / tempo
+@pytest.mark.parametrize("seconds", [59, 58.9, 1e-3])
+def test_of_a_roll_whole_steps_are_heard(shown, seconds):
+    show_piece(piece(2_000), seconds=seconds)
+    duration, step = shown["rendered"][0][2], 15 / 80
     assert duration / step == pytest.approx(round(duration / step))
     assert duration <= max(seconds, step) + 1e-9 < duration + step + 1e-6
 
