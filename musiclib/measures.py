@@ -58,14 +58,9 @@ LONG_NOTE = 2
 """Steps of a note that counts as long: an eighth. MuseGAN's qualified notes are those longer than a
 32nd, all of them on a grid of sixteenths; so the bound stands one step higher (our choice)."""
 
-LARGE_LEAP = 7
-"""A move of an outer voice of more than a fifth counts as a large leap (our choice)."""
-
-EDGE_BARS = 2
-"""Bars at each end of a piece between which drift is measured (our choice)."""
-
-STUCK_QUARTERS = 8.0
-"""A piece is stuck where the same keys sound for more than this many quarter notes."""
+LARGE_LEAP = 7  # an outer voice that moves by more than a fifth leaps (our choice)
+EDGE_BARS = 2  # bars at each end of a piece between which drift is measured (our choice)
+STUCK_QUARTERS = 8.0  # a piece is stuck where the same keys sound for longer
 
 
 def pitch_name(pitch: int) -> str:
