@@ -2,12 +2,12 @@
 
 Conventions: every measure takes a roll as in `musiclib.roll` (uint8, shape (T, 88, 2), time in
 sixteenths, T at least 1), refuses anything else with a `ValueError`, and returns a float. Some
-count bars, or places in a bar: these take `steps_per_bar` and `upbeat` as in `roll.Bars`, 4/4
-without an upbeat unless told otherwise, and leave out a last bar that is not whole. Pitches,
-intervals and moves are in semitones, durations in quarter notes, shares in 0 to 1; pitch class 0
-is C. Standard deviations have ddof 0. What a piece does not define (the pitch range of silence)
-is NaN, never 0; each measure says when. A chord is a set of keys sounding together, and the voices
-known to a roll are the outer ones: the highest and the lowest key that sounds.
+count bars, or places in a bar: these take ``**bars``, which is `steps_per_bar` and `upbeat` as in
+`roll.Bars`, 4/4 without an upbeat unless told otherwise, and skip a last bar that is not whole.
+Pitches, intervals and moves are in semitones, durations in quarter notes, shares in 0 to 1; pitch
+class 0 is C. Standard deviations have ddof 0. What a piece does not define (the pitch range of
+silence) is NaN, never 0; each measure says when. A chord is a set of keys sounding together, and
+the voices known to a roll are the outer ones: the highest and the lowest key that sounds.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy as np
 
 from musiclib.roll import (
     LOWEST_PITCH,
-    STEPS_PER_BAR,
     STEPS_PER_QUARTER,
+    Bars,
     chord_sequence,
     note_starts,
     notes_of,
@@ -54,10 +54,6 @@ CHORD_TYPES = {
 }
 """Pitch classes above the root of the triads and seventh chords that `chord_fit` knows."""
 
-LONG_NOTE = 2
-"""Steps of a note that counts as long: an eighth. MuseGAN's qualified notes are those longer than a
-32nd, all of them on a grid of sixteenths; so the bound stands one step higher (our choice)."""
-
 LARGE_LEAP = 7  # an outer voice that moves by more than a fifth leaps (our choice)
 EDGE_BARS = 2  # bars at each end of a piece between which drift is measured (our choice)
 STUCK_QUARTERS = 8.0  # a piece is stuck where the same keys sound for longer
@@ -87,9 +83,13 @@ def mean_duration(roll: np.ndarray) -> float:
 
 
 def long_note_share(roll: np.ndarray) -> float:
-    """Return the share of notes that last at least an eighth (`LONG_NOTE`); NaN for no note."""
+    """Return the share of notes that last at least two steps, an eighth; NaN for no note.
+
+    MuseGAN's qualified notes are those longer than a 32nd: all of them on a grid of sixteenths. So
+    the bound stands one step of the grid higher here (our choice).
+    """
     length = notes_of(roll).length
-    return ratio((length >= LONG_NOTE).sum(), length.size)
+    return ratio((length >= 2).sum(), length.size)
 
 
 def silence(roll: np.ndarray) -> float:
@@ -324,14 +324,9 @@ def sixteenth_onsets(roll: np.ndarray, **bars: int) -> float:
     return _share_at(roll, (1, 3), **bars)
 
 
-def _share_at(
-    roll: np.ndarray,
-    positions: tuple[int, ...],
-    *,
-    steps_per_bar: int = STEPS_PER_BAR,
-    upbeat: int = 0,
-) -> float:
+def _share_at(roll: np.ndarray, positions: tuple[int, ...], **bars: int) -> float:
     """Return the share of notes that start at these steps of a quarter, counted in their bar."""
+    steps_per_bar, upbeat, _ = Bars(**bars)
     in_bar = (notes_of(roll).start - upbeat) % steps_per_bar
     return ratio(np.isin(in_bar % STEPS_PER_QUARTER, positions).sum(), in_bar.size)
 
@@ -504,15 +499,11 @@ BAR_MEASURES = tuple(
 """The measures that take `steps_per_bar` and `upbeat`, since they count bars or places in them."""
 
 
-def measures(
-    roll: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR, upbeat: int = 0
-) -> dict[str, float]:
+def measures(roll: np.ndarray, **bars: int) -> dict[str, float]:
     """Return every measure of a piece by name, in the order of `MEASURES`.
 
     With the bars that the piece itself has: ``measures(roll, **bars.for_measures())``.
     """
-    require_piece(roll)
-    bars = {"steps_per_bar": steps_per_bar, "upbeat": upbeat}
     return {
         name: measure(roll, **bars) if name in BAR_MEASURES else measure(roll)
         for name, measure in MEASURES.items()
