@@ -41,9 +41,9 @@ CEILING_DBTP = -1.0  # EBU R 128's limit, which also leaves room for MP3's overs
 OVERSAMPLING = 4  # where the peaks between samples are looked for (BS.1770-4, annex 2)
 FLOOR_DB = -120.0  # where the noise levels stop: below what 16 bits can hold (-98 dB)
 ACTIVE_DB = 60.0  # frames within this of the loudest count as sounding (our choice)
-HIGH_BAND_HZ = 8000.0
-"""Our choice: the highest piano key sounds at 4.2 kHz, so only overtones and noise lie above."""
-
+HIGH_BAND_HZ = (
+    8000.0  # above lie only overtones (no piano key passes 4.2 kHz) and noise: our choice
+)
 N_FFT, HOP = 2048, 512
 FULL_SCALE_16 = 32_768  # steps from zero to full scale, as `soundfile.read` counts them
 MP3_RATES = (16_000, 22_050, 24_000, 32_000, 44_100)
@@ -371,18 +371,16 @@ def match_loudness(
         raise ValueError(f"waves: lengths {lengths} in samples; allowed are clips of one length")
     if lengths[0] < LOUDNESS_BLOCK * sr:
         raise ValueError("waves: clips shorter than 0.4 s have no loudness")
-    before = {code: loudness(x, sr=sr) for code, x in waves.items()}
-    peaks = {code: true_peak_dbtp(x) for code, x in waves.items()}
-    reachable = [before[c] - peaks[c] + CEILING_DBTP for c in waves if math.isfinite(before[c])]
-    common = min([TARGET_LUFS, *reachable])
-    gains = {c: common - level if math.isfinite(level) else 0.0 for c, level in before.items()}
-    matched = {c: (x * 10 ** (gains[c] / 20)).astype(np.float32) for c, x in waves.items()}
-    rows = [
-        (c, before[c], gains[c], before[c] + gains[c], peaks[c] + gains[c], before[c] == -math.inf)
-        for c in waves
-    ]
-    columns = ["code", "loudness", "gain_db", "matched", "true_peak", "silent"]
-    return matched, pd.DataFrame(rows, columns=columns)
+    level = np.array([loudness(x, sr=sr) for x in waves.values()])
+    highest = np.array([true_peak_dbtp(x) for x in waves.values()])
+    silent = np.isneginf(level)
+    common = min([TARGET_LUFS, *(level[~silent] - highest[~silent] + CEILING_DBTP)])
+    gain = np.where(silent, 0.0, common - level)
+    factors = zip(waves.items(), gain.tolist(), strict=True)
+    matched = {code: (x * 10 ** (db / 20)).astype(np.float32) for (code, x), db in factors}
+    table = {"code": list(waves), "loudness": level, "gain_db": gain, "matched": level + gain}
+    table |= {"true_peak": highest + gain, "silent": silent}
+    return matched, pd.DataFrame(table)
 
 
 def write_clips(

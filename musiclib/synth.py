@@ -35,8 +35,7 @@ chorales (BWV 40.8; piano, velocity 80, 80 quarter notes a minute) peaks at 0.30
 so at 0.707, -3.0 dBFS, with 2.3; the softest (BWV 403) peaks at -6.1 dBFS."""
 
 RELEASE_TAIL = 1.0
-"""Seconds rendered after the end of the piece, in which the last notes die away. After 1 s a damped
-piano note of TimGM6mb has fallen by more than 100 dB."""
+"""Seconds after the end of a piece, in which a damped piano note falls by more than 100 dB."""
 
 FADE = 0.02  # seconds at the end of the tail in which what still sounds fades, without a click
 MAX_SAMPLES = 80_000_000  # 30 minutes at 44.1 kHz, 320 MB (stereo 640)
@@ -124,7 +123,7 @@ def synthesize(
     events += [Event(end, CONTROL, part.channel, pedal, 0) for part in parts for pedal in _PEDALS]
     x = _play(parts, _in_order(events), np.empty(shape, np.float32), sr=sr)
     ramp = np.cos(np.linspace(0, np.pi / 2, round(FADE * sr))) ** 2
-    x[-len(ramp) :] *= ramp.astype(np.float32).reshape(-1, *[1] * (x.ndim - 1))
+    x.T[..., -len(ramp) :] *= ramp.astype(np.float32)
     peak = float(max(x.max(), -x.min()))
     _check_peak(peak, notes=sum(len(track.notes) for track in midi.instruments), warn=not normalize)
     return np.divide(x, np.float32(peak), out=x) if normalize else x
@@ -169,23 +168,14 @@ def plan_events(midi: pretty_midi.PrettyMIDI, *, sr: int) -> tuple[list[Part], l
     Instruments without notes are skipped; drums take channel 9 first. A `ValueError` names a note
     with a pitch outside 0 to 127, a velocity outside 1 to 127, a time that is negative or not
     finite, or an end before its start; and a program, control or bend out of range.
-
-    >>> import pretty_midi
-    >>> midi = pretty_midi.PrettyMIDI()
-    >>> midi.instruments = [pretty_midi.Instrument(0), pretty_midi.Instrument(0)]
-    >>> for track in midi.instruments:
-    ...     track.notes.append(pretty_midi.Note(80, 60, 0.0, 0.5))
-    >>> parts, events = plan_events(midi, sr=1000)
-    >>> len(parts), [(event.sample, event.kind == ON) for event in events]
-    (1, [(0, True), (500, False)])
     """
     voices = _share_voices([track for track in midi.instruments if track.notes])
     free = (channel for channel in range(MAX_CHANNELS) if channel != DRUM_CHANNEL)
     drums = next((voice for voice in voices if voice[0]), None)
     parts, events = [], []
     for voice, notes in voices.items():
-        is_drum, program, controls = voice
         channel = DRUM_CHANNEL if voice is drums else next(free)
+        is_drum, program, controls = voice
         parts.append(Part(channel, program, is_drum))
         events += _key_events(notes, channel=channel, sr=sr)
         for seconds, kind, number, value in controls:

@@ -114,10 +114,6 @@ def test_a_sound_piece_has_no_problem():
     assert measures.check_piece(roll_of(bars, C4 + bars // 4 % 5, [4] * 32, steps=128)) == []
 
 
-def test_no_note():
-    assert measures.check_piece(SILENT) == ["no note: the piece is silent"]
-
-
 @pytest.mark.parametrize("length", [33, 4, 1], ids=["held", "struck", "struck at every step"])
 def test_stuck_held_or_struck_again(length):
     starts = np.append(np.arange(8, 41, length), [0, 41])
@@ -213,17 +209,11 @@ def test_a_scale():
     roll = melody(C_MAJOR)
     assert measures.pitch_classes(roll) == 7.0
     assert measures.scale_consistency(roll) == 1.0
+    assert measures.scale_consistency(melody([*C_MAJOR, C4 + 1])) == pytest.approx(7 / 8)
+    assert measures.scale_consistency(melody([C4 + s for s in (0, 2, 3, 5, 7, 8, 10)])) == 1.0
     assert measures.pitch_range(roll) == 11.0
     assert measures.mean_pitch(roll) == pytest.approx(60 + 38 / 7)
     assert measures.pitch_class_entropy(roll) == pytest.approx(np.log2(7))
-
-
-def test_one_note_outside_the_scale():
-    assert measures.scale_consistency(melody([*C_MAJOR, C4 + 1])) == pytest.approx(7 / 8)
-
-
-def test_a_natural_minor_scale_is_a_scale():
-    assert measures.scale_consistency(melody([C4 + s for s in (0, 2, 3, 5, 7, 8, 10)])) == 1.0
 
 
 def test_all_twelve_classes():
@@ -305,11 +295,6 @@ def test_groove_skips_the_last_part_of_a_bar():
     assert np.isnan(measures.groove_consistency(pulse([0], steps=8)))
 
 
-def test_groove_in_three_four():
-    roll = pulse([0, 4, 12, 16], steps=24)
-    assert measures.groove_consistency(roll, steps_per_bar=12) == 1.0
-
-
 def test_bars_are_counted_from_the_first_bar_line():
     roll = pulse([0, 4, 8, 16, 20, 28, 32], steps=40)  # an upbeat of a quarter, then 3/4
     assert measures.groove_consistency(roll, steps_per_bar=12, upbeat=4) == 1.0
@@ -342,14 +327,6 @@ def test_consonance_of_each_interval(interval, share, octave):
     assert measures.consonant_share(chords([C4, C4 + interval + octave])) == share
 
 
-def test_octaves_are_consonant():
-    assert measures.consonant_share(chords([C4 - 12, C4, C4 + 12])) == 1.0
-
-
-def test_consonance_of_a_seventh_chord():
-    assert measures.consonant_share(chords([C4, C4 + 4, C4 + 7, C4 + 10])) == pytest.approx(4 / 6)
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sets(st.integers(0, 87), min_size=1, max_size=6), min_size=1, max_size=6))
 def test_consonance_by_a_plain_loop(sets):
@@ -373,11 +350,8 @@ def test_clusters_do_not_fit():
     assert measures.chord_fit(roll) == 0.5
     assert measures.chord_fit(chords([C4, C4 + 1])) == 1.0  # in C sharp major seventh: C, C sharp
     assert measures.chord_fit(chords([C4, C4 + 2, C4 + 4])) == 0.0
-
-
-def test_silent_steps_do_not_count_for_chord_fit():
-    roll = np.pad(chords([C4, C4 + 4, C4 + 7]), ((0, 12), (0, 0), (0, 0)))
-    assert measures.chord_fit(roll) == 1.0
+    silent_end = np.pad(chords([C4, C4 + 4, C4 + 7]), ((0, 12), (0, 0), (0, 0)))
+    assert measures.chord_fit(silent_end) == 1.0
 
 
 def test_chord_rate():
@@ -422,15 +396,9 @@ def test_self_similarity():
     similarity = measures.self_similarity(piece(A, B, A, []))
     expected = [[1, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
     assert np.allclose(similarity, expected)
-
-
-def test_half_a_bar_in_common():
-    similarity = measures.self_similarity(piece(A, [(0, 39, 8), (8, 44, 8)]))
-    assert similarity[0, 1] == pytest.approx(0.5)
-
-
-def test_an_octave_does_not_matter():
-    assert measures.self_similarity(piece(B, [(0, 52, 16)]))[0, 1] == pytest.approx(1.0)
+    half = measures.self_similarity(piece(A, [(0, 39, 8), (8, 44, 8)]))[0, 1]
+    octave = measures.self_similarity(piece(B, [(0, 52, 16)]))[0, 1]
+    assert (half, octave) == pytest.approx((0.5, 1.0))
 
 
 def test_repetition_at_each_lag():
