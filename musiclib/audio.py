@@ -90,14 +90,16 @@ def validate(x: ArrayLike) -> np.ndarray:
 
     >>> validate(np.array([0, 1]))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: x must be floats of shape (N,), N > 0, got int64, shape (2,); divide 16-bit ...
+    ValueError: x must be floats of shape (N,), N > 0, got int64, shape (2,); divide ...
     """
     x = np.asarray(x)
-    if x.ndim != 1 or not x.size or not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(
-            f"x must be floats of shape (N,), N > 0, got {x.dtype}, shape {x.shape}; divide 16-bit "
-            "integers by 32768, choose one of two channels or take their mean"
-        )
+    floats = np.issubdtype(x.dtype, np.floating)
+    if x.ndim != 1 or not x.size or not floats:
+        advice = "of two channels choose one, or take the mean"
+        if not floats:
+            advice = f"divide samples of type {x.dtype} by full scale (16-bit integers by 32768)"
+        got = f"got {x.dtype}, shape {x.shape}"
+        raise ValueError(f"x must be floats of shape (N,), N > 0, {got}; {advice}")
     if not np.isfinite(x).all():
         count = np.count_nonzero(~np.isfinite(x))
         raise ValueError(f"x: {count} of {x.size} samples are NaN or infinite")
