@@ -1,9 +1,4 @@
-"""All measures of one piece: hand-made cases, empty and one-note pieces, and MusPy as an oracle.
-
-Measures of pitch, by hand.
-Measures of rhythm, by hand.
-Measures of harmony, by hand and by a plain loop.
-Measures of structure, by hand."""
+"""All measures of one piece: by hand, by a plain loop, on empty pieces, and by MusPy."""
 
 from __future__ import annotations
 
@@ -22,7 +17,7 @@ C4 = 60 - 21
 NOTE = st.tuples(st.integers(0, 110), st.integers(0, 87), st.integers(1, 16))
 
 
-def test_polyphony_leaves_silence_out():
+def test_polyphony_skips_silence():
     roll = roll_of([0, 0, 4], [40, 44, 40], [4, 8, 4], steps=16)
     assert measures.polyphony(roll) == 2.0
     assert measures.polyphony_spread(roll) == 0.0
@@ -117,10 +112,6 @@ def test_measures_refuses_what_is_no_roll():
 def test_a_sound_piece_has_no_problem():
     bars = np.arange(0, 128, 4)
     assert measures.check_piece(roll_of(bars, C4 + bars // 4 % 5, [4] * 32, steps=128)) == []
-
-
-def test_no_note():
-    assert measures.check_piece(SILENT) == ["no note: the piece is silent"]
 
 
 @pytest.mark.parametrize("length", [33, 4, 1], ids=["held", "struck", "struck at every step"])
@@ -218,17 +209,11 @@ def test_a_scale():
     roll = melody(C_MAJOR)
     assert measures.pitch_classes(roll) == 7.0
     assert measures.scale_consistency(roll) == 1.0
+    assert measures.scale_consistency(melody([*C_MAJOR, C4 + 1])) == pytest.approx(7 / 8)
+    assert measures.scale_consistency(melody([C4 + s for s in (0, 2, 3, 5, 7, 8, 10)])) == 1.0
     assert measures.pitch_range(roll) == 11.0
     assert measures.mean_pitch(roll) == pytest.approx(60 + 38 / 7)
     assert measures.pitch_class_entropy(roll) == pytest.approx(np.log2(7))
-
-
-def test_one_note_outside_the_scale():
-    assert measures.scale_consistency(melody([*C_MAJOR, C4 + 1])) == pytest.approx(7 / 8)
-
-
-def test_a_natural_minor_scale_is_a_scale():
-    assert measures.scale_consistency(melody([C4 + s for s in (0, 2, 3, 5, 7, 8, 10)])) == 1.0
 
 
 def test_all_twelve_classes():
@@ -288,7 +273,6 @@ def test_density_and_duration():
 def test_long_notes():
     roll = roll_of([0, 4, 8, 12], [40] * 4, [1, 2, 3, 4], steps=16)
     assert measures.long_note_share(roll) == 0.75
-    assert measures.long_note_share(roll, shortest=4) == 0.25
 
 
 def test_where_notes_start():
@@ -304,16 +288,11 @@ def test_groove_of_equal_and_of_different_bars():
     assert measures.groove_consistency(pulse(list(range(16)))) == 0.0
 
 
-def test_groove_leaves_out_the_last_part_of_a_bar():
+def test_groove_skips_the_last_part_of_a_bar():
     roll = pulse([0, 16, 33], steps=40)
     assert measures.groove_consistency(roll) == 1.0
     assert np.isnan(measures.groove_consistency(pulse([0], steps=31)))
     assert np.isnan(measures.groove_consistency(pulse([0], steps=8)))
-
-
-def test_groove_in_three_four():
-    roll = pulse([0, 4, 12, 16], steps=24)
-    assert measures.groove_consistency(roll, steps_per_bar=12) == 1.0
 
 
 def test_bars_are_counted_from_the_first_bar_line():
@@ -348,14 +327,6 @@ def test_consonance_of_each_interval(interval, share, octave):
     assert measures.consonant_share(chords([C4, C4 + interval + octave])) == share
 
 
-def test_octaves_are_consonant():
-    assert measures.consonant_share(chords([C4 - 12, C4, C4 + 12])) == 1.0
-
-
-def test_consonance_of_a_seventh_chord():
-    assert measures.consonant_share(chords([C4, C4 + 4, C4 + 7, C4 + 10])) == pytest.approx(4 / 6)
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sets(st.integers(0, 87), min_size=1, max_size=6), min_size=1, max_size=6))
 def test_consonance_by_a_plain_loop(sets):
@@ -379,11 +350,8 @@ def test_clusters_do_not_fit():
     assert measures.chord_fit(roll) == 0.5
     assert measures.chord_fit(chords([C4, C4 + 1])) == 1.0  # in C sharp major seventh: C, C sharp
     assert measures.chord_fit(chords([C4, C4 + 2, C4 + 4])) == 0.0
-
-
-def test_silent_steps_do_not_count_for_chord_fit():
-    roll = np.pad(chords([C4, C4 + 4, C4 + 7]), ((0, 12), (0, 0), (0, 0)))
-    assert measures.chord_fit(roll) == 1.0
+    silent_end = np.pad(chords([C4, C4 + 4, C4 + 7]), ((0, 12), (0, 0), (0, 0)))
+    assert measures.chord_fit(silent_end) == 1.0
 
 
 def test_chord_rate():
@@ -399,7 +367,6 @@ def test_outer_voices_and_their_steps():
     assert measures.top_step(roll) == 2.5
     assert measures.bottom_step(roll) == 5.0
     assert measures.leap_share(roll) == pytest.approx(1 / 3)
-    assert measures.leap_share(roll, leap=2) == pytest.approx(2 / 3)
 
 
 def test_leaps_need_a_move():
@@ -429,15 +396,9 @@ def test_self_similarity():
     similarity = measures.self_similarity(piece(A, B, A, []))
     expected = [[1, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 1]]
     assert np.allclose(similarity, expected)
-
-
-def test_half_a_bar_in_common():
-    similarity = measures.self_similarity(piece(A, [(0, 39, 8), (8, 44, 8)]))
-    assert similarity[0, 1] == pytest.approx(0.5)
-
-
-def test_an_octave_does_not_matter():
-    assert measures.self_similarity(piece(B, [(0, 52, 16)]))[0, 1] == pytest.approx(1.0)
+    half = measures.self_similarity(piece(A, [(0, 39, 8), (8, 44, 8)]))[0, 1]
+    octave = measures.self_similarity(piece(B, [(0, 52, 16)]))[0, 1]
+    assert (half, octave) == pytest.approx((0.5, 1.0))
 
 
 def test_repetition_at_each_lag():
@@ -445,9 +406,9 @@ def test_repetition_at_each_lag():
     assert measures.repetition_1(roll) == pytest.approx(0.0)
     assert measures.repetition_2(roll) == pytest.approx(1.0)
     assert measures.repetition_4(roll) == pytest.approx(1.0)
-    assert np.isnan(measures.repetition(roll, bars=5))
-    with pytest.raises(ValueError, match="bars must be at least 1"):
-        measures.repetition(roll, bars=0)
+    assert np.isnan(measures.repetition(roll, lag=5))
+    with pytest.raises(ValueError, match="lag must be at least 1"):
+        measures.repetition(roll, lag=0)
 
 
 def test_repeated_bars():
