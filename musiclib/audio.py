@@ -331,7 +331,7 @@ def encode_mp3(x: np.ndarray, sr: int, *, compression: float = 0.9) -> bytes:
         raise ValueError(f"sr: got {sr}, allowed are {', '.join(map(str, MP3_RATES))}")
     if x.size > LONGEST * sr:
         raise ValueError(
-            f"x lasts {x.size / sr:.0f} s, and a player embeds {LONGEST:.0f} s at most"
+            f"x lasts {x.size / sr:.0f} s, but a player embeds at most {LONGEST:.0f} s"
         )
     if "MP3" not in soundfile.available_formats():
         raise RuntimeError("this libsndfile writes no MP3; install libsndfile 1.1 or later")

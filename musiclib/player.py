@@ -18,7 +18,7 @@ import numpy as np
 import pretty_midi
 from IPython.display import Image, display
 
-from musiclib.audio import MP3_RATES
+from musiclib.audio import LONGEST, encode_mp3
 from musiclib.midi import sound_end
 from musiclib.plots import plot_roll
 from musiclib.roll import STEPS_PER_QUARTER, check_roll, to_midi, to_piano_roll
@@ -26,10 +26,7 @@ from musiclib.synth import RELEASE_TAIL, synthesize
 
 RATE = 22_050
 """Samples per second of what is played: half a CD's, enough for a piano's strongest partials."""
-LONGEST = 60.0
-"""Seconds that a player embeds at most; a longer sound belongs in a file."""
 _STEP = 60 / 80.0 / STEPS_PER_QUARTER  # seconds, at the tempo of `to_midi`
-_COMPRESSION = 0.9  # of 0 to 1, variable bit rate: about 26 kbit per second at 22.05 kHz
 
 
 class Player:
@@ -53,36 +50,6 @@ def play(x: np.ndarray, sr: int) -> Player:
     divided by its peak, and the peak is printed. `sr` is one of MP3's rates from 16,000 to 44,100.
     """
     return Player(encode_mp3(x, sr))
-
-
-def encode_mp3(x: np.ndarray, sr: int) -> bytes:
-    """Encode a waveform as a small MP3, as `play` does."""
-    import soundfile
-
-    x = np.asarray(x)
-    if x.ndim != 1 or not x.size or not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(f"x must be floats of shape (N,), N > 0, got {x.dtype}, shape {x.shape}")
-    if sr not in MP3_RATES or not 16_000 <= sr <= 44_100:
-        raise ValueError(f"sr: got {sr}, allowed are 16000, 22050, 24000, 32000 and 44100")
-    peak = float(np.abs(x).max())
-    if not math.isfinite(peak):
-        raise ValueError("x has samples that are NaN or infinite")
-    if x.size > LONGEST * sr:
-        raise ValueError(
-            f"x lasts {x.size / sr:.0f} s, but a player embeds at most {LONGEST:.0f} s"
-        )
-    if "MP3" not in soundfile.available_formats():
-        raise RuntimeError("this libsndfile writes no MP3; install libsndfile 1.1 or later")
-    if peak > 1:
-        decibels = 20 * math.log10(peak)
-        print(f"peak {peak:.2f} ({decibels:+.1f} dBFS): played {decibels:.1f} dB softer")
-        x = x / peak
-    memory = io.BytesIO()
-    soundfile.write(
-        memory, x, sr, format="MP3", subtype="MPEG_LAYER_III",
-        bitrate_mode="VARIABLE", compression_level=_COMPRESSION,
-    )  # fmt: skip
-    return memory.getvalue()
 
 
 def show_piece(

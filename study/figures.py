@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import Image
+from IPython.display import Image, Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
@@ -641,8 +641,13 @@ _STRENGTHS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.12)  # edges are mixed with whi
 _N_GREYS = 32
 
 
-def present(fig: Figure, name: str, paths: Paths, *, alt: str) -> Image:
-    """Save a figure as `run.save_figure` does, close it, and return a small picture to show.
+def say(text: str) -> None:
+    """Show a sentence that was put together from computed numbers."""
+    display(Markdown(text))
+
+
+def show(fig: Figure, name: str, alt: str, *, paths: Paths) -> None:
+    """Save a figure as `run.save_figure` does, close it, and show a small picture of it.
 
     The picture is the PNG at half its size in the sets' own colours, their tints and greys: a
     quarter of the bytes, so that a notebook with many figures can be committed. `alt` says in
@@ -659,7 +664,7 @@ def present(fig: Figure, name: str, paths: Paths, *, alt: str) -> Image:
     memory = io.BytesIO()
     few = small.quantize(palette=_palette(), dither=Pixels.Dither.NONE)
     few.save(memory, format="PNG", optimize=True)
-    return Image(memory.getvalue(), format="png", alt=alt)
+    display(Image(memory.getvalue(), format="png", alt=alt))
 
 
 def _palette() -> Pixels.Image:

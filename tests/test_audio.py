@@ -367,7 +367,7 @@ def test_mp3_beyond_full_scale_is_softer_and_told(capsys):
 def test_mp3_rates_lengths_and_old_libraries(monkeypatch):
     with pytest.raises(ValueError, match="sr: got 48000, allowed are 16000, 22050, 24000, 32000"):
         encode_mp3(TONE, 48_000)
-    with pytest.raises(ValueError, match="x lasts 61 s, and a player embeds 60 s at most"):
+    with pytest.raises(ValueError, match="x lasts 61 s, but a player embeds at most 60 s"):
         encode_mp3(np.zeros(61 * SR), SR)
     monkeypatch.setattr(soundfile, "available_formats", lambda: {"WAV": ""})
     with pytest.raises(RuntimeError, match=r"writes no MP3; install libsndfile 1.1 or later"):

@@ -159,11 +159,14 @@ def test_the_verdict_shows_every_claim_and_why_it_is_open():
     fig.draw_without_rendering()
 
 
-def test_a_picture_keeps_the_sets_colours_and_few_bytes(tmp_path):
+def test_a_picture_keeps_the_sets_colours_and_few_bytes(tmp_path, monkeypatch):
+    displayed = []
+    monkeypatch.setattr(figures, "display", displayed.append)
     fig, ax = plt.subplots(figsize=(4, 3))
     for place, colour in enumerate(COLOURS.values()):
         ax.bar(place, 1, color=colour)
-    shown = figures.present(fig, "bars", Paths(tmp_path), alt="Seven bars")
+    figures.show(fig, "bars", "Seven bars", paths=Paths(tmp_path))
+    (shown,) = displayed
     assert not plt.fignum_exists(fig.number)
     assert {f.name for f in (tmp_path / "figures").iterdir()} == {"bars.png", "bars.svg"}
     whole = (tmp_path / "figures" / "bars.png").read_bytes()
@@ -174,7 +177,7 @@ def test_a_picture_keeps_the_sets_colours_and_few_bytes(tmp_path):
         wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert np.abs(pixels.astype(int) - wanted).max(axis=1).min() <= 1
     with pytest.raises(ValueError, match="say in words what the picture shows"):
-        figures.present(plt.figure(), "x", Paths(tmp_path), alt=" ")
+        figures.show(plt.figure(), "x", " ", paths=Paths(tmp_path))
 
 
 # Diagrams

@@ -13,7 +13,8 @@ from IPython.core.formatters import DisplayFormatter
 from IPython.display import Image
 
 from musiclib import player
-from musiclib.player import LONGEST, Player, encode_mp3, play, show_piece
+from musiclib.audio import LONGEST, encode_mp3
+from musiclib.player import Player, play, show_piece
 from musiclib.roll import roll_of, to_midi
 
 RATE = 22_050
