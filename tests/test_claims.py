@@ -5,7 +5,6 @@ Claim C1: simulated answers never decide it, real ones only by the rule."""
 from __future__ import annotations
 
 import math
-import zlib
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -529,10 +528,6 @@ PAPERS = ("real", "lstm", "gan", "vae", "markov")
 # What is simulated never enters
 
 
-def checked(body):
-    return f"{body},{zlib.crc32(body.encode()):08x}"
-
-
 def disguises():
     """Return ways in which a simulated file might come to lie among real ones: name and text."""
     text = COMMITTED.read_text()
@@ -553,7 +548,6 @@ def disguises():
             "\n".join([header(LISTENER), *stripped.splitlines()[1:]]),
         ),
         "header taken out": ("heron.csv", text.split("\n", 1)[1]),
-        "every word replaced": ("heron.csv", no_word),
         "every word replaced and no header": ("heron.csv", no_word.split("\n", 1)[1]),
         "real words, simulated name": ("Simulated.csv", no_word),
         "upper case": ("heron.csv", text.upper()),
@@ -573,10 +567,8 @@ def test_a_simulated_file_is_refused_however_it_is_called(how, tmp_path):
         parts(folder)
 
 
-def test_a_forger_who_mends_every_checksum_still_has_answered_no_test(tmp_path):
-    lines = COMMITTED.read_text().replace(SIMULATED, LISTENER).splitlines()
-    mended = [lines[0], *(checked(line.rpartition(",")[0]) for line in lines[1:])]
-    (tmp_path / "heron.csv").write_text("\n".join(mended) + "\n")
+def test_a_forger_who_replaces_every_word_still_has_answered_no_test(tmp_path):
+    (tmp_path / "heron.csv").write_text(COMMITTED.read_text().replace(SIMULATED, LISTENER))
     found = parts(tmp_path)
     assert found["holds"].tolist() == ["undecided"] * 2
     assert found["why"].str.startswith("real listeners: 0, needed").all()
