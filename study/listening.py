@@ -22,7 +22,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -113,6 +113,7 @@ class ProvenanceError(ValueError):
 
 
 _COLUMNS = [*Answer._fields, "file", "line"]
+_REPORT = ["file", "line", "reason"]
 
 
 # Clips and trials
@@ -125,23 +126,17 @@ def choose_clips(samples: Iterable[Sample], *, n: int = CLIPS) -> list[Clip]:
     """
     if n < 1:
         raise ValueError(f"n: got {n}; allowed is 1 and more")
-    by_set: dict[str, list[Sample]] = {name: [] for name in HEARD}
-    for sample in samples:
-        if sample.model in by_set:
-            by_set[sample.model].append(sample)
-    if missing := [name for name, found in by_set.items() if not found]:
+    samples = sorted(samples, key=lambda sample: sample.seed)
+    by_set = {name: [sample for sample in samples if sample.model == name] for name in HEARD}
+    if missing := [name for name, own in by_set.items() if not own]:
         raise ValueError(f"samples: no clips of {', '.join(missing)}; each set needs one or more")
-    return [
-        _clip(name, number, sample)
-        for name, found in by_set.items()
-        for number, sample in enumerate(_in_turn(found)[:n])
-    ]
-
-
-def _in_turn(samples: Sequence[Sample]) -> list[Sample]:
-    seeds = pd.Series([sample.seed for sample in samples])
-    order = pd.DataFrame({"place": seeds.groupby(seeds).cumcount(), "seed": seeds})
-    return [samples[i] for i in order.sort_values(["place", "seed"]).index]
+    clips = []
+    for name, own in by_set.items():
+        trainings = [list(some) for _, some in itertools.groupby(own, lambda sample: sample.seed)]
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*trainings))
+        in_turn = [sample for sample in turns if sample is not None]
+        clips += [_clip(name, number, sample) for number, sample in enumerate(in_turn[:n])]
+    return clips
 
 
 def _clip(name: str, number: int, sample: Sample) -> Clip:
@@ -313,7 +308,7 @@ def read_answers(path: str | os.PathLike[str], *, provenance: str) -> Merged:
             bad.append((path.name, number, _CUT if number == len(lines) + 1 else found))
     if not rows and any(reason != _CUT for *_, reason in bad):
         raise ProvenanceError(f"{path}: none of its {len(bad)} lines is whole; it is not read")
-    return Merged(pd.DataFrame(rows, columns=_COLUMNS), _report(bad))
+    return Merged(pd.DataFrame(rows, columns=_COLUMNS), pd.DataFrame(bad, columns=_REPORT))
 
 
 def _require_provenance(path: Path, text: str, provenance: str) -> None:
@@ -327,16 +322,12 @@ def _require_provenance(path: Path, text: str, provenance: str) -> None:
         raise ProvenanceError(f"{path}: simulated answers must be called so, in the file's name")
 
 
-def _report(rows: list[tuple[str, int, str]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["file", "line", "reason"])
-
-
 def merge_answers(
     paths: Iterable[str | os.PathLike[str]],
     *,
     provenance: str,
     design: str,
-    codes: Container[str],
+    codes: Collection[str],
 ) -> Merged:
     """Read several listeners' files as one table; one file of wrong provenance refuses all.
 
@@ -346,21 +337,21 @@ def merge_answers(
     read = [read_answers(path, provenance=provenance) for path in paths]
     empty = pd.DataFrame(columns=_COLUMNS)
     whole = pd.concat([part.answers for part in read], ignore_index=True) if read else empty
-    reasons = pd.Series("", index=whole.index, dtype=object)
-    reasons[whole["design"] != design] = "answers another test (design)"
-    known = [a in codes and (b in codes or not b) for a, b in whole[["first", "second"]].to_numpy()]
-    reasons[(reasons == "") & ~pd.Series(known, index=whole.index, dtype=bool)] = "unknown clip"
-    own, trial, fields = whole[reasons == ""], ["listener", "trial"], list(Answer._fields[:-1])
-    first = own.groupby(trial)[fields].transform("first") if len(own) else own[fields]
-    differs = (own[fields] != first).any(axis=1)[own.duplicated(trial)]
-    reasons[differs.index] = differs.map({True: "duplicate that differs", False: "duplicate"})
-    skipped = whole.assign(reason=reasons)[reasons != ""][["file", "line", "reason"]]
-    parts = [skipped, *(part.left_out for part in read)]
-    bad = [row for part in parts for row in part.to_numpy().tolist()]
-    return Merged(whole[reasons == ""].reset_index(drop=True), _report(bad))
+    known = whole["first"].isin(codes) & whole["second"].isin([*codes, ""])
+    whole["reason"] = np.where(known, "", "unknown clip")
+    whole.loc[whole["design"] != design, "reason"] = "answers another test (design)"
+    own = whole[whole["reason"] == ""]
+    own = own[own.duplicated(["listener", "trial"])]
+    repeats = whole.duplicated(list(Answer._fields[:-1]))[own.index]
+    whole.loc[own.index, "reason"] = np.where(repeats, "duplicate", "duplicate that differs")
+    kept = whole["reason"] == ""
+    left_out = [whole[~kept], *(part.left_out for part in read)]
+    bad = [row for part in left_out for row in part[_REPORT].to_numpy().tolist()]
+    answers = whole.loc[kept, _COLUMNS].reset_index(drop=True)
+    return Merged(answers, pd.DataFrame(bad, columns=_REPORT))
 
 
-def real_answers(folder: str | os.PathLike[str], *, design: str, codes: Container[str]) -> Merged:
+def real_answers(folder: str | os.PathLike[str], *, design: str, codes: Collection[str]) -> Merged:
     """Read every ``*.csv`` of real answers in a folder, if it exists: the only way to the verdict.
 
     Raises `ProvenanceError` if any of the files is simulated or of unknown origin.
@@ -492,13 +483,12 @@ class Screen:
 
     def _show_trial(self, trial: Trial | None) -> None:
         codes = [code for code in (trial.first, trial.second) if code] if trial else []
-        for place, (sound, player, label) in enumerate(
-            zip(self.sounds, self.players, self.labels, strict=True)
-        ):
+        names = ("The clip",) if len(codes) == 1 else ("First", "Second")
+        for place, player in enumerate(self.players):
             heard = place < len(codes)
             player.value = self._file(codes[place]).read_bytes() if heard else b""
-            label.value = ("The clip" if len(codes) == 1 else ("First", "Second")[place]) + "&nbsp;"
-            _show(sound, heard)
+            self.labels[place].value = f"{names[place]}&nbsp;" if heard else ""
+            _show(self.sounds[place], heard)
         _show(self.rating, trial is not None and trial.kind == RATING)
         _show(self.choice, trial is not None and trial.kind == CHOICE)
 

@@ -19,6 +19,7 @@ import dataclasses
 import functools
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -30,22 +31,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from musiclib.files import write_text
-from study.listening import (
-    BETWEEN_MODELS,
-    CHOICE,
-    CHOSEN,
-    HEARD,
-    RATING,
-    SIMULATED,
-    Answer,
-    Clip,
-    ProvenanceError,
-    Trial,
-    answer_line,
-    clip_code,
-    deal,
-    header,
-)
+from study import listening
+from study.listening import CHOICE, HEARD, RATING, SIMULATED, Answer, Clip, Trial
 from study.stats import MODELS, few_seeds
 
 WINS = {"first": 1.0, "tie": 0.5, "second": 0.0}
@@ -142,23 +129,18 @@ def gather(answers: pd.DataFrame, key: pd.DataFrame) -> Evidence:
     model, place = key["model"].to_numpy(), pd.Series(key.index, key["code"])
     people, names = pd.factorize(answers["listener"], sort=True)
     answers = answers.assign(listener=people)
-    rated, chose = (answers[answers["kind"] == kind] for kind in (RATING, CHOICE))
-    ratings = pd.DataFrame(
-        {
-            "listener": rated["listener"].to_numpy(int),
-            "clip": rated["first"].map(place).to_numpy(int),
-            "rating": rated["answer"].to_numpy(float),
-        }
+    rated, chose = (
+        answers[answers["kind"] == kind].reset_index(drop=True) for kind in (RATING, CHOICE)
+    )
+    ratings = rated[["listener"]].assign(
+        clip=rated["first"].map(place).astype(int), rating=rated["answer"].astype(float)
     )
     own = ratings.groupby("listener")["rating"].transform("mean")
     ratings = ratings.assign(model=model[ratings["clip"]], centred=ratings["rating"] - own)
-    choices = pd.DataFrame(
-        {
-            "listener": chose["listener"].to_numpy(int),
-            "first_clip": chose["first"].map(place).to_numpy(int),
-            "second_clip": chose["second"].map(place).to_numpy(int),
-            "score": chose["answer"].map(WINS).to_numpy(float),
-        }
+    choices = chose[["listener"]].assign(
+        first_clip=chose["first"].map(place).astype(int),
+        second_clip=chose["second"].map(place).astype(int),
+        score=chose["answer"].map(WINS).astype(float),
     )
     sides = {side: model[choices[f"{side}_clip"]] for side in ("first", "second")}
     return Evidence(key, tuple(names), ratings, choices.assign(**sides))
@@ -216,12 +198,9 @@ def resampled(
 
 def _variance(draws: list[np.ndarray]) -> np.ndarray:
     """Return the variance of each number over the draws that define it; NaN for fewer than two."""
-    values = np.array(draws, float)
-    known = ~np.isnan(values)
-    n = known.sum(axis=0)
-    mean = np.where(known, values, 0).sum(axis=0) / np.maximum(n, 1)
-    squares = np.where(known, (values - mean) ** 2, 0).sum(axis=0)
-    return np.divide(squares, n - 1, out=np.full(len(n), math.nan), where=n > 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.nanvar(draws, axis=0, ddof=1)
 
 
 # Scores and ratings
@@ -403,13 +382,9 @@ def prediction_table(
     values = np.where(np.isfinite(values), values, math.nan)
     rows = []
     for column, name in zip(values.T, names, strict=True):
-        found = resampled(
-            functools.partial(_prediction, column),
-            evidence,
-            clips=(1, 1, 2),
-            seed=seed,
-            n_resamples=n_resamples,
-        )
+        predicts = functools.partial(_prediction, column)
+        settings = {"seed": seed, "n_resamples": n_resamples}
+        found = resampled(predicts, evidence, clips=(1, 1, 2), **settings)
         found[1:, :2] = np.clip(found[1:, :2], -1, 1)
         rows.append((name, *found.T.ravel()))
     ends = [f"{what}{end}" for what in ("rho", "within", "slope") for end in ("", "_low", "_high")]
@@ -548,7 +523,11 @@ CLIP_SPREAD, LISTENER_SPREAD, TIES = 0.4, 0.5, 0.1
 def placeholder_clips(n: int) -> list[Clip]:
     """Return n clips of each set with their codes and without a note."""
     silent = np.zeros((1, 88, 2), np.uint8)
-    return [Clip(clip_code(name, k), name, 0, k, "", silent) for name in HEARD for k in range(n)]
+    return [
+        Clip(listening.clip_code(name, k), name, 0, k, "", silent)
+        for name in HEARD
+        for k in range(n)
+    ]
 
 
 def simulated_answers(clips: Sequence[Clip], *, listeners: int = LISTENERS) -> list[Answer]:
@@ -560,7 +539,7 @@ def simulated_answers(clips: Sequence[Clip], *, listeners: int = LISTENERS) -> l
         name = f"{SIMULATED}-{number:02d}"
         own = {code: value + rng.normal(0, LISTENER_SPREAD) for code, value in liking.items()}
         bias = rng.normal(0, 0.5)
-        for trial in deal(clips, listener=name, seed=SEED):
+        for trial in listening.deal(clips, listener=name, seed=SEED):
             said = _said(trial, own, bias, rng)
             found.append(Answer(DESIGN, name, *trial, said, float(rng.uniform(14, 40))))
     return found
@@ -588,7 +567,7 @@ def expected_scores(sets: Sequence[str] = HEARD) -> np.ndarray:
     apart = liking[:, None] - liking
     chosen = (share / share.sum() / (1 + np.exp(-apart[..., None] - spread))).sum(axis=-1)
     models = np.isin(sets, MODELS)
-    asked = np.where(models[:, None] & models, BETWEEN_MODELS, CHOSEN)
+    asked = np.where(models[:, None] & models, listening.BETWEEN_MODELS, listening.CHOSEN)
     return bradley_terry(asked * ((1 - TIES) * chosen + TIES / 2), prior=0)
 
 
@@ -596,7 +575,9 @@ def write_simulated(clips: Sequence[Clip], path: str | os.PathLike[str]) -> Path
     """Write simulated answers to a file whose name, header and rows say what it is."""
     path = Path(path)
     if SIMULATED not in path.name:
-        raise ProvenanceError(f"{path}: a file of simulated answers must be called so")
-    answers = (answer_line(each, provenance=SIMULATED) for each in simulated_answers(clips))
-    write_text("\n".join([header(SIMULATED), *answers]) + "\n", path)
+        raise listening.ProvenanceError(f"{path}: a file of simulated answers must be called so")
+    answers = (
+        listening.answer_line(each, provenance=SIMULATED) for each in simulated_answers(clips)
+    )
+    write_text("\n".join([listening.header(SIMULATED), *answers]) + "\n", path)
     return path

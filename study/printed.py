@@ -79,7 +79,6 @@ def paper_bounds(*, sr: int = 44_100) -> pd.DataFrame:
 
 SAMPLE_RATES = (44_100, 22_050, 16_000, 8_000)
 COLUMNS = ["quantity", "reading", "scale", "channel", "sr", "unit", "value"]
-ROLL_VELOCITY = 80
 FACTOR = 10.0
 """How far beyond the range of our clips a printed number may lie, as theirs are other pieces: a
 ratio of amplitudes, so 20 dB where the reading is in dB."""
@@ -181,7 +180,7 @@ def roll_readings(roll: np.ndarray, *, fs: float) -> pd.DataFrame:
     """Return the readings of a piano roll, in case the paper's numbers are not of audio at all.
 
     The channels "onset" and "sustain" of a roll of shape (T, 88, 2) are each read as one long
-    signal of 0 and 1 (scale "binary"), and of 0 and `ROLL_VELOCITY` ("velocity"). The roll's frames
+    signal of 0 and 1 (scale "binary"), and of 0 and 80 ("velocity"). The roll's frames
     per second stand in the column sr.
     """
     if roll.ndim != 3 or roll.shape[1:] != (88, 2) or not len(roll):
@@ -189,7 +188,7 @@ def roll_readings(roll: np.ndarray, *, fs: float) -> pd.DataFrame:
     rows = []
     for channel, name in enumerate(("onset", "sustain")):
         sums = _Sums.of((roll[:, :, channel] > 0).astype(float).ravel(), fs)
-        rows += sums.rows("binary", name) + sums.scaled(ROLL_VELOCITY).rows("velocity", name)
+        rows += sums.rows("binary", name) + sums.scaled(80).rows("velocity", name)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
