@@ -149,7 +149,7 @@ def _clip(name: str, number: int, sample: Sample) -> Clip:
 
 
 def clip_code(name: str, number: int) -> str:
-    """Return the code (eight hexadecimal digits) of a set's clip: no secret, as tests share it."""
+    """Return the code (eight hexadecimal digits) of a set's clip: the same in every test."""
     return hashlib.sha256(f"clip {number} of {name}".encode()).hexdigest()[:8]
 
 

@@ -121,7 +121,7 @@ def test_a_set_without_trainings_is_not_widened_for_few_trainings():
     assert factor(trainings, wide) < 1.05 < factor(trainings, other) < one
 
 
-def test_real_pieces_are_drawn_by_tune_and_seeds_still_told():
+def test_real_pieces_are_drawn_by_tune_and_seeds_still_counted():
     frame = table(n=24)
     real = frame["model"] == "real"
     tunes = [f"tune {i // 8}" for i in range(24)]
@@ -645,7 +645,7 @@ def test_what_lies_about_the_margin_is_undecided(tmp_path):
         ({"listeners": 1}, "real listeners: 1, needed 12"),
     ],
 )
-def test_too_little_is_told_and_decides_nothing(settings, why, tmp_path):
+def test_too_little_is_reported_and_decides_nothing(settings, why, tmp_path):
     found = parts(
         listen(tmp_path / "answers", by_rank(PAPERS), **settings), settings.get("clips", CLIPS)
     )

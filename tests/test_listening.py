@@ -34,7 +34,7 @@ from study.sets import NO_SEED, Sample
 
 
 def samples(*, seeds=(3, 0), n=3, steps=128):
-    """Return n pieces a training of each model, and n of the other sets, each with a note."""
+    """Return n pieces per training of each model, and n of the other sets, each with a note."""
     found = []
     for model in listening.HEARD:
         trainings = seeds if model in ("lstm", "gan", "vae") else (NO_SEED,)
@@ -236,7 +236,7 @@ def test_answers_to_another_test_do_not_count_as_given(audio):
     assert same.current.number == 1
 
 
-def test_an_answer_that_cannot_be_saved_is_told_and_asked_again(audio):
+def test_an_answer_that_cannot_be_saved_is_reported_and_asked_again(audio):
     found = begin(audio)
     (audio.parent / "answers").write_text("a file in the way")
     press(found)
@@ -257,7 +257,7 @@ def test_no_more_answers_than_questions(audio):
         session.answer("3")
 
 
-def test_a_clip_that_is_not_rendered_is_told(audio):
+def test_a_clip_that_is_not_rendered_is_reported(audio):
     (audio / f"{CLIPS[3].code}.mp3").unlink()
     with pytest.raises(FileNotFoundError, match=f"{CLIPS[3].code}.mp3 is missing; render"):
         screen(audio)
@@ -472,7 +472,7 @@ def test_only_a_file_of_listeners_grows(tmp_path):
     assert path.read_text() == "my notes\n"
 
 
-def test_a_folder_in_the_way_is_told(tmp_path):
+def test_a_folder_in_the_way_is_reported(tmp_path):
     (tmp_path / "answers").write_text("")
     with pytest.raises(OSError, match="answers"):
         listening.append_answer(tmp_path / "answers" / "heron.csv", rating())

@@ -408,7 +408,7 @@ def test_w_by_hand():
     assert preference.kendalls_w(np.array([[1, 2, 3], [3, 2, 1]]))[0] == pytest.approx(0)
     # Rank sums 2, 5, 5: S = 6, W = 12 * 6 / (4 * 24).
     assert preference.kendalls_w(np.array([[1, 2, 3], [1, 3, 2]]))[0] == pytest.approx(0.75)
-    # A listener with a gap is left out.
+    # A listener with a gap is skipped.
     assert preference.kendalls_w(np.array([[1, 2, 3], [1, 3, 2], [3, 2, X]]))[0] == pytest.approx(
         0.75
     )
