@@ -1,7 +1,16 @@
-"""What listeners prefer: Bradley-Terry scores, mean ratings, and which measures predict liking.
+"""What listeners prefer: Bradley-Terry scores, mean ratings, agreement, and what predicts liking.
 
-Conventions: scores are log odds: a set whose score lies d above another's is chosen over it with
-probability 1 / (1 + exp(-d)); scores of all sets sum to 0. Intervals are those of `evidence`.
+Scores are log odds: a set whose score lies d above another's is chosen over it with probability
+1 / (1 + exp(-d)); the scores of all sets sum to 0.
+
+Listeners and trainings are both samples of many that might have been, and every listener hears
+clips of every set, so the two are crossed, not nested. The spread over listeners comes from drawing
+listeners with replacement, that over trainings from drawing each set's *groups* with replacement;
+their variances add up. A group is a training, or a clip where a set has only one training or none.
+
+Simulated listeners try the analysis before a class has listened. What they like is put in here and
+is no finding: they like the three models equally, prefer real music, and like the Markov chain
+least. An analysis that works finds exactly that again.
 """
 
 from __future__ import annotations
@@ -10,7 +19,8 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -21,45 +31,16 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from musiclib.files import write_text
-from study.listening import (
-    BETWEEN_MODELS,
-    CHOICE,
-    CHOSEN,
-    HEARD,
-    RATING,
-    SIMULATED,
-    Answer,
-    Clip,
-    ProvenanceError,
-    Trial,
-    answer_line,
-    clip_code,
-    deal,
-    header,
-)
+from study import listening
+from study.listening import CHOICE, HEARD, RATING, SIMULATED, Answer, Clip, Trial
 from study.stats import MODELS, few_seeds
 
-# ---- study.preference ----
-# Answers as numbers, and how sure they are: listeners and trainings are both samples, crossed.
-#
-# Conventions: listeners and clips are both samples of many that might have been, and every listener
-# hears clips of every set, so the two are crossed, not nested. The spread over listeners comes from
-# drawing listeners with replacement, that over trainings from drawing each set's *groups* with
-# replacement; their variances add up. A group is a training, or a clip where a set has only one
-# training or none. With one listener there are no intervals.
-
-
-SCORES = {"first": 1.0, "tie": 0.5, "second": 0.0}
+WINS = {"first": 1.0, "tie": 0.5, "second": 0.0}
 """What a choice counts for the clip that was heard first: a tie is half a win for each."""
 
 
 class Weights(NamedTuple):
-    """How often each rating, choice and clip counts: all ones, or a resample.
-
-    Attributes
-    ----------
-    ratings, choices, clips : np.ndarray, shape (ratings,), (choices,) and (clips,)
-    """
+    """How often each rating, choice and clip counts: all ones, or a resample."""
 
     ratings: np.ndarray
     choices: np.ndarray
@@ -70,17 +51,10 @@ class Weights(NamedTuple):
 class Evidence:
     """Ratings and choices of several listeners, with what was hidden from them.
 
-    Attributes
-    ----------
-    key : pd.DataFrame
-        The test's clips: code, model, seed and ``group`` (see the head of this module).
-    listeners : tuple of str
-    ratings : pd.DataFrame
-        listener (number), clip (number), model, rating (1 to 5), and ``centred``: less the mean of
-        all ratings of that listener.
-    choices : pd.DataFrame
-        listener (number), first_clip, second_clip (numbers), first, second (models), score (1 where
-        the first was chosen, 0 where the second, 0.5 for a tie).
+    `key` holds the test's clips: code, model, seed and ``group``. `ratings` has the columns
+    listener, clip (numbers), model, rating (1 to 5) and ``centred``: less the mean of all ratings
+    of that listener. `choices` has listener, first_clip, second_clip (numbers), first, second
+    (models) and score (see `WINS`).
     """
 
     key: pd.DataFrame
@@ -95,19 +69,19 @@ class Evidence:
 
     @functools.cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Columns of both tables as arrays, sets as numbers: a bootstrap asks for them often."""
+        """Columns of the tables as arrays, sets as numbers: a bootstrap asks for them often."""
         place = {model: i for i, model in enumerate(self.models)}
         found = {f"rating_{name}": column.to_numpy() for name, column in self.ratings.items()}
         found |= {f"choice_{name}": column.to_numpy() for name, column in self.choices.items()}
-        for name in ("rating_model", "choice_first", "choice_second"):
+        found["clip_model"] = self.key["model"].to_numpy()
+        for name in ("rating_model", "choice_first", "choice_second", "clip_model"):
             found[name] = np.array([place[model] for model in found[name]], dtype=int)
         return found
 
     @functools.cached_property
     def ones(self) -> Weights:
         """Every answer once."""
-        sizes = (len(self.ratings), len(self.choices), len(self.key))
-        return Weights(*(np.ones(size) for size in sizes))
+        return Weights(*map(np.ones, (len(self.ratings), len(self.choices), len(self.key))))
 
     @functools.cached_property
     def sizes(self) -> list[int]:
@@ -116,7 +90,7 @@ class Evidence:
 
     @functools.cached_property
     def _places(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return of each set the rows of its clips in the key, and the numbers of their groups."""
+        """Of each set the rows of its clips in the key, and the numbers of their groups."""
         sets = self.key.groupby("model", sort=False)["group"]
         return [(rows.index.to_numpy(), pd.factorize(rows)[0]) for _, rows in sets]
 
@@ -147,63 +121,35 @@ def _drawn(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def gather(answers: pd.DataFrame, key: pd.DataFrame) -> Evidence:
-    """Join merged answers with the key of the test.
-
-    Parameters
-    ----------
-    answers : pd.DataFrame
-        As `listening.merge_answers` returns them: every clip is in the key.
-    key : pd.DataFrame
-        As `listening.clip_table` returns it.
-
-    Returns
-    -------
-    Evidence
-
-    Raises
-    ------
-    ValueError
-        If there is no answer.
-    """
+    """Join answers, as `listening.merge_answers` returns them, with the key of the test."""
     if answers.empty:
         raise ValueError("answers: got none; allowed is one or more")
     key = key.reset_index(drop=True)
     key = key.assign(group=_groups(key))
-    place = {code: i for i, code in enumerate(key["code"])}
+    model, place = key["model"].to_numpy(), pd.Series(key.index, key["code"])
     people, names = pd.factorize(answers["listener"], sort=True)
-    whole = answers.assign(listener=people)
-    rated, chose = (whole[whole["kind"] == kind] for kind in (RATING, CHOICE))
-    ratings = pd.DataFrame(
-        {
-            "listener": rated["listener"].to_numpy(int),
-            "clip": rated["first"].map(place).to_numpy(int),
-            "rating": rated["answer"].to_numpy(float),
-        }
+    answers = answers.assign(listener=people)
+    rated, chose = (
+        answers[answers["kind"] == kind].reset_index(drop=True) for kind in (RATING, CHOICE)
     )
-    ratings["model"] = key["model"].to_numpy()[ratings["clip"]]
+    ratings = rated[["listener"]].assign(
+        clip=rated["first"].map(place).astype(int), rating=rated["answer"].astype(float)
+    )
     own = ratings.groupby("listener")["rating"].transform("mean")
-    choices = pd.DataFrame(
-        {
-            "listener": chose["listener"].to_numpy(int),
-            "first_clip": chose["first"].map(place).to_numpy(int),
-            "second_clip": chose["second"].map(place).to_numpy(int),
-            "score": chose["answer"].map(SCORES).to_numpy(float),
-        }
+    ratings = ratings.assign(model=model[ratings["clip"]], centred=ratings["rating"] - own)
+    choices = chose[["listener"]].assign(
+        first_clip=chose["first"].map(place).astype(int),
+        second_clip=chose["second"].map(place).astype(int),
+        score=chose["answer"].map(WINS).astype(float),
     )
-    for side in ("first", "second"):
-        choices[side] = key["model"].to_numpy()[choices[f"{side}_clip"]]
-    return Evidence(key, tuple(names), ratings.assign(centred=ratings["rating"] - own), choices)
+    sides = {side: model[choices[f"{side}_clip"]] for side in ("first", "second")}
+    return Evidence(key, tuple(names), ratings, choices.assign(**sides))
 
 
-def _groups(key: pd.DataFrame) -> list[str]:
+def _groups(key: pd.DataFrame) -> pd.Series:
     """Return each clip's group: its training where its set has several, else itself."""
     several = key.groupby("model")["seed"].transform("nunique") > 1
-    return [
-        f"{model} {seed}" if many else code
-        for model, seed, code, many in zip(
-            key["model"], key["seed"], key["code"], several, strict=True
-        )
-    ]
+    return (key["model"] + " " + key["seed"].astype(str)).where(several, key["code"])
 
 
 def resampled(
@@ -215,38 +161,15 @@ def resampled(
     n_resamples: int = 400,
     level: float = 0.95,
 ) -> np.ndarray:
-    """Return a statistic and its intervals.
+    """Return a statistic of k numbers with intervals: estimate, low, high, shape (3, k).
 
-    Parameters
-    ----------
-    statistic : callable
-        Takes the evidence and weights, and returns numbers, shape (k,).
-    evidence : Evidence
-    clips : int, or sequence of k
-        Clips in each answer that the numbers rest on: 1 for ratings, 2 for choices.
-    seed : int
-        Of every draw.
-    n_resamples : int
-        Number of resamples of each of three kinds, 100 or more.
-    level : float
-        Of each interval, above 0 and below 1.
+    `clips` says how many clips each answer compares: 1 for ratings, 2 for choices. `n_resamples`
+    (100 or more) are drawn of each of three kinds. The ends are NaN with one listener: how far
+    listeners differ is unknown then, and an interval over clips alone would look far too sure.
 
-    Returns
-    -------
-    np.ndarray, shape (3, k)
-        Estimate, low, high. The ends are NaN with one listener: how far listeners differ is unknown
-        then, and an interval over clips alone would look far too sure.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of range.
-
-    Notes
-    -----
     Estimate -+ z sqrt(L f_L^2 + max(0, T - c A) f_T^2). L, T and A are the bootstrap variances when
-    listeners, trainings or single answers are drawn; f widens for few of them (`intervals`). Where
-    an answer rests on two clips, two draws multiply in T, which counts the noise A of single
+    listeners, trainings or single answers are drawn; f widens for few of them (`stats.few_seeds`).
+    Where an answer rests on two clips, two draws multiply in T, which counts the noise A of single
     answers threefold (A. B. Owen: The pigeonhole bootstrap. Annals of Applied Statistics 1(2),
     2007): c = 2 takes off what is too much; c = 0 for one clip. Adding variances clustered in two
     ways follows A. C. Cameron, J. B. Gelbach, D. L. Miller (Robust inference with multiway
@@ -275,13 +198,12 @@ def resampled(
 
 def _variance(draws: list[np.ndarray]) -> np.ndarray:
     """Return the variance of each number over the draws that define it; NaN for fewer than two."""
-    values = np.array(draws, float)
-    known = ~np.isnan(values)
-    n = known.sum(axis=0)
-    mean = np.where(known, values, 0).sum(axis=0) / np.maximum(n, 1)
-    squares = np.where(known, (values - mean) ** 2, 0).sum(axis=0)
-    return np.divide(squares, n - 1, out=np.full(len(n), math.nan), where=n > 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.nanvar(draws, axis=0, ddof=1)
 
+
+# Scores and ratings
 
 PRIOR = 0.5
 """Wins given to each side of each pair of sets before any answer: keeps the score of a set that was
@@ -292,30 +214,12 @@ _STEPS, _LONGEST, _NEAR, _FARTHEST = 100, 2.0, 1e-10, 30.0
 
 
 def logistic(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Fit P(first) = 1 / (1 + exp(-x b)) to weighted choices, without an intercept.
+    """Fit P(first) = 1 / (1 + exp(-x b)) to weighted choices, without an intercept; return b.
 
-    Parameters
-    ----------
-    x : np.ndarray, shape (n, k)
-        What the first has more of than the second.
-    y : np.ndarray, shape (n,)
-        1 for the first, 0 for the second, 0.5 for a tie.
-    weight : np.ndarray, shape (n,)
-        How often each choice counts, 0 or more.
-
-    Returns
-    -------
-    np.ndarray, shape (k,)
-        Maximum of the likelihood; of several (a direction that x does not know) the shortest.
-
-    Raises
-    ------
-    ValueError
-        If the likelihood has no finite maximum (separation), as the callers' priors prevent.
-
-    Notes
-    -----
-    Newton's method with steps of bounded length; the likelihood is concave.
+    x, shape (n, k), is what the first has more of than the second; y is 1, 0 or, for a tie, 0.5.
+    Newton's method with steps of bounded length, as the likelihood is concave; of several maxima (a
+    direction that x does not know) the shortest. Without a finite one (separation) it is refused;
+    the callers' priors prevent that.
     """
     b, length = np.zeros(x.shape[1]), 0.0
     for _ in range(_STEPS):
@@ -333,34 +237,12 @@ def logistic(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def bradley_terry(wins: np.ndarray, *, prior: float = PRIOR) -> np.ndarray:
-    """Return the Bradley-Terry scores of a table of wins.
+    """Return the Bradley-Terry scores, shape (k,), of a table of wins, shape (k, k).
 
-    Parameters
-    ----------
-    wins : np.ndarray, shape (k, k)
-        ``wins[i, j]`` counts how often i was chosen over j; half for a tie. The diagonal is passed
-        over.
-    prior : float
-        Wins added to both sides of every pair, 0 or more.
+    ``wins[i, j]`` counts how often i was chosen over j, half for a tie; the diagonal is ignored.
+    `prior` wins are added to both sides of every pair. Ties only give scores of 0. R. A. Bradley,
+    M. E. Terry: Rank analysis of incomplete block designs. Biometrika 39, 1952.
 
-    Returns
-    -------
-    np.ndarray, shape (k,)
-        Log odds, sum 0.
-
-    Raises
-    ------
-    ValueError
-        If `wins` is not square with counts of 0 and more, or the prior is negative; with a prior of
-        0, if there is no finite solution.
-
-    Notes
-    -----
-    R. A. Bradley, M. E. Terry: Rank analysis of incomplete block designs. Biometrika 39, 1952. Ties
-    only give scores of 0.
-
-    Examples
-    --------
     >>> bradley_terry(np.array([[0, 5], [0, 0]])).round(3).tolist()  # log(11) / 2
     [1.199, -1.199]
     """
@@ -380,9 +262,9 @@ def bradley_terry(wins: np.ndarray, *, prior: float = PRIOR) -> np.ndarray:
     return logistic(x, share, total)
 
 
-def win_table(evidence: Evidence, weights: Weights | None = None) -> pd.DataFrame:
+def win_table(evidence: Evidence) -> pd.DataFrame:
     """Return how often each set (row) was chosen over each other (column); half for a tie."""
-    wins = _wins(evidence, weights or evidence.ones)
+    wins = _wins(evidence, evidence.ones)
     return pd.DataFrame(wins, index=evidence.models, columns=evidence.models)
 
 
@@ -395,7 +277,7 @@ def _wins(evidence: Evidence, weights: Weights) -> np.ndarray:
 
 
 def scores(evidence: Evidence, weights: Weights) -> np.ndarray:
-    """Return the Bradley-Terry scores of all sets, as `preference.resampled` takes a statistic."""
+    """Return the Bradley-Terry scores of all sets."""
     return bradley_terry(_wins(evidence, weights))
 
 
@@ -412,42 +294,37 @@ def _means(group: np.ndarray, values: np.ndarray, weight: np.ndarray, n: int) ->
     return np.divide(total, count, out=np.full(n, math.nan), where=count > 0)
 
 
-def preference_table(
-    evidence: Evidence, *, seed: int, n_resamples: int = 400, level: float = 0.95
-) -> pd.DataFrame:
-    """Return every set's score and mean rating, with intervals.
+def preference_table(evidence: Evidence, *, seed: int, n_resamples: int = 400) -> pd.DataFrame:
+    """Return every set's score (log odds) and mean rating (1 to 5), with 95 % intervals.
 
-    Returns
-    -------
-    pd.DataFrame
-        model, score, low, high (log odds; sum of scores 0), rating, rating_low, rating_high (1 to
-        5), choices and ratings (answers about the set), clips (heard), listeners.
+    The columns are model, score, low, high, rating, rating_low, rating_high, choices and ratings
+    (answers about the set), clips (heard), listeners.
     """
-    settings = {"n_resamples": n_resamples, "level": level}
-    score = resampled(scores, evidence, clips=2, seed=seed, **settings)
-    rating = resampled(mean_ratings, evidence, clips=1, seed=seed + 1, **settings)
+    score = resampled(scores, evidence, clips=2, seed=seed, n_resamples=n_resamples)
+    rating = resampled(mean_ratings, evidence, clips=1, seed=seed + 1, n_resamples=n_resamples)
     rating[1:] = np.clip(rating[1:], 1, 5)
     names = ["score", "low", "high", "rating", "rating_low", "rating_high"]
     table = pd.DataFrame(np.concatenate([score, rating]).T, columns=names)
     table.insert(0, "model", evidence.models)
     chosen, rated = evidence.choices, evidence.ratings
-    both = pd.concat([chosen["first"], chosen["second"]]).value_counts()
     heard = {*chosen["first_clip"], *chosen["second_clip"], *rated["clip"]}
-    clips = evidence.key.loc[sorted(heard), "model"].value_counts()
-    for column, counts in (
-        ("choices", both), ("ratings", rated["model"].value_counts()), ("clips", clips),
-    ):  # fmt: skip
-        table[column] = table["model"].map(counts).fillna(0).astype(int)
+    about = {
+        "choices": pd.concat([chosen["first"], chosen["second"]]),
+        "ratings": rated["model"],
+        "clips": evidence.key.loc[sorted(heard), "model"],
+    }
+    for column, sets in about.items():
+        table[column] = table["model"].map(sets.value_counts()).fillna(0).astype(int)
     return table.assign(listeners=len(evidence.listeners))
 
 
-def clip_liking(evidence: Evidence, weights: Weights | None = None) -> np.ndarray:
-    """Return how well each clip is liked: mean rating, less what its listeners rate on average.
+# What predicts liking
 
-    Returns
-    -------
-    np.ndarray, shape (clips,)
-        In the order of the key; NaN for a clip that was not rated.
+
+def clip_liking(evidence: Evidence, weights: Weights | None = None) -> np.ndarray:
+    """Return how well each clip of the key is liked; NaN for a clip that was not rated.
+
+    Liking is the mean rating, less what the clip's listeners rate on average.
     """
     weight, of = (weights or evidence.ones).ratings, evidence.arrays
     return _means(of["rating_clip"], of["rating_centred"], weight, len(evidence.key))
@@ -456,7 +333,7 @@ def clip_liking(evidence: Evidence, weights: Weights | None = None) -> np.ndarra
 def rank_correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> float:
     """Return Spearman's correlation of pairs that count several times; NaN where it is undefined.
 
-    Pairs with a value that is not finite are left out; fewer than three, or equal values only, have
+    Pairs with a value that is not finite are skipped; fewer than three, or equal values only, have
     no correlation.
     """
     counts = np.where(np.isfinite(x) & np.isfinite(y), counts, 0).astype(int)
@@ -468,21 +345,11 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> float:
 
 
 def choice_slope(evidence: Evidence, values: np.ndarray, weights: Weights) -> float:
-    """Return by how much a clip's odds of being chosen grow with a measure.
+    """Return by how much a clip's odds of being chosen grow with a measure, `values` of each clip.
 
-    Parameters
-    ----------
-    evidence : Evidence
-    values : np.ndarray, shape (clips,)
-        The measure of each clip; choices with a clip whose value is not finite are left out.
-    weights : Weights
-
-    Returns
-    -------
-    float
-        Log odds for each standard deviation of the measure over clips; NaN if all clips are equal.
-        Half a win for each of two clips that lie one standard deviation apart comes before the
-        answers, so that it stays finite.
+    In log odds for each standard deviation of the measure over clips; NaN if all clips are equal.
+    Half a win for each of two clips that lie one standard deviation apart comes before the answers,
+    so that it stays finite. Choices with a clip whose value is not finite are skipped.
     """
     finite = np.isfinite(values)
     spread = float(values[finite].std()) if finite.any() else 0.0
@@ -503,40 +370,20 @@ def prediction_table(
     *,
     seed: int,
     n_resamples: int = 400,
-    level: float = 0.95,
 ) -> pd.DataFrame:
-    """Say how well each measure predicts what was liked.
+    """Return how well each measure predicts what was liked, one row per measure.
 
-    Parameters
-    ----------
-    evidence : Evidence
-    measures : pd.DataFrame
-        Column code and the measures, a row a clip.
-    names : sequence of str
-        The measures to try.
-    seed, n_resamples, level
-        As `preference.resampled`.
-
-    Returns
-    -------
-    pd.DataFrame
-        A row a measure: rho, rho_low, rho_high (Spearman's correlation with the clips' liking),
-        within, within_low, within_high (the same with each set's mean taken from both, so that it
-        says nothing about which set is liked), slope, slope_low, slope_high (see `choice_slope`),
-        clips (rated), choices.
+    `measures` has the column code and the measures, one row per clip. The columns are measure, rho,
+    rho_low, rho_high (Spearman's correlation with the clips' liking), within, within_low,
+    within_high (the same with each set's mean taken from both, so that it says nothing about which
+    set is liked), slope, slope_low, slope_high (see `choice_slope`), clips (rated) and choices.
     """
     values = measures.set_index("code").loc[evidence.key["code"], list(names)].to_numpy(float)
     values = np.where(np.isfinite(values), values, math.nan)
-    settings = {"seed": seed, "n_resamples": n_resamples, "level": level}
-    sets, rows = pd.factorize(evidence.key["model"])[0], []
+    rows = []
     for column, name in zip(values.T, names, strict=True):
-
-        def predicts(some: Evidence, weights: Weights, column: np.ndarray = column) -> np.ndarray:
-            liking = clip_liking(some, weights)
-            inner = [_within(sets, v, weights.clips) for v in (column, liking)]
-            rhos = [rank_correlation(*pair, weights.clips) for pair in ((column, liking), inner)]
-            return np.array([*rhos, choice_slope(some, column, weights)])
-
+        predicts = functools.partial(_prediction, column)
+        settings = {"seed": seed, "n_resamples": n_resamples}
         found = resampled(predicts, evidence, clips=(1, 1, 2), **settings)
         found[1:, :2] = np.clip(found[1:, :2], -1, 1)
         rows.append((name, *found.T.ravel()))
@@ -544,6 +391,14 @@ def prediction_table(
     rated = int(np.isfinite(clip_liking(evidence)).sum())
     table = pd.DataFrame(rows, columns=["measure", *ends])
     return table.assign(clips=rated, choices=len(evidence.choices))
+
+
+def _prediction(values: np.ndarray, evidence: Evidence, weights: Weights) -> np.ndarray:
+    """Return rho, rho within sets, and slope."""
+    pair = (values, clip_liking(evidence, weights))
+    inner = [_within(evidence.arrays["clip_model"], some, weights.clips) for some in pair]
+    rhos = [rank_correlation(*each, weights.clips) for each in (pair, inner)]
+    return np.array([*rhos, choice_slope(evidence, values, weights)])
 
 
 def _within(group: np.ndarray, values: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -554,14 +409,102 @@ def _within(group: np.ndarray, values: np.ndarray, counts: np.ndarray) -> np.nda
     return np.where(np.abs(rest) > 1e-12 * np.abs(values), rest, rest * 0)  # no rounding's ranks
 
 
-# ---- study.preference ----
-# Listeners that do not exist, to try the analysis before a class has listened.
-#
-# Conventions: every simulated answer says so (see `study.listening`). What the simulated listeners
-# like is made up here and is no finding: they hold the three models for equal, prefer real music,
-# and
-# like the Markov chain least. An analysis that works finds exactly that again.
+# How far listeners agree. The maintained package of alpha is under the GPL, which this project is
+# not, so alpha is written out here, and held against its author's published example.
 
+
+class Agreement(NamedTuple):
+    """Alpha with its interval, W with its test, and how many listeners and clips they rest on."""
+
+    alpha: float
+    low: float
+    high: float
+    w: float
+    p: float
+    listeners: int
+    clips: int
+    shared: int
+
+
+def krippendorff_alpha(ratings: np.ndarray) -> float:
+    """Return Krippendorff's alpha of ordinal ratings, shape (listeners, units), NaN for a gap.
+
+    1 for full agreement, 0 for what chance would give, below 0 for less. NaN if no unit was rated
+    twice (one listener, for instance), or all ratings are equal: agreement cannot be told from
+    there being nothing to disagree about.
+
+    alpha = 1 - D_o / D_e, observed over expected disagreement of pairs of ratings of one unit (K.
+    Krippendorff: Computing Krippendorff's alpha-reliability. University of Pennsylvania, 2011).
+    """
+    ratings = np.asarray(ratings, float)
+    kept = ratings[:, (~np.isnan(ratings)).sum(axis=0) > 1]
+    values = np.unique(kept[~np.isnan(kept)])
+    if len(values) < 2:
+        return math.nan
+    counts = (kept[:, :, None] == values).sum(axis=0).astype(float)  # (units, values)
+    pairs = 1 / (counts.sum(axis=1) - 1)
+    observed = (counts * pairs[:, None]).T @ counts - np.diag((counts * pairs[:, None]).sum(axis=0))
+    n = observed.sum(axis=1)
+    expected = (np.outer(n, n) - np.diag(n)) / (n.sum() - 1)
+    place = np.cumsum(n) - n / 2  # ratings up to a value, its own counted half
+    apart = (place[:, None] - place) ** 2
+    return float(1 - (observed * apart).sum() / (expected * apart).sum())
+
+
+def alpha_interval(ratings: np.ndarray, *, seed: int, n_resamples: int) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of alpha; NaN where alpha is.
+
+    Units are resampled, not listeners: a listener drawn twice would agree with himself.
+    """
+    if math.isnan(krippendorff_alpha(ratings)):
+        return math.nan, math.nan
+    rng = np.random.default_rng(seed)
+    units = ratings.shape[1]
+    draws = [
+        krippendorff_alpha(ratings[:, rng.integers(units, size=units)]) for _ in range(n_resamples)
+    ]
+    low, high = np.nanquantile(draws, [(1 - 0.95) / 2, (1 + 0.95) / 2])
+    return float(low), float(high)
+
+
+def kendalls_w(ratings: np.ndarray) -> tuple[float, float]:
+    """Return Kendall's W of ratings, shape (listeners, items), and the p-value of Friedman's test.
+
+    W is 0 for no common order, 1 for the same order by all; p is for "no common order". Listeners
+    with a gap are skipped. NaN with fewer than two listeners or three items, or if no listener
+    tells any two items apart.
+
+    W = chi^2 / (m (k - 1)), with chi^2 of scipy's Friedman test (corrected for ties), m listeners
+    and k items (M. G. Kendall, B. Babington Smith: The problem of m rankings. Annals of
+    Mathematical Statistics 10, 1939).
+    """
+    whole = np.asarray(ratings, float)
+    whole = whole[~np.isnan(whole).any(axis=1)]
+    m, k = whole.shape
+    if m < 2 or k < 3 or (np.ptp(whole, axis=1) == 0).all():
+        return math.nan, math.nan
+    chi, p = stats.friedmanchisquare(*whole.T)
+    return float(chi / (m * (k - 1))), float(p)
+
+
+def agreement(evidence: Evidence, *, seed: int, n_resamples: int) -> Agreement:
+    """Return how far listeners agree about clips (alpha) and about each set's mean rating (W)."""
+    matrix = np.full((len(evidence.listeners), len(evidence.key)), math.nan)
+    ratings = evidence.ratings
+    matrix[ratings["listener"], ratings["clip"]] = ratings["rating"]
+    by_set = pd.DataFrame(matrix.T).groupby(evidence.key["model"].to_numpy(), sort=False).mean().T
+    heard = (~np.isnan(matrix)).sum(axis=0)
+    return Agreement(
+        krippendorff_alpha(matrix),
+        *alpha_interval(matrix, seed=seed, n_resamples=n_resamples),
+        *kendalls_w(by_set.to_numpy()),
+        len(evidence.listeners),
+        int((heard > 0).sum()),
+        int((heard > 1).sum()),
+    )
+
+
+# Simulated listeners
 
 LIKING: Mapping[str, float] = MappingProxyType(
     {"lstm": 0.0, "gan": 0.0, "vae": 0.0, "real": 1.2, "markov": -0.9}
@@ -577,54 +520,46 @@ CLIP_SPREAD, LISTENER_SPREAD, TIES = 0.4, 0.5, 0.1
 """Spread of liking between clips of a set and between listeners (log odds), and share of ties."""
 
 
-def placeholder_clips(n: int, *, sets: Sequence[str] = HEARD) -> list[Clip]:
+def placeholder_clips(n: int) -> list[Clip]:
     """Return n clips of each set with their codes and without a note."""
     silent = np.zeros((1, 88, 2), np.uint8)
-    return [Clip(clip_code(name, k), name, 0, k, "", silent) for name in sets for k in range(n)]
+    return [
+        Clip(listening.clip_code(name, k), name, 0, k, "", silent)
+        for name in HEARD
+        for k in range(n)
+    ]
 
 
-def simulated_answers(
-    clips: Sequence[Clip], *, listeners: int = LISTENERS, seed: int = SEED
-) -> list[Answer]:
-    """Answer every trial of so many simulated listeners.
-
-    Parameters
-    ----------
-    clips : sequence of Clip
-        Of sets in `LIKING`. Only codes and models are read, never the music.
-    listeners : int
-        How many.
-    seed : int
-        Of the deal and of every answer.
-
-    Returns
-    -------
-    list of Answer
-        Listener by listener, in the order of the trials.
-    """
-    rng = np.random.default_rng(seed)
+def simulated_answers(clips: Sequence[Clip], *, listeners: int = LISTENERS) -> list[Answer]:
+    """Return the answers of simulated listeners to all their trials; no music is read."""
+    rng = np.random.default_rng(SEED)
     liking = {clip.code: LIKING[clip.model] + rng.normal(0, CLIP_SPREAD) for clip in clips}
     found = []
     for number in range(1, listeners + 1):
         name = f"{SIMULATED}-{number:02d}"
         own = {code: value + rng.normal(0, LISTENER_SPREAD) for code, value in liking.items()}
         bias = rng.normal(0, 0.5)
-        for trial in deal(clips, listener=name, seed=seed):
-            said = (
-                _choice(trial, own, rng) if trial.kind == CHOICE else _rating(trial, own, bias, rng)
-            )
+        for trial in listening.deal(clips, listener=name, seed=SEED):
+            said = _said(trial, own, bias, rng)
             found.append(Answer(DESIGN, name, *trial, said, float(rng.uniform(14, 40))))
     return found
+
+
+def _said(trial: Trial, liking: Mapping[str, float], bias: float, rng: np.random.Generator) -> str:
+    """Choose by the logistic law, but for a share of ties; rate about 3, plus liking and bias."""
+    if trial.kind == RATING:
+        return str(int(np.clip(np.rint(3 + liking[trial.first] + bias + rng.normal(0, 0.5)), 1, 5)))
+    if rng.random() < TIES:
+        return "tie"
+    odds = np.exp(liking[trial.second] - liking[trial.first])
+    return "first" if rng.random() < 1 / (1 + odds) else "second"
 
 
 def expected_scores(sets: Sequence[str] = HEARD) -> np.ndarray:
     """Return the scores that endless simulated listeners and clips would give to sets.
 
-    Returns
-    -------
-    np.ndarray, shape (number of sets,)
-        Log odds, sum 0: smaller than `LIKING`, since ties and the spread between clips and between
-        listeners even out what is chosen.
+    They are smaller than `LIKING`, since ties and the spread between clips and between listeners
+    even out what is chosen.
     """
     points, share = np.polynomial.hermite_e.hermegauss(40)
     spread = points * np.sqrt(2 * (CLIP_SPREAD**2 + LISTENER_SPREAD**2))
@@ -632,206 +567,17 @@ def expected_scores(sets: Sequence[str] = HEARD) -> np.ndarray:
     apart = liking[:, None] - liking
     chosen = (share / share.sum() / (1 + np.exp(-apart[..., None] - spread))).sum(axis=-1)
     models = np.isin(sets, MODELS)
-    asked = np.where(models[:, None] & models, BETWEEN_MODELS, CHOSEN)
+    asked = np.where(models[:, None] & models, listening.BETWEEN_MODELS, listening.CHOSEN)
     return bradley_terry(asked * ((1 - TIES) * chosen + TIES / 2), prior=0)
 
 
-def _choice(trial: Trial, liking: Mapping[str, float], rng: np.random.Generator) -> str:
-    """Choose by the logistic law, but for a share of ties."""
-    if rng.random() < TIES:
-        return "tie"
-    odds = np.exp(liking[trial.second] - liking[trial.first])
-    return "first" if rng.random() < 1 / (1 + odds) else "second"
-
-
-def _rating(
-    trial: Trial, liking: Mapping[str, float], bias: float, rng: np.random.Generator
-) -> str:
-    """Rate about 3, moved by liking and by how kind the listener is."""
-    return str(int(np.clip(np.rint(3 + liking[trial.first] + bias + rng.normal(0, 0.5)), 1, 5)))
-
-
-def write_simulated(
-    clips: Sequence[Clip], path: str | os.PathLike[str], *, listeners: int = LISTENERS
-) -> Path:
-    """Write the simulated listeners' answers to a file whose name, header and rows say what it is.
-
-    Raises
-    ------
-    ProvenanceError
-        If the file's name does not hold "simulated".
-    """
+def write_simulated(clips: Sequence[Clip], path: str | os.PathLike[str]) -> Path:
+    """Write simulated answers to a file whose name, header and rows say what it is."""
     path = Path(path)
     if SIMULATED not in path.name:
-        raise ProvenanceError(f"{path}: a file of simulated answers must be called so")
-    write_text("\n".join(_lines(clips, listeners)) + "\n", path)
-    return path
-
-
-def _lines(clips: Sequence[Clip], listeners: int) -> Iterator[str]:
-    yield header(SIMULATED)
-    for answer in simulated_answers(clips, listeners=listeners):
-        yield answer_line(answer, provenance=SIMULATED)
-
-
-# ---- study.preference ----
-# How far listeners agree: Krippendorff's alpha over clips, Kendall's W over sets.
-#
-# Conventions: ratings are a table of listeners (rows) by units (columns), NaN where a listener did
-# not rate a unit. Alpha takes such gaps, W does not, so alpha judges clips and W each listener's
-# mean
-# rating of every set. The maintained package of alpha is under the GPL, which this project is not,
-# so
-# alpha is written out here, and held against its author's published example.
-
-
-class Agreement(NamedTuple):
-    """Alpha with its interval, W with its test, and from how much they come."""
-
-    alpha: float
-    low: float
-    high: float
-    w: float
-    p: float
-    listeners: int
-    clips: int
-    shared: int
-
-
-def rating_matrix(evidence: Evidence) -> np.ndarray:
-    """Return ratings by listener and clip, shape (listeners, clips), NaN where there is none."""
-    matrix = np.full((len(evidence.listeners), len(evidence.key)), math.nan)
-    ratings = evidence.ratings
-    matrix[ratings["listener"], ratings["clip"]] = ratings["rating"]
-    return matrix
-
-
-def krippendorff_alpha(ratings: np.ndarray, *, level: str = "ordinal") -> float:
-    """Return Krippendorff's alpha.
-
-    Parameters
-    ----------
-    ratings : np.ndarray, shape (listeners, units)
-        Any numbers; NaN where there is no rating.
-    level : {"nominal", "ordinal", "interval"}
-        What a difference between two ratings means.
-
-    Returns
-    -------
-    float
-        1 for full agreement, 0 for what chance would give, below 0 for less. NaN if no unit was
-        rated twice (one listener, for instance), or all ratings are equal: agreement cannot be told
-        from there being nothing to disagree about.
-
-    Raises
-    ------
-    ValueError
-        If the shape or the level is none of these.
-
-    Notes
-    -----
-    alpha = 1 - D_o / D_e, observed over expected disagreement of pairs of ratings of one unit (K.
-    Krippendorff: Computing Krippendorff's alpha-reliability. University of Pennsylvania, 2011).
-    """
-    ratings = np.asarray(ratings, float)
-    if ratings.ndim != 2 or level not in _DISTANCES:
-        raise ValueError(
-            f"ratings, level: got shape {ratings.shape}, {level!r}; allowed are (listeners, units) "
-            f"and {', '.join(_DISTANCES)}"
-        )
-    kept = ratings[:, (~np.isnan(ratings)).sum(axis=0) > 1]
-    values = np.unique(kept[~np.isnan(kept)])
-    if len(values) < 2:
-        return math.nan
-    counts = (kept[:, :, None] == values).sum(axis=0).astype(float)  # (units, values)
-    pairs = 1 / (counts.sum(axis=1) - 1)
-    observed = (counts * pairs[:, None]).T @ counts - np.diag((counts * pairs[:, None]).sum(axis=0))
-    n = observed.sum(axis=1)
-    expected = (np.outer(n, n) - np.diag(n)) / (n.sum() - 1)
-    apart = _DISTANCES[level](values, n)
-    return float(1 - (observed * apart).sum() / (expected * apart).sum())
-
-
-def _ordinal(values: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Return squared counts of ratings from one value to another, the ends counted half."""
-    place = np.cumsum(n) - n / 2
-    return (place[:, None] - place) ** 2
-
-
-_DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "nominal": lambda values, n: (values[:, None] != values).astype(float),
-    "ordinal": _ordinal,
-    "interval": lambda values, n: (values[:, None] - values) ** 2,
-}
-
-
-def alpha_interval(
-    ratings: np.ndarray, *, seed: int, n_resamples: int = 1000, level: float = 0.95
-) -> tuple[float, float]:
-    """Return the bootstrap interval of the ordinal alpha, over units.
-
-    Parameters
-    ----------
-    ratings : np.ndarray, shape (listeners, units)
-    seed, n_resamples, level
-        Of the bootstrap.
-
-    Returns
-    -------
-    (float, float)
-        NaN where alpha is. Units are resampled, not listeners: a listener drawn twice would agree
-        with himself.
-    """
-    if math.isnan(krippendorff_alpha(ratings)):
-        return math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    units = ratings.shape[1]
-    draws = [
-        krippendorff_alpha(ratings[:, rng.integers(units, size=units)]) for _ in range(n_resamples)
-    ]
-    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def kendalls_w(ratings: np.ndarray) -> tuple[float, float]:
-    """Return Kendall's W, corrected for ties, and the p-value of Friedman's test.
-
-    Parameters
-    ----------
-    ratings : np.ndarray, shape (listeners, items)
-        Listeners with a gap are left out.
-
-    Returns
-    -------
-    (float, float)
-        W: 0 for no common order, 1 for the same order by all; p for "no common order". NaN with
-        fewer than two listeners or three items, or if no listener tells any two items apart.
-
-    Notes
-    -----
-    W = chi^2 / (m (k - 1)), with chi^2 of scipy's Friedman test, m listeners and k items (M. G.
-    Kendall, B. Babington Smith: The problem of m rankings. Annals of Mathematical Statistics 10,
-    1939).
-    """
-    whole = np.asarray(ratings, float)
-    whole = whole[~np.isnan(whole).any(axis=1)]
-    m, k = whole.shape
-    if m < 2 or k < 3 or (np.ptp(whole, axis=1) == 0).all():
-        return math.nan, math.nan
-    chi, p = stats.friedmanchisquare(*whole.T)
-    return float(chi / (m * (k - 1))), float(p)
-
-
-def agreement(evidence: Evidence, *, seed: int, n_resamples: int = 1000) -> Agreement:
-    """Return how far listeners agree about clips (alpha) and about sets (W)."""
-    matrix = rating_matrix(evidence)
-    by_set = pd.DataFrame(matrix.T).groupby(evidence.key["model"].to_numpy(), sort=False).mean().T
-    heard = (~np.isnan(matrix)).sum(axis=0)
-    return Agreement(
-        krippendorff_alpha(matrix),
-        *alpha_interval(matrix, seed=seed, n_resamples=n_resamples),
-        *kendalls_w(by_set.to_numpy()),
-        len(evidence.listeners),
-        int((heard > 0).sum()),
-        int((heard > 1).sum()),
+        raise listening.ProvenanceError(f"{path}: a file of simulated answers must be called so")
+    answers = (
+        listening.answer_line(each, provenance=SIMULATED) for each in simulated_answers(clips)
     )
+    write_text("\n".join([listening.header(SIMULATED), *answers]) + "\n", path)
+    return path

@@ -5,7 +5,6 @@ Claim C1: simulated answers never decide it, real ones only by the rule."""
 from __future__ import annotations
 
 import math
-import zlib
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -122,7 +121,7 @@ def test_a_set_without_trainings_is_not_widened_for_few_trainings():
     assert factor(trainings, wide) < 1.05 < factor(trainings, other) < one
 
 
-def test_real_pieces_are_drawn_by_tune_and_seeds_still_told():
+def test_real_pieces_are_drawn_by_tune_and_seeds_still_counted():
     frame = table(n=24)
     real = frame["model"] == "real"
     tunes = [f"tune {i // 8}" for i in range(24)]
@@ -529,10 +528,6 @@ PAPERS = ("real", "lstm", "gan", "vae", "markov")
 # What is simulated never enters
 
 
-def checked(body):
-    return f"{body},{zlib.crc32(body.encode()):08x}"
-
-
 def disguises():
     """Return ways in which a simulated file might come to lie among real ones: name and text."""
     text = COMMITTED.read_text()
@@ -553,7 +548,6 @@ def disguises():
             "\n".join([header(LISTENER), *stripped.splitlines()[1:]]),
         ),
         "header taken out": ("heron.csv", text.split("\n", 1)[1]),
-        "every word replaced": ("heron.csv", no_word),
         "every word replaced and no header": ("heron.csv", no_word.split("\n", 1)[1]),
         "real words, simulated name": ("Simulated.csv", no_word),
         "upper case": ("heron.csv", text.upper()),
@@ -573,10 +567,8 @@ def test_a_simulated_file_is_refused_however_it_is_called(how, tmp_path):
         parts(folder)
 
 
-def test_a_forger_who_mends_every_checksum_still_has_answered_no_test(tmp_path):
-    lines = COMMITTED.read_text().replace(SIMULATED, LISTENER).splitlines()
-    mended = [lines[0], *(checked(line.rpartition(",")[0]) for line in lines[1:])]
-    (tmp_path / "heron.csv").write_text("\n".join(mended) + "\n")
+def test_a_forger_who_replaces_every_word_still_has_answered_no_test(tmp_path):
+    (tmp_path / "heron.csv").write_text(COMMITTED.read_text().replace(SIMULATED, LISTENER))
     found = parts(tmp_path)
     assert found["holds"].tolist() == ["undecided"] * 2
     assert found["why"].str.startswith("real listeners: 0, needed").all()
@@ -653,7 +645,7 @@ def test_what_lies_about_the_margin_is_undecided(tmp_path):
         ({"listeners": 1}, "real listeners: 1, needed 12"),
     ],
 )
-def test_too_little_is_told_and_decides_nothing(settings, why, tmp_path):
+def test_too_little_is_reported_and_decides_nothing(settings, why, tmp_path):
     found = parts(
         listen(tmp_path / "answers", by_rank(PAPERS), **settings), settings.get("clips", CLIPS)
     )

@@ -34,7 +34,7 @@ from study.sets import NO_SEED, Sample
 
 
 def samples(*, seeds=(3, 0), n=3, steps=128):
-    """Return n pieces a training of each model, and n of the other sets, each with a note."""
+    """Return n pieces per training of each model, and n of the other sets, each with a note."""
     found = []
     for model in listening.HEARD:
         trainings = seeds if model in ("lstm", "gan", "vae") else (NO_SEED,)
@@ -69,7 +69,7 @@ def test_clips_that_cannot_be_are_refused():
         listening.choose_clips([])
     with pytest.raises(ValueError, match="samples: lstm 0 of seed 0 has 32 steps; clips of 64"):
         listening.choose_clips(samples(steps=32))
-    with pytest.raises(ValueError, match="n, steps, sets: got 0, 64"):
+    with pytest.raises(ValueError, match="n: got 0; allowed is 1 and more"):
         listening.choose_clips(samples(), n=0)
     clips = placeholder_clips(1)
     longer = clips[0]._replace(roll=np.zeros((2, 88, 2), np.uint8))
@@ -96,17 +96,15 @@ def test_a_deal_rates_and_compares_every_set_alike():
     }
 
 
-@given(st.integers(1, 6), st.integers(0, 7), st.integers(0, 5), st.text("abc", min_size=1))
-def test_no_deal_compares_a_set_with_itself_or_rates_a_clip_twice(n, chosen, rated, name):
+@given(st.integers(1, 6), st.text("abc", min_size=1))
+def test_no_deal_compares_a_set_with_itself_or_rates_a_clip_twice(n, name):
     clips = placeholder_clips(n)
     model = {clip.code: clip.model for clip in clips}
-    trials = listening.deal(
-        clips, listener=name, seed=1, rated=rated, chosen=chosen, between=chosen + 1
-    )
+    trials = listening.deal(clips, listener=name, seed=1)
     alone = [trial.first for trial in trials if trial.kind == listening.RATING]
     pairs = [trial for trial in trials if trial.kind == listening.CHOICE]
-    assert len(set(alone)) == len(alone) == 5 * min(rated, n)
-    assert len(pairs) == 7 * chosen + 3 * (chosen + 1)
+    assert len(set(alone)) == len(alone) == 5 * min(2, n)
+    assert len(pairs) == 7 * 2 + 3 * 4
     assert all(model[trial.first] != model[trial.second] for trial in pairs)
 
 
@@ -238,7 +236,7 @@ def test_answers_to_another_test_do_not_count_as_given(audio):
     assert same.current.number == 1
 
 
-def test_an_answer_that_cannot_be_saved_is_told_and_asked_again(audio):
+def test_an_answer_that_cannot_be_saved_is_reported_and_asked_again(audio):
     found = begin(audio)
     (audio.parent / "answers").write_text("a file in the way")
     press(found)
@@ -259,7 +257,7 @@ def test_no_more_answers_than_questions(audio):
         session.answer("3")
 
 
-def test_a_clip_that_is_not_rendered_is_told(audio):
+def test_a_clip_that_is_not_rendered_is_reported(audio):
     (audio / f"{CLIPS[3].code}.mp3").unlink()
     with pytest.raises(FileNotFoundError, match=f"{CLIPS[3].code}.mp3 is missing; render"):
         screen(audio)
@@ -404,13 +402,6 @@ def test_a_half_written_last_line_is_survived(tmp_path_factory, cut):
     assert again.left_out["reason"].tolist() == expected
 
 
-def test_a_changed_line_is_no_answer(file):
-    file.write_text(file.read_text().replace(",4,", ",5,"))
-    found = listening.read_answers(file, provenance=LISTENER)
-    assert found.answers["trial"].tolist() == [1]
-    assert found.left_out.to_numpy().tolist() == [["heron.csv", 2, "damaged line"]]
-
-
 def test_bytes_that_are_no_text_are_a_damaged_line(file):
     with file.open("ab") as some:
         some.write(b"\xff\x00\xfe,,\n\n")
@@ -431,8 +422,8 @@ def test_bytes_that_are_no_text_are_a_damaged_line(file):
         (choice()._replace(second=""), "no trial that the test allows"),
         (rating()._replace(second=B), "no trial that the test allows"),
         (rating(trial=-1), "no trial that the test allows"),
-        (rating()._replace(seconds=float("nan")), "no number of seconds"),
-        (rating()._replace(seconds=-1.0), "no number of seconds"),
+        (rating()._replace(seconds=float("nan")), "damaged line"),
+        (rating()._replace(seconds=-1.0), "damaged line"),
     ],
 )
 def test_what_would_not_be_read_is_not_written(tmp_path, answer, phrase):
@@ -441,7 +432,7 @@ def test_what_would_not_be_read_is_not_written(tmp_path, answer, phrase):
     assert not any(tmp_path.iterdir())
 
 
-def test_files_are_merged_and_what_is_left_out_is_told(file, tmp_path):
+def test_files_are_merged_and_what_is_skipped_is_reported(file, tmp_path):
     other = tmp_path / "other.csv"
     for answer in (
         rating(),  # the same again, copied
@@ -481,7 +472,7 @@ def test_only_a_file_of_listeners_grows(tmp_path):
     assert path.read_text() == "my notes\n"
 
 
-def test_a_folder_in_the_way_is_told(tmp_path):
+def test_a_folder_in_the_way_is_reported(tmp_path):
     (tmp_path / "answers").write_text("")
     with pytest.raises(OSError, match="answers"):
         listening.append_answer(tmp_path / "answers" / "heron.csv", rating())
