@@ -270,8 +270,8 @@ def set_distances(
     inter-set distances distributed as real music's intra-set ones.
     """
     ours, real = (s if isinstance(s, dict) else feature_vectors(s) for s in (pieces, reference))
-    rows = [{"feature": name, **_compare_vectors(ours[name], real[name])} for name in ours]
-    return pd.DataFrame(rows).set_index("feature")
+    rows = [_compare_vectors(ours[name], real[name]) for name in ours]
+    return pd.DataFrame(rows, index=pd.Index(ours, name="feature"))
 
 
 def _compare_vectors(ours: np.ndarray, real: np.ndarray) -> dict[str, float]:
@@ -419,7 +419,7 @@ def diversity_ratio(pieces: Sequence[np.ndarray], reference: Sequence[np.ndarray
     if size == 1:
         return Diversity(math.nan, math.nan, 1)
     ours, real = (diversity(rolls, size=size or None) for rolls in (pieces, reference))
-    if not real.nearest:
+    if real.nearest == 0:
         raise ValueError("reference must hold different pieces; the nearest are all the same")
     return Diversity(ours.nearest / real.nearest, ours.pairwise / real.pairwise, size)
 

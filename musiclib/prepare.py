@@ -88,8 +88,10 @@ def prepare_corpus(
     with locked(destination / REPORT):
         remove_leftovers(destination)
         rows = _prepare(entries, destination, progress)
-        held = _needs_pedal(rows) if sustain_pedal is None else sustain_pedal
-        return _write_report([_choose_pedal(row, held=held) for row in rows], destination)
+        if sustain_pedal is None:
+            uses = [row["pedal"] != "" for row in rows if row["status"] == "converted"]
+            sustain_pedal = any(uses) and 2 * sum(uses) >= len(uses)
+        return _write_report([_choose_pedal(row, held=sustain_pedal) for row in rows], destination)
 
 
 def pedal_asked() -> bool | None:
@@ -170,12 +172,13 @@ def _entry(path: Path, source: Path, root: Path) -> Entry | None:
     leaves = linked and not Path(os.path.realpath(path)).is_relative_to(root)
     problem = "a link that leaves the folder" if leaves else ""
     if linked and os.path.isdir(path):
-        inside_it = "a link to a folder that is read in its own place"
-        return Entry(path, file, False, problem or inside_it, leaves)
+        problem = problem or "a link to a folder that is read in its own place"
+        return Entry(path, file, False, problem, leaves)
     if path.suffix.lower() in _SUFFIXES:
         return Entry(path, file, True, problem, leaves)
-    hidden, other = "/." in f"/{file}", f"not a MIDI file by its name ({_ENDINGS})"
-    return None if hidden else Entry(path, file, False, other)
+    if "/." in f"/{file}":
+        return None
+    return Entry(path, file, False, f"not a MIDI file by its name ({_ENDINGS})")
 
 
 def is_of_macos(file: str) -> bool:
@@ -266,7 +269,11 @@ def _prepare_missing(
         | {"folder": str(destination)}
         for i in missing
     ]
-    if _are_few([entries[i].path for i in missing]):
+    few = False
+    with contextlib.suppress(OSError):
+        sizes = [entries[i].path.stat().st_size for i in missing[: _FEW_FILES + 1]]
+        few = len(sizes) <= _FEW_FILES and sum(sizes) <= _FEW_BYTES
+    if few:
         answers = _run_here(jobs)
     else:
         answers = run_jobs(PREPARE, jobs, workers=cores(), seconds=MAX_SECONDS, memory=MAX_MEMORY)
@@ -275,14 +282,6 @@ def _prepare_missing(
             file = jobs[number]["file"]
             answer = row_of(file, "refused", f"cannot read {file}: {answer[LOST]}")
         yield missing[number], answer
-
-
-def _are_few(paths: Sequence[Path]) -> bool:
-    try:
-        sizes = [path.stat().st_size for path in paths[: _FEW_FILES + 1]]
-    except OSError:
-        return False
-    return len(sizes) <= _FEW_FILES and sum(sizes) <= _FEW_BYTES
 
 
 def _run_here(jobs: Sequence[Job]) -> Iterator[tuple[int, Job]]:
@@ -499,10 +498,6 @@ def _answer(function: Callable[..., Job], job: Job) -> Job:
 # Prepare one file --------------------------------------------------------------------------------
 
 
-class _ChangedError(Exception):
-    """Say that a file was exchanged while it was read."""
-
-
 def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
     """Prepare one MIDI file, whose content has this SHA-256, and return its row.
 
@@ -531,6 +526,10 @@ def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
             known |= {"other_sha256": store_piece(held, folder)}
         row = row_of(file, "converted", _within(remarks, path, file), **loss, **known)
     return row | {"seconds": round(time.perf_counter() - began, 4)}
+
+
+class _ChangedError(Exception):
+    """Say that a file was exchanged while it was read."""
 
 
 def _read_piece(
@@ -624,7 +623,9 @@ def _still_holds(row: Row, destination: Path) -> bool:
     if row["status"] == "refused":
         return True
     try:
-        return all(sha256_of(_piece_path(destination, name)) == name for name in _pieces_of(row))
+        return all(
+            sha256_of(inside(destination, f"{name}.npz")) == name for name in _pieces_of(row)
+        )
     except (OSError, ValueError):
         return False
 
@@ -638,12 +639,6 @@ def _note_rows(rows: Sequence[Row], destination: Path) -> None:
             file.write(lines.encode("ascii"))
     except OSError as error:
         raise explained(error, path) from error
-
-
-def _needs_pedal(rows: Sequence[Row]) -> bool:
-    """Say whether the pedal lengthens notes in at least half of the pieces."""
-    uses = [row["pedal"] != "" for row in rows if row["status"] == "converted"]
-    return any(uses) and 2 * sum(uses) >= len(uses)
 
 
 def _choose_pedal(row: Row, *, held: bool) -> Row:
@@ -690,7 +685,7 @@ def load_corpus(destination: str | os.PathLike[str]) -> list[Piece]:
     """
     rows = read_report(destination)
     done = rows.loc[rows["status"] == "converted", "piece_sha256"]
-    return [load_piece(_piece_path(destination, name), sha256=name) for name in done]
+    return [load_piece(inside(destination, f"{name}.npz"), sha256=name) for name in done]
 
 
 def read_report(destination: str | os.PathLike[str]) -> pd.DataFrame:
@@ -708,7 +703,3 @@ def read_report(destination: str | os.PathLike[str]) -> pd.DataFrame:
     for column in _NUMBERS.keys() & set(table.columns):
         table[column] = [_NUMBERS[column](text or "nan") for text in table[column]]
     return table
-
-
-def _piece_path(destination: str | os.PathLike[str], piece_sha256: str) -> Path:
-    return inside(destination, f"{piece_sha256}.npz")
