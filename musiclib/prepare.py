@@ -167,7 +167,7 @@ def _entry(path: Path, source: Path, root: Path) -> Entry | None:
     """Return the entry of a file or a link; None for what belongs to the system."""
     file = printable(path.relative_to(source).as_posix())
     if is_of_macos(file):
-        return Entry(path, file, False, "written by macOS beside the music, no music itself")
+        return Entry(path, file, False, "written by macOS beside the music, not music itself")
     linked = os.path.islink(path)
     leaves = linked and not Path(os.path.realpath(path)).is_relative_to(root)
     problem = "a link that leaves the folder" if leaves else ""
@@ -253,7 +253,7 @@ def _read_digests(entries: Sequence[Entry]) -> tuple[dict[int, str], dict[int, R
         try:
             digests[i] = hashlib.sha256(read_midi_bytes(path)).hexdigest()
         except MidiFileError as error:
-            rows[i] = row_of(file, "refused", _within(str(error), path, file))
+            rows[i] = row_of(file, "refused", _with_name(str(error), path, file))
 
     with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(read, [i for i in range(len(entries)) if i not in rows]))
@@ -514,7 +514,7 @@ def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
     except MemoryError:
         raise
     except ValueError as error:
-        reason = _within(str(error), path, file)
+        reason = _with_name(str(error), path, file)
         row = row_of(file, "refused", reason, sha256=digest, made_by=made_by())
     except Exception as error:  # a fault of ours must not stop the other files
         row = row_of(file, "refused", f"cannot prepare {file}: {type(error).__name__}: {error}")
@@ -524,7 +524,7 @@ def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
         if held is not None:
             known |= {"pedal": IGNORED, "other_steps": len(held.roll)}
             known |= {"other_sha256": store_piece(held, folder)}
-        row = row_of(file, "converted", _within(remarks, path, file), **loss, **known)
+        row = row_of(file, "converted", _with_name(remarks, path, file), **loss, **known)
     return row | {"seconds": round(time.perf_counter() - began, 4)}
 
 
@@ -539,7 +539,7 @@ def _read_piece(
     try:
         data = read_midi_bytes(path)
     except MidiFileError as error:
-        raise _ChangedError(_within(str(error), path, file)) from error
+        raise _ChangedError(_with_name(str(error), path, file)) from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise _ChangedError(f"{file} changed while it was read; run again")
     with warnings.catch_warnings(record=True) as caught:
@@ -558,13 +558,13 @@ def _read_piece(
         raise MidiFileError("; ".join([none, *remarks]))
     if collided := round(loss["collided"] * loss["notes"]):
         remarks.append(
-            f"{collided:,} of {loss['notes']:,} notes collided on the grid: their key is struck "
-            "already on the same step"
+            f"{collided:,} of {loss['notes']:,} notes collided on the grid: their key was "
+            "already struck on the same step"
         )
     return piece, held, loss, "; ".join(remarks)
 
 
-def _within(sentence: str, path: str | os.PathLike[str], file: str) -> str:
+def _with_name(sentence: str, path: str | os.PathLike[str], file: str) -> str:
     """Return a sentence in which the file is named as the report names it, on one line."""
     return " ".join(sentence.replace(printable(path), file).split())
 

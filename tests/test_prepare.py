@@ -1,7 +1,8 @@
 """Pieces and corpora: metre, key, what the grid costs, a folder of anything, and its report.
 
-A corpus prepared in processes: whatever dies on the way, it ends as if nothing had happened.
-musiclib.prepare: jobs in other processes, which may hang and die at the cost of one job each."""
+A corpus prepared in processes: whatever dies on the way, it ends as if nothing had happened, and a
+job that hangs or dies costs no other job.
+"""
 
 from __future__ import annotations
 
@@ -436,7 +437,7 @@ def test_the_reason_says_what_cost_the_notes(tmp_path):
     (source / "bank.mid").write_bytes(hostile.smf(bank))
     rows = prepare_corpus(source, tmp_path / "prepared").set_index("file")
     none = "no note of a pitched instrument within a piano's 88 keys"
-    told = "on the grid: their key is struck already on the same step"
+    told = "on the grid: their key was already struck on the same step"
     assert rows["reason"].to_dict() == {
         "bank.mid": f"bank.mid: {none} (2 of percussion)",
         "fast.mid": f"2 of 6 notes collided {told}",
@@ -579,7 +580,7 @@ def test_what_macos_writes_beside_the_music_is_skipped_and_uses_up_nothing(tmp_p
     rows = prepare_corpus(tmp_path / "m", tmp_path / "p", max_files=4).set_index("file")
     skipped = rows[rows["status"] == "skipped"]
     assert set(skipped.index) == {*twins, ".DS_Store", "Songs/.DS_Store"}
-    assert set(skipped["reason"]) == {"written by macOS beside the music, no music itself"}
+    assert set(skipped["reason"]) == {"written by macOS beside the music, not music itself"}
     assert (rows["status"] == "converted").sum() == 4
     assert len(find_midi(tmp_path / "m")) == 4
 
