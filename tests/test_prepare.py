@@ -1,7 +1,8 @@
 """Pieces and corpora: metre, key, what the grid costs, a folder of anything, and its report.
 
-A corpus prepared in processes: whatever dies on the way, it ends as if nothing had happened.
-musiclib.prepare: jobs in other processes, which may hang and die at the cost of one job each."""
+A corpus prepared in processes: whatever dies on the way, it ends as if nothing had happened, and a
+job that hangs or dies costs no other job.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +131,7 @@ def test_the_reason_says_what_cost_the_notes(tmp_path):
     (source / "bank.mid").write_bytes(hostile.smf(bank))
     rows = prepare_corpus(source, tmp_path / "prepared").set_index("file")
     none = "no note of a pitched instrument within a piano's 88 keys"
-    told = "on the grid: their key is struck already on the same step"
+    told = "on the grid: their key was already struck on the same step"
     assert rows["reason"].to_dict() == {
         "bank.mid": f"bank.mid: {none} (2 of percussion)",
         "fast.mid": f"2 of 6 notes collided {told}",
@@ -273,7 +274,7 @@ def test_what_macos_writes_beside_the_music_is_skipped_and_uses_up_nothing(tmp_p
     rows = prepare_corpus(tmp_path / "m", tmp_path / "p", max_files=4).set_index("file")
     skipped = rows[rows["status"] == "skipped"]
     assert set(skipped.index) == {*twins, ".DS_Store", "Songs/.DS_Store"}
-    assert set(skipped["reason"]) == {"written by macOS beside the music, no music itself"}
+    assert set(skipped["reason"]) == {"written by macOS beside the music, not music itself"}
     assert (rows["status"] == "converted").sum() == 4
     assert len(find_midi(tmp_path / "m")) == 4
 
@@ -480,18 +481,23 @@ def music(tmp_path):
     return folder
 
 
-def test_the_same_bytes_whatever_the_number_of_processes(music, tmp_path):
-    reports = [
-        prepare_corpus(music, tmp_path / str(workers), workers=workers).drop(columns="seconds")
-        for workers in (None, 2)
-    ]
-    for report, workers in zip(reports[1:], (2,), strict=True):
-        pd.testing.assert_frame_equal(report, reports[0])
-        assert contents(tmp_path / str(workers)) == contents(tmp_path / "None")
+def prepare_in_processes(source, destination, **more):
+    """Prepare a corpus in two processes, however few its files are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "_FEW_FILES", -1)
+        patch.setattr(prepare, "cores", lambda: 2)
+        return prepare_corpus(source, destination, **more)
+
+
+def test_the_same_bytes_with_and_without_processes(music, tmp_path):
+    here = prepare_corpus(music, tmp_path / "here").drop(columns="seconds")
+    there = prepare_in_processes(music, tmp_path / "there").drop(columns="seconds")
+    pd.testing.assert_frame_equal(here, there)
+    assert contents(tmp_path / "here") == contents(tmp_path / "there")
 
 
 @pytest.fixture
-def pedalled_corpus_processes(music):
+def performances(music):
     """Add so many files whose pedal lengthens notes that the folder is one of performances."""
     down, up = b"\0\xb0\x40\x7f", b"\x87\x40\xb0\x40\0"
     for number in range(14):
@@ -502,16 +508,12 @@ def pedalled_corpus_processes(music):
 
 
 @pytest.mark.parametrize("moment", [8, 20])
-def test_a_folder_of_performances_ends_the_same_killed_or_not(
-    pedalled_corpus_processes, tmp_path, moment
-):
-    for workers in (None, 2):
-        report = prepare_corpus(pedalled_corpus_processes, tmp_path / str(workers), workers=workers)
-        assert report["pedal"].value_counts().to_dict() == {"held": 15, "": 15}
-    assert contents(tmp_path / "2") == contents(tmp_path / "None")
-    assert kill_at(pedalled_corpus_processes, tmp_path / "killed", moment)
-    prepare_corpus(pedalled_corpus_processes, tmp_path / "killed", workers=2)
-    assert contents(tmp_path / "killed") == contents(tmp_path / "2")
+def test_a_folder_of_performances_ends_the_same_killed_or_not(performances, tmp_path, moment):
+    report = prepare_corpus(performances, tmp_path / "whole")
+    assert report["pedal"].value_counts().to_dict() == {"held": 15, "": 15}
+    assert kill_at(performances, tmp_path / "killed", moment)
+    prepare_in_processes(performances, tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 def test_many_files_take_processes_and_few_do_not(music, tmp_path, monkeypatch):
@@ -539,9 +541,7 @@ def test_a_file_that_hangs_or_kills_is_refused_alone_and_read_again(tmp_path, mo
         patch.setattr(prepare, "PREPARE", "stubborn:prepare")
         patch.setattr(prepare, "MAX_SECONDS", 2)
         patch.setattr(prepare, "MAX_MEMORY", 500_000_000)
-        report = prepare_corpus(
-            folder, tmp_path / "p", workers=2, progress=lambda *n: seen.append(n)
-        )
+        report = prepare_in_processes(folder, tmp_path / "p", progress=lambda *n: seen.append(n))
     reasons = report.set_index("file")["reason"]
     assert reasons["sleep-1.mid"] == "cannot read sleep-1.mid: it took longer than 2 s"
     assert reasons["kill-1.mid"] == (
@@ -563,8 +563,9 @@ SCRIPT = """
 import sys
 from musiclib import prepare
 prepare.PREPARE = "stubborn:prepare_slowly"
-told = lambda *n: print(*n, flush=True)
-prepare.prepare_corpus(sys.argv[1], sys.argv[2], workers=2, progress=told)
+prepare._FEW_FILES = -1
+prepare.cores = lambda: 2
+prepare.prepare_corpus(sys.argv[1], sys.argv[2], progress=lambda *n: print(*n, flush=True))
 """
 
 
@@ -590,7 +591,7 @@ def check_kills(music: Path, tmp_path: Path, moments: list[float]) -> None:
     prepare_corpus(music, tmp_path / "whole")
     killed = [kill_at(music, tmp_path / "killed", moment) for moment in moments]
     assert any(killed)
-    report = prepare_corpus(music, tmp_path / "killed", workers=2)
+    report = prepare_in_processes(music, tmp_path / "killed")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert len(load_corpus(tmp_path / "killed")) == (report["status"] == "converted").sum() == 13
 
@@ -632,23 +633,24 @@ def test_a_file_that_is_gone_or_renamed_takes_its_piece_along(music, tmp_path):
 
 LIMITED = """
 import resource, sys
-from musiclib.prepare import prepare_corpus
+from musiclib import prepare
+prepare._FEW_FILES = int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
-prepare_corpus(sys.argv[1], sys.argv[2], workers=int(sys.argv[3]) or None)
+prepare.prepare_corpus(sys.argv[1], sys.argv[2])
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
 @pytest.mark.parametrize(
-    ("workers", "size"), [(2, 1500), pytest.param(0, 100, marks=pytest.mark.long)]
+    ("few", "size"), [(-1, 1500), pytest.param(99, 100, marks=pytest.mark.long)]
 )
-def test_a_disk_that_takes_no_more_leaves_the_earlier_results_whole(music, tmp_path, workers, size):
+def test_a_disk_that_takes_no_more_leaves_the_earlier_results_whole(music, tmp_path, few, size):
     prepare_corpus(music, tmp_path / "p")
     before = {piece.name: piece.roll.tobytes() for piece in load_corpus(tmp_path / "p")}
     report = (tmp_path / "p" / "report.csv").read_bytes()
     fill(music, "new.mid", "01.mid", "02.mid")
     os.replace(music / "04.mid", music / "renamed.mid")
-    arguments = [str(music), str(tmp_path / "p"), str(workers), str(size)]
+    arguments = [str(music), str(tmp_path / "p"), str(few), str(size)]
     command = [sys.executable, "-c", LIMITED, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=HERE)
     last = done.stderr.splitlines()[-1]
@@ -708,12 +710,6 @@ def test_the_destination_may_lie_within_the_source_but_not_be_it(music):
         prepare_corpus(music, music)
 
 
-@pytest.mark.parametrize("workers", [0, -1])
-def test_an_impossible_number_of_processes_is_refused(music, tmp_path, workers):
-    with pytest.raises(ValueError, match=f"workers: got {workers}, allowed is 1 or more"):
-        prepare_corpus(music, tmp_path / "p", workers=workers)
-
-
 def test_a_piece_that_was_exchanged_is_not_opened(music, tmp_path):
     report = prepare_corpus(music, tmp_path / "p").set_index("file")
     one, other = report.loc[["00.mid", "01.mid"], "piece_sha256"]
@@ -734,7 +730,7 @@ def test_thousands_of_damaged_files_have_a_row_each(tmp_path):
             (music / f"{count:05d}.mid").write_bytes(case.data)
             count += 1
     assert count > 2500
-    report = prepare_corpus(music, tmp_path / "p", workers=2)
+    report = prepare_corpus(music, tmp_path / "p")
     assert len(report) == count
     assert (report["reason"] != "").sum() >= (report["status"] == "refused").sum() > 500
     assert not report["reason"].str.contains("process that read it|cannot prepare|longer").any()
@@ -774,11 +770,6 @@ def test_the_costliest_small_file_stays_far_within_the_limits(tmp_path):
     assert found["steps"] > 490_000
     assert found["s"] < 5
     assert found["gb"] < 0.8
-
-
-@pytest.fixture(autouse=True)
-def importable_workers(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
 
 
 def work(*whats, workers=1, seconds=60.0, **more):
@@ -847,7 +838,7 @@ def test_breaking_off_ends_the_processes():
         os.kill(answer["pid"], 0)
 
 
-SCRIPT_workers = """
+UNGUARDED = """
 import sys
 from musiclib import prepare
 prepare._GRACE_SECONDS = 0.2
@@ -861,10 +852,9 @@ for _, answer in prepare.run_jobs(
 @pytest.mark.long
 def test_a_script_without_a_guard_can_use_them_and_its_death_ends_them(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT_workers)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)])}
+    script.write_text(UNGUARDED)
     command = [sys.executable, str(script), "a", "sleep"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=HERE)
     worker = int(process.stdout.readline())
     time.sleep(0.2)  # let the next job reach it
     process.kill()
