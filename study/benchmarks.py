@@ -72,29 +72,14 @@ def find_benchmark(name: str, *, folder: str | os.PathLike[str] | None = None) -
     The folder is by default what the environment variable ``MUSICLIB_DATA`` names, and where there
     is none, the user's cache folder. `FileNotFoundError` says where to put the file.
     """
+    import pooch
+
     one = _known(name)
-    folder = Path(folder or os.environ.get("MUSICLIB_DATA") or _cache()).expanduser()
+    folder = Path(folder or os.environ.get("MUSICLIB_DATA") or pooch.os_cache("musiclib"))
+    folder = folder.expanduser()
     for path in (folder / one.file, *sorted(folder.glob(f"*/{one.file}"))):
         if path.is_file():
             return path
-    return _download(one, folder)
-
-
-def _known(name: str) -> BenchmarkSet:
-    if name not in SETS:
-        raise ValueError(f"benchmark: got {name!r}, allowed are {', '.join(SETS)}")
-    return SETS[name]
-
-
-def _cache() -> str:
-    import pooch
-
-    return str(pooch.os_cache("musiclib"))
-
-
-def _download(one: BenchmarkSet, folder: Path) -> Path:
-    import pooch
-
     known = f"sha256:{one.sha256}" if one.sha256 else None
     try:
         found = pooch.retrieve(SOURCE + one.file, known_hash=known, fname=one.file, path=folder)
@@ -104,6 +89,12 @@ def _download(one: BenchmarkSet, folder: Path) -> Path:
             f"({type(error).__name__}); put it there, or name its folder in MUSICLIB_DATA"
         ) from error
     return Path(found)
+
+
+def _known(name: str) -> BenchmarkSet:
+    if name not in SETS:
+        raise ValueError(f"benchmark: got {name!r}, allowed are {', '.join(SETS)}")
+    return SETS[name]
 
 
 def read_benchmark(name: str) -> dict[str, list[np.ndarray]]:
@@ -175,18 +166,18 @@ def _unpacked(body: bytes, most: int) -> int:
 
 
 def _rolls(cells: np.ndarray, name: str) -> list[np.ndarray]:
+    """Return the pieces of one part, each checked."""
     if cells.dtype != object or not cells.size:
         raise BenchmarkError(f"{name} is no list of pieces")
-    return [_roll(cell, f"{name}, piece {i}") for i, cell in enumerate(cells.ravel())]
-
-
-def _roll(cell: object, name: str) -> np.ndarray:
-    roll = np.asarray(cell)
-    if roll.dtype.kind not in "buif" or roll.ndim != 2 or roll.shape[1] != N_KEYS:
-        raise BenchmarkError(f"{name}: wanted a roll of {N_KEYS} keys, got shape {roll.shape}")
-    if len(roll) < 2 or not np.isin(roll, (0, 1)).all():
-        raise BenchmarkError(f"{name}: wanted two frames or more of zeros and ones")
-    return roll.astype(np.uint8)
+    rolls = [np.asarray(cell) for cell in cells.ravel()]
+    for i, roll in enumerate(rolls):
+        if roll.dtype.kind not in "buif" or roll.ndim != 2 or roll.shape[1] != N_KEYS:
+            raise BenchmarkError(
+                f"{name}, piece {i}: wanted a roll of {N_KEYS} keys, got shape {roll.shape}"
+            )
+        if len(roll) < 2 or not np.isin(roll, (0, 1)).all():
+            raise BenchmarkError(f"{name}, piece {i}: wanted two frames or more of zeros and ones")
+    return [roll.astype(np.uint8) for roll in rolls]
 
 
 # The score, and the floors that no model may fall behind: chance, marginals, a logistic regression
@@ -285,15 +276,11 @@ def floors(pieces: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
     chosen on the validation pieces.
     """
     keys = pieces["train"][0].shape[1]
-    tried = [logistic(pieces["train"], penalty=p) for p in PENALTIES]
+    tried = [logistic(pieces["train"], penalty=penalty) for penalty in PENALTIES]
     best = min(tried, key=lambda one: _scored(one, pieces["valid"]))
-    sizes = (0, keys, keys * (keys + 1))
-    scorers = dict(zip(NAMES, (chance, marginals(pieces["train"]), best), strict=True))
-    rows = [
-        (model, _scored(one, pieces["valid"]), _scored(one, pieces["test"]), size)
-        for (model, one), size in zip(scorers.items(), sizes, strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["model", "valid_nll", "test_nll", "parameters"])
+    scorers = (chance, marginals(pieces["train"]), best)
+    columns = {f"{s}_nll": [_scored(one, pieces[s]) for one in scorers] for s in ("valid", "test")}
+    return pd.DataFrame({"model": NAMES, **columns, "parameters": (0, keys, keys * (keys + 1))})
 
 
 def _scored(scorer: _Scorer, pieces: Sequence[np.ndarray]) -> float:

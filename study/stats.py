@@ -23,7 +23,7 @@ from scipy import stats
 MODELS = ("vae", "gan", "lstm")
 """The paper's models in the order of its table."""
 
-_LEVEL = 0.95  # of an interval where nothing else is asked for
+_LEVEL = 0.95  # of an interval, unless told otherwise
 _CERTAINTY = 0.95  # that each of the `outer_ends` lies outside the percentile of endless draws
 
 Samples = Mapping[Hashable, np.ndarray]
@@ -134,8 +134,8 @@ def bootstrap(
 def resampler(groups: list[np.ndarray]) -> Callable[[np.random.Generator], np.ndarray]:
     """Return what draws a bootstrap sample, shape (N, ...), of groups of shape (n, ...).
 
-    As many groups as there are, drawn with replacement; of each, as many pieces as it holds, drawn
-    with replacement. A single group is never exchanged, so only its pieces vary.
+    As many groups as there are, and of each as many pieces as it holds, with replacement. A single
+    group is never exchanged, so only its pieces vary.
     """
     pieces, sizes = np.concatenate(groups), np.array([len(group) for group in groups])
     starts = np.cumsum(sizes) - sizes
