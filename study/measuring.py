@@ -56,8 +56,8 @@ from study.stats import seed_interval, values_by_seed
 SR = 44_100
 """Audio samples per second of every rendering that is measured."""
 
-PROBLEMS = ("no_note", "stuck", "empty_bars_found")
-"""What `measures.check_piece` can find, a column of 0 and 1 each."""
+PROBLEMS = {"no_note": "no note", "stuck": "stuck", "empty_bars_found": "empty bars"}
+"""What `measures.check_piece` can find and its word for it, a column of 0 and 1 each."""
 
 _NAMES = ("item", "code", "sha256")
 _SECONDS = 5.0  # between two writings: what a kill can lose
@@ -96,8 +96,7 @@ def render(roll: np.ndarray, *, sr: int = SR, velocity: int = 80) -> np.ndarray:
 def problems(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
     """Return 1.0 for each of `PROBLEMS` that `check_piece` finds, else 0.0."""
     found = {sentence.split(":")[0] for sentence in check_piece(roll, **bars.for_measures())}
-    words = ("no note", "stuck", "empty bars")
-    return {name: float(word in found) for name, word in zip(PROBLEMS, words, strict=True)}
+    return {name: float(word in found) for name, word in PROBLEMS.items()}
 
 
 # Many pieces
@@ -137,11 +136,8 @@ def _copied(roll: np.ndarray, index: TrainingIndex | None) -> dict[str, int]:
     """Return what a piece shares with the training music."""
     if index is None:
         return {}
-    runs = {
-        f"longest_{name}": index.longest_run(roll, transposed=moved).length
-        for name, moved in (("exact", False), ("transposed", True))
-    }
-    return {**index.count(roll), **runs}
+    exact, moved = (index.longest_run(roll, transposed=moved).length for moved in (False, True))
+    return {**index.count(roll), "longest_exact": exact, "longest_transposed": moved}
 
 
 def _measure_item(item: tuple[np.ndarray, Bars]) -> dict[str, float]:

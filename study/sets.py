@@ -55,6 +55,8 @@ TEMPO = 80.0
 LONGEST_RANDOM_NOTE = 8
 """Random notes last 1 to 8 sixteenths, up to a half note: about as long as real ones on average."""
 
+_Following = Mapping[bytes, list[tuple[int, bytes]]]
+
 # Music without a model: what any trained model must beat. The same rolls and the same state of the
 # generator give the same pieces, uint8 (n, steps, 88, 2).
 
@@ -89,11 +91,7 @@ def _events(roll: np.ndarray) -> tuple[list[bytes], list[int]]:
 
 
 def _walk(
-    firsts: list[bytes],
-    following: Mapping[bytes, list[tuple[int, bytes]]],
-    *,
-    steps: int,
-    rng: np.random.Generator,
+    firsts: list[bytes], following: _Following, *, steps: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Return a walk of the chain as a roll: each chord struck once and held for its length."""
     chord = firsts[rng.choice(len(firsts))]
@@ -426,12 +424,12 @@ def write_pieces(
     return pd.DataFrame(rows, columns=["sample", "file", "notes", "flaws"])
 
 
-def real_rolls(pieces: Sequence[Piece]) -> list[np.ndarray]:
+def real_rolls(pieces: Iterable[Piece]) -> list[np.ndarray]:
     """Return the beginning of each piece that is long enough, from the first bar that sounds."""
     return [piece.roll[:PIECE_STEPS] for piece in _long(map(from_first_bar, pieces))]
 
 
-def real_bars(pieces: Sequence[Piece]) -> list[Bars]:
+def real_bars(pieces: Iterable[Piece]) -> list[Bars]:
     """Return the bars of each of the `real_rolls` of these pieces."""
     return [_bars(piece) for piece in _long(map(from_first_bar, pieces))]
 
@@ -444,7 +442,7 @@ def measure_table(rolls: Sequence[np.ndarray], bars: Sequence[Bars] | None = Non
 
 
 RANGED = ("polyphony", "scale_consistency", "silence", "pitch_range")
-"""The measures whose range in real music a generated piece shall keep to."""
+"""The measures whose range in real music a generated piece is to keep to."""
 
 PERCENTILES = (0.01, 0.99)
 """What bounds the range; with few real pieces that is nearly their lowest to highest value."""
@@ -483,7 +481,7 @@ def save_weights(model: Any, weights: str | os.PathLike[str], card: Mapping[str,
 
     Its optimizer's state, twice the size of the weights, is skipped.
     """
-    _card_of(weights).unlink(missing_ok=True)  # killed in between, none is another's
+    _card_of(weights).unlink(missing_ok=True)  # so that a kill in between leaves none of another's
     with _without_optimizer(model), atomic_path(weights) as temporary:
         model.save_weights(temporary)
     return write_card(weights, card)
@@ -528,11 +526,7 @@ def check_card(weights: str | os.PathLike[str], expected: Mapping[str, Any]) -> 
 
 
 def trained_sizes(
-    weights: str | os.PathLike[str],
-    *names: str,
-    corpus: str,
-    seed: int,
-    codec: Mapping[str, Any],
+    weights: str | os.PathLike[str], *names: str, corpus: str, seed: int, codec: Mapping[str, Any]
 ) -> dict[str, int]:
     """Return the sizes with which a model was trained, by `names` of its card's ``settings``.
 

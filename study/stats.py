@@ -23,7 +23,7 @@ from scipy import stats
 MODELS = ("vae", "gan", "lstm")
 """The paper's models in the order of its table."""
 
-_LEVEL = 0.95  # of an interval, unless told otherwise
+_LEVEL = 0.95  # of an interval by default
 _CERTAINTY = 0.95  # that each of the `outer_ends` lies outside the percentile of endless draws
 
 Samples = Mapping[Hashable, np.ndarray]
