@@ -1,11 +1,12 @@
-"""The four Boulanger-Lewandowski sets: found, read with care, and scored by the one protocol.
+"""The four Boulanger-Lewandowski sets: found, read with care, scored, and beside others' figures.
 
-Conventions: a piece is ``uint8 (T, 88)``, 1 where a key sounds (key 0 is MIDI pitch 21), a frame a
-step of the set's own grid. A model reads frames 0 to T - 2 from a zero state and is scored on
-frames 1 to T - 1: the negative log-likelihood of a frame is summed over its 88 keys, and the score
-is the sum over all pieces and frames divided by the number of scored frames, in nats a frame. What
-others published, and the table that every look at a test set goes to, stand in
-`study.benchmarks`.
+Conventions: a piece is ``uint8 (T, 88)``, 1 where a key sounds (key 0 is MIDI pitch 21), each frame
+a step of the set's own grid; a set is named ``jsb``, ``piano_midi``, ``nottingham`` or
+``musedata``, its parts ``train``, ``valid`` and ``test``. A model reads frames 0 to T - 2 from a
+zero state and is scored on frames 1 to T - 1: the negative log-likelihood of a frame is summed over
+its 88 keys, and the score is the sum over all pieces and frames divided by the number of scored
+frames (as in arXiv 1803.01271 and its code), in nats per frame: lower is better, and long pieces
+weigh more. A *scorer* takes a piece and returns the nats of each scored frame, shape (T - 1,).
 """
 
 from __future__ import annotations
@@ -14,10 +15,8 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,103 +38,68 @@ class BenchmarkError(ValueError):
     """A benchmark file is not what it should be; the message names the file and the reason."""
 
 
-@dataclass(frozen=True)
-class BenchmarkSet:
-    """One of the four sets.
+class BenchmarkSet(NamedTuple):
+    """Hold a set's file name, its numbers of pieces (training, validation, test) and its SHA-256.
 
-    Attributes
-    ----------
-    name, file : str
-        As the study calls it, and the file's name.
-    counts : (int, int, int)
-        Training, validation and test pieces.
-    sha256 : str
-        Of the file; empty where none was at hand: such a file is checked by its content alone.
+    The hash is empty where no file was at hand: such a file is checked by its content alone.
     """
 
-    name: str
     file: str
     counts: tuple[int, int, int]
     sha256: str = ""
 
 
-SETS: Mapping[str, BenchmarkSet] = MappingProxyType(
-    {
-        one.name: one
-        for one in (
-            BenchmarkSet(
-                "jsb",
-                "JSB_Chorales.mat",
-                (229, 76, 77),
-                "ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
-            ),
-            BenchmarkSet(
-                "piano_midi",
-                "Piano_midi.mat",
-                (87, 12, 25),
-                "990a8a71d5764a7eaa3e78d9e5023d1470380fe2db3a1448265a97a24c8b1c34",
-            ),
-            BenchmarkSet("nottingham", "Nottingham.mat", (694, 173, 170)),  # untried, no hash known
-            BenchmarkSet("musedata", "MuseData.mat", (524, 135, 124)),  # untried, no hash known
-        )
-    }
-)
+SETS: Mapping[str, BenchmarkSet] = {
+    "jsb": BenchmarkSet(
+        "JSB_Chorales.mat",
+        (229, 76, 77),
+        "ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
+    ),
+    "piano_midi": BenchmarkSet(
+        "Piano_midi.mat",
+        (87, 12, 25),
+        "990a8a71d5764a7eaa3e78d9e5023d1470380fe2db3a1448265a97a24c8b1c34",
+    ),
+    "nottingham": BenchmarkSet("Nottingham.mat", (694, 173, 170)),  # untried, no hash known
+    "musedata": BenchmarkSet("MuseData.mat", (524, 135, 124)),  # untried, no hash known
+}
 """The sets by name; piece counts as published with the files."""
 
 
 def find_benchmark(name: str, *, folder: str | os.PathLike[str] | None = None) -> Path:
-    """Find a set's file in the data folder, or download it there.
+    """Find a set's file in the data folder or one below, or download it there.
 
-    Parameters
-    ----------
-    name : str
-        ``jsb``, ``piano_midi``, ``nottingham`` or ``musedata``.
-    folder : path, optional
-        By default what the environment variable ``MUSICLIB_DATA`` names, and where there is none,
-        the user's cache folder. The file may lie in it or one folder below.
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    ValueError
-        If there is no such set.
-    FileNotFoundError
-        If the file is not there and could not be downloaded; the message says where to put it.
+    The folder is by default what the environment variable ``MUSICLIB_DATA`` names, and where there
+    is none, the user's cache folder. `FileNotFoundError` says where to put the file.
     """
+    import pooch
+
     one = _known(name)
-    folder = Path(folder or os.environ.get("MUSICLIB_DATA") or _cache()).expanduser()
+    folder = Path(folder or os.environ.get("MUSICLIB_DATA") or pooch.os_cache("musiclib"))
+    folder = folder.expanduser()
     for path in (folder / one.file, *sorted(folder.glob(f"*/{one.file}"))):
         if path.is_file():
             return path
-    return _download(one, folder)
+    known = f"sha256:{one.sha256}" if one.sha256 else None
+    try:
+        found = pooch.retrieve(SOURCE + one.file, known_hash=known, fname=one.file, path=folder)
+    except Exception as error:  # no network, a refusal, another hash, no permission
+        raise FileNotFoundError(
+            f"{one.file} is not in {folder} and could not be downloaded "
+            f"({type(error).__name__}); put it there, or name its folder in MUSICLIB_DATA"
+        ) from error
+    return Path(found)
 
 
-def read_benchmark(
-    name: str, *, folder: str | os.PathLike[str] | None = None
-) -> dict[str, list[np.ndarray]]:
-    """Read a set, checked for its form and its number of pieces.
+def _known(name: str) -> BenchmarkSet:
+    if name not in SETS:
+        raise ValueError(f"benchmark: got {name!r}, allowed are {', '.join(SETS)}")
+    return SETS[name]
 
-    Parameters
-    ----------
-    name : str
-        ``jsb``, ``piano_midi``, ``nottingham`` or ``musedata``.
-    folder : path, optional
-        As in `find_benchmark`.
 
-    Returns
-    -------
-    dict
-        ``train``, ``valid`` and ``test``: lists of ``np.ndarray, shape (T, 88), uint8``.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        As `find_benchmark` and `read_mat`; and when the number of pieces is not the published one.
-    """
-    one, path = _known(name), find_benchmark(name, folder=folder)
+def read_benchmark(name: str) -> dict[str, list[np.ndarray]]:
+    """Read a set's parts, and refuse another file or number of pieces than the published one."""
+    one, path = _known(name), find_benchmark(name)
     if one.sha256 and sha256_of(path) != one.sha256:
         raise BenchmarkError(f"{path}: not the file that scores were published on (SHA-256)")
     pieces = read_mat(path)
@@ -146,27 +110,11 @@ def read_benchmark(
 
 
 def read_mat(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]:
-    """Read a MATLAB 5 file of piano rolls, which may come from anywhere.
+    """Read the parts of a MATLAB 5 file of piano rolls, which may come from anywhere.
 
-    Parameters
-    ----------
-    path : path
-        With the cell arrays ``traindata``, ``validdata`` and ``testdata``, each cell a roll
-        ``(T, 88)`` of zeros and ones.
-
-    Returns
-    -------
-    dict
-        ``train``, ``valid`` and ``test``: lists of ``np.ndarray, shape (T, 88), uint8``.
-
-    Raises
-    ------
-    BenchmarkError
-        When the file is too large, cannot be read, or holds something else.
-
-    Notes
-    -----
-    What the file unpacks to is measured before SciPy sees it: at most `MAX_CONTENT_BYTES`.
+    It has the cell arrays ``traindata``, ``validdata`` and ``testdata``. `BenchmarkError` when the
+    file is too large, cannot be read, or holds something else. What it unpacks to is measured
+    before SciPy sees it: at most `MAX_CONTENT_BYTES`.
     """
     import scipy.io
 
@@ -180,74 +128,6 @@ def read_mat(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]:
     if missing := [name for name in names if name not in content]:
         raise BenchmarkError(f"{path}: has no {' and no '.join(missing)}")
     return {s: _rolls(content[f"{s}data"], f"{path}: {s}data") for s in SPLITS}
-
-
-def score(nats: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> float:
-    """Score a model by the protocol of the published figures.
-
-    Parameters
-    ----------
-    nats : sequence of np.ndarray, shape (T - 1,)
-        For each piece the nats of frames 1 to T - 1, each summed over the 88 keys, from a model
-        that started the piece from a zero state.
-    pieces : sequence of np.ndarray, shape (T, 88), uint8
-
-    Returns
-    -------
-    float
-        Nats a frame.
-
-    Raises
-    ------
-    ValueError
-        When a piece has another number of frames, or something that is no number.
-
-    Notes
-    -----
-    Sum over all pieces and frames, divided by the number of frames: long pieces weigh more. The
-    first frame of a piece is not scored (as in arXiv 1803.01271 and its code).
-
-    Examples
-    --------
-    >>> short, long = np.zeros((2, 88), np.uint8), np.zeros((4, 88), np.uint8)
-    >>> score([np.array([10.0]), np.array([1.0, 2.0, 3.0])], [short, long])
-    4.0
-    """
-    if len(nats) != len(pieces):
-        raise ValueError(f"nats: got those of {len(nats)} pieces, wanted {len(pieces)}")
-    for number, (found, piece) in enumerate(zip(nats, pieces, strict=True)):
-        if np.shape(found) != (len(piece) - 1,) or not np.isfinite(found).all():
-            raise ValueError(
-                f"nats: piece {number} has {len(piece)} frames, got shape {np.shape(found)}, "
-                f"wanted {len(piece) - 1} finite numbers"
-            )
-    return float(np.concatenate(nats).mean(dtype=np.float64))
-
-
-def _known(name: str) -> BenchmarkSet:
-    if name not in SETS:
-        raise ValueError(f"benchmark: got {name!r}, allowed are {', '.join(SETS)}")
-    return SETS[name]
-
-
-def _cache() -> str:
-    import pooch
-
-    return str(pooch.os_cache("musiclib"))
-
-
-def _download(one: BenchmarkSet, folder: Path) -> Path:
-    import pooch
-
-    known = f"sha256:{one.sha256}" if one.sha256 else None
-    try:
-        found = pooch.retrieve(SOURCE + one.file, known_hash=known, fname=one.file, path=folder)
-    except Exception as error:  # no network, a refusal, another hash, no permission
-        raise FileNotFoundError(
-            f"{one.file} is not in {folder} and could not be downloaded "
-            f"({type(error).__name__}); put it there, or name its folder in MUSICLIB_DATA"
-        ) from error
-    return Path(found)
 
 
 def _check_size(path: Path) -> None:
@@ -286,25 +166,39 @@ def _unpacked(body: bytes, most: int) -> int:
 
 
 def _rolls(cells: np.ndarray, name: str) -> list[np.ndarray]:
+    """Return the pieces of one part, each checked."""
     if cells.dtype != object or not cells.size:
         raise BenchmarkError(f"{name} is no list of pieces")
-    return [_roll(cell, f"{name}, piece {i}") for i, cell in enumerate(cells.ravel())]
+    rolls = [np.asarray(cell) for cell in cells.ravel()]
+    for i, roll in enumerate(rolls):
+        if roll.dtype.kind not in "buif" or roll.ndim != 2 or roll.shape[1] != N_KEYS:
+            raise BenchmarkError(
+                f"{name}, piece {i}: wanted a roll of {N_KEYS} keys, got shape {roll.shape}"
+            )
+        if len(roll) < 2 or not np.isin(roll, (0, 1)).all():
+            raise BenchmarkError(f"{name}, piece {i}: wanted two frames or more of zeros and ones")
+    return [roll.astype(np.uint8) for roll in rolls]
 
 
-def _roll(cell: object, name: str) -> np.ndarray:
-    roll = np.asarray(cell)
-    if roll.dtype.kind not in "buif" or roll.ndim != 2 or roll.shape[1] != N_KEYS:
-        raise BenchmarkError(f"{name}: wanted a roll of {N_KEYS} keys, got shape {roll.shape}")
-    if len(roll) < 2 or not np.isin(roll, (0, 1)).all():
-        raise BenchmarkError(f"{name}: wanted two frames or more of zeros and ones")
-    return roll.astype(np.uint8)
+# The score, and the floors that no model may fall behind: chance, marginals, a logistic regression
 
 
-# ---- study.benchmarks ----
-# What no model may fall behind on a benchmark: chance, marginals, and a logistic regression.
-#
-# Conventions: pieces are ``uint8 (T, 88)``; every floor is scored by `study.benchmarks.score`.
-# A floor treats the keys as independent given the frame before; nothing here is recurrent.
+def score(nats: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> float:
+    """Return the nats per frame of what scorers gave for these pieces.
+
+    >>> short, long = np.zeros((2, 88), np.uint8), np.zeros((4, 88), np.uint8)
+    >>> score([np.array([10.0]), np.array([1.0, 2.0, 3.0])], [short, long])
+    4.0
+    """
+    if len(nats) != len(pieces):
+        raise ValueError(f"nats: got those of {len(nats)} pieces, wanted {len(pieces)}")
+    for number, (found, piece) in enumerate(zip(nats, pieces, strict=True)):
+        if np.shape(found) != (len(piece) - 1,) or not np.isfinite(found).all():
+            raise ValueError(
+                f"nats: piece {number} has {len(piece)} frames, got shape {np.shape(found)}, "
+                f"wanted {len(piece) - 1} finite numbers"
+            )
+    return float(np.concatenate(nats).mean(dtype=np.float64))
 
 
 NAMES = ("p = 0.5", "training marginals", "logistic on the previous frame")
@@ -313,23 +207,14 @@ NAMES = ("p = 0.5", "training marginals", "logistic on the previous frame")
 PENALTIES = (3e-5, 3e-4)
 """L2 penalties of the logistic floor, per frame; the one that does best in validation is kept."""
 
+_STEPS = 150  # iterations of L-BFGS, at most
+
 _Scorer = Callable[[np.ndarray], np.ndarray]
 
 
 def chance(piece: np.ndarray) -> np.ndarray:
-    """Give the nats of each frame when every key sounds with probability 0.5.
+    """Return the nats of each frame when every key sounds with probability 0.5: 88 log 2 each.
 
-    Parameters
-    ----------
-    piece : np.ndarray, shape (T, 88), uint8
-
-    Returns
-    -------
-    np.ndarray, shape (T - 1,)
-        88 log 2 = 61.00 each.
-
-    Examples
-    --------
     >>> chance(np.zeros((3, 88), np.uint8)).round(2).tolist()
     [61.0, 61.0]
     """
@@ -337,19 +222,8 @@ def chance(piece: np.ndarray) -> np.ndarray:
 
 
 def marginals(train: Sequence[np.ndarray]) -> _Scorer:
-    """Make a scorer in which each key sounds as often as in the training pieces, whatever before.
+    """Return a scorer in which each key sounds as often as in training, whatever came before.
 
-    Parameters
-    ----------
-    train : sequence of np.ndarray, shape (T, 88), uint8
-
-    Returns
-    -------
-    callable
-        From a piece to nats a frame, ``(T - 1,)``.
-
-    Notes
-    -----
     One sounding and one silent frame are added to each key's count (Laplace), so that a key that
     training pieces never use costs much, but not infinitely much.
     """
@@ -360,21 +234,10 @@ def marginals(train: Sequence[np.ndarray]) -> _Scorer:
     return lambda piece: cost[piece[1:].astype(int), keys].sum(axis=1)
 
 
-def logistic(train: Sequence[np.ndarray], *, penalty: float, steps: int = 150) -> _Scorer:
-    """Fit a logistic regression of each key on the 88 keys of the frame before.
+def logistic(train: Sequence[np.ndarray], *, penalty: float) -> _Scorer:
+    """Return a scorer that fits a logistic regression of each key on the keys of the frame before.
 
-    Parameters
-    ----------
-    train : sequence of np.ndarray, shape (T, 88), uint8
-    penalty : float
-        Half the sum of squared weights, times this, is added to the nats a frame.
-    steps : int
-        Iterations of L-BFGS, at most.
-
-    Returns
-    -------
-    callable
-        From a piece to nats a frame, ``(T - 1,)``.
+    Half the sum of squared weights, times the penalty, is added to the nats per frame.
     """
     from scipy.optimize import minimize
 
@@ -396,7 +259,7 @@ def logistic(train: Sequence[np.ndarray], *, penalty: float, steps: int = 150) -
         return value + penalty / 2 * float((w[:-1] ** 2).sum()), slope.ravel().astype(np.float64)
 
     found = minimize(
-        loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": steps}
+        loss, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS}
     ).x.reshape(start.shape)
 
     def nats(piece: np.ndarray) -> np.ndarray:
@@ -407,29 +270,17 @@ def logistic(train: Sequence[np.ndarray], *, penalty: float, steps: int = 150) -
 
 
 def floors(pieces: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
-    """Score the three floors on the validation and the test pieces.
+    """Score the three floors on the validation and the test pieces of a set.
 
-    Parameters
-    ----------
-    pieces : mapping
-        ``train``, ``valid`` and ``test``, as `study.benchmarks.read_benchmark` gives them.
-
-    Returns
-    -------
-    pd.DataFrame
-        model, valid_nll, test_nll (nats a frame) and parameters. The penalty of the logistic
-        regression is chosen on the validation pieces.
+    Columns model, valid_nll, test_nll and parameters. The penalty of the logistic regression is
+    chosen on the validation pieces.
     """
     keys = pieces["train"][0].shape[1]
-    tried = [logistic(pieces["train"], penalty=p) for p in PENALTIES]
+    tried = [logistic(pieces["train"], penalty=penalty) for penalty in PENALTIES]
     best = min(tried, key=lambda one: _scored(one, pieces["valid"]))
-    sizes = (0, keys, keys * (keys + 1))
-    scorers = dict(zip(NAMES, (chance, marginals(pieces["train"]), best), strict=True))
-    rows = [
-        (model, _scored(one, pieces["valid"]), _scored(one, pieces["test"]), size)
-        for (model, one), size in zip(scorers.items(), sizes, strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["model", "valid_nll", "test_nll", "parameters"])
+    scorers = (chance, marginals(pieces["train"]), best)
+    columns = {f"{s}_nll": [_scored(one, pieces[s]) for one in scorers] for s in ("valid", "test")}
+    return pd.DataFrame({"model": NAMES, **columns, "parameters": (0, keys, keys * (keys + 1))})
 
 
 def _scored(scorer: _Scorer, pieces: Sequence[np.ndarray]) -> float:
@@ -441,16 +292,12 @@ def _with_one(frames: np.ndarray) -> np.ndarray:
     return np.concatenate([frames, np.ones((len(frames), 1))], axis=1).astype(np.float32)
 
 
-# ---- study.benchmarks ----
-# What others reached on the four sets, and the table that every look at a test set goes to.
-#
-# Conventions: figures are nats a frame on the test pieces, lower is better. *Outputs* says what a
-# model's figure may be held against: ``independent`` (the keys of a frame are drawn each on its
-# own), ``joint`` (each key knows the others of its frame), ``latent`` (a bound, not a likelihood);
-# they are never ranked together.
-
+# What others reached, and the table that every look at a test set goes to
 
 OUTPUTS = ("floor", "independent", "joint", "latent")
+"""What a figure may be held against: the keys of a frame are drawn each on its own, each knows the
+others, or it is a bound, not a likelihood. They are never ranked together."""
+
 COLUMNS = (
     "dataset", "outputs", "model", "seed", "test_nll", "valid_nll", "parameters", "epochs",
     "train_seconds",
@@ -480,47 +327,23 @@ _PUBLISHED = (
 
 
 def published(dataset: str) -> pd.DataFrame:
-    """Give what others reached on one set.
+    """Return what others reached on one set: outputs, model, test_nll and source.
 
-    Parameters
-    ----------
-    dataset : str
-        ``jsb``, ``piano_midi``, ``nottingham`` or ``musedata``.
-
-    Returns
-    -------
-    pd.DataFrame
-        outputs, model, test_nll (nats a frame) and source; models without a figure left out.
-
-    Examples
-    --------
     >>> published("jsb").query("model == 'TCN'")["test_nll"].item()
     8.1
     """
-    if dataset not in SETS:
-        raise ValueError(f"dataset: got {dataset!r}, allowed are {', '.join(SETS)}")
+    _known(dataset)
     place = 2 + list(SETS).index(dataset)
     rows = [(row[0], row[1], row[place], row[-1]) for row in _PUBLISHED if row[place] is not None]
     return pd.DataFrame(rows, columns=["outputs", "model", "test_nll", "source"])
 
 
 def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Append looks at a test set to their table; what stands there is never changed.
+    """Append looks at a test set to their CSV; what stands there is never changed.
 
-    A look that differs in nothing but its seconds from one that stands there is that one, told
-    again after its run was killed, and is not counted twice.
-
-    Parameters
-    ----------
-    rows : iterable of mappings
-        Each with the `COLUMNS`.
-    path : path
-        ``benchmark_nll.csv``; created if it is missing.
-
-    Raises
-    ------
-    ValueError
-        When a row lacks a column or has another one, or the file has other columns.
+    A look that differs in nothing but its seconds from one that stands there is that one, recorded
+    again after its run was killed, and is not counted twice. `ValueError` when a row or the file
+    has other columns than `COLUMNS`.
     """
     path, rows = Path(path), [dict(row) for row in rows]
     for row in rows:
@@ -532,14 +355,14 @@ def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str])
             old = pd.read_csv(path, dtype=str, keep_default_na=False)
             if tuple(old.columns) != COLUMNS:
                 raise ValueError(f"{path}: wanted the columns {', '.join(COLUMNS)}")
-            told = pd.concat([old, new], ignore_index=True)
-            again = told.duplicated([c for c in COLUMNS if c != "train_seconds"])
-            new = told[~again | (told.index < len(old))]
+            both = pd.concat([old, new], ignore_index=True)
+            again = both.duplicated([c for c in COLUMNS if c != "train_seconds"])
+            new = both[~again | (both.index < len(old))]
         write_csv(new, path)
 
 
 def read_looks(paths: Paths) -> pd.DataFrame:
-    """Read all looks at test sets, released ones and this run's; no row where there was none."""
+    """Return all looks at test sets, released ones and this run's; no row where there was none."""
     try:
         return paths.table(LOOKS)
     except FileNotFoundError:
@@ -547,28 +370,18 @@ def read_looks(paths: Paths) -> pd.DataFrame:
 
 
 def floors_of(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Give the floors of one set as they were measured: model, test_nll, with outputs ``floor``."""
+    """Return the floors of one set as they were measured: model, test_nll, outputs ``floor``."""
     rows = looks[(looks["dataset"] == dataset) & looks["model"].isin(NAMES)]
     rows = rows.drop_duplicates("model", keep="last")
     return rows[["model", "test_nll"]].assign(outputs="floor")
 
 
 def summarise(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Give mean and spread over the seeds of each of our models on one set.
+    """Return mean and spread over the seeds of each of our models on one set, without the floors.
 
-    Parameters
-    ----------
-    looks : pd.DataFrame
-        As `read_looks` gives it. Where a seed was looked at more than once, the last counts; the
-        number of looks is told.
-    dataset : str
-        The floors among its rows are left out.
-
-    Returns
-    -------
-    pd.DataFrame
-        outputs, model, test_nll (mean, nats a frame), spread (standard deviation over seeds, NaN
-        for one), low, high, valid_nll, seeds, looks, parameters, train_seconds.
+    Columns outputs, model, test_nll (mean), spread (standard deviation over seeds, NaN for one),
+    low, high, valid_nll, seeds, looks, parameters, train_seconds. Where a seed was looked at more
+    than once, the last counts, and the column looks counts all.
     """
     ours = looks[(looks["dataset"] == dataset) & ~looks["model"].isin(NAMES)]
     last = ours.drop_duplicates(["outputs", "model", "seed"], keep="last")
@@ -587,13 +400,10 @@ def summarise(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def compared(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Set our models on one set among the floors and the published figures.
+    """Return our models on one set among the floors and the published figures.
 
-    Returns
-    -------
-    pd.DataFrame
-        outputs, model, test_nll, spread, low, high, seeds, looks, source; in the order of
-        `OUTPUTS`, then by test_nll. The source is NaN for what is ours.
+    Columns outputs, model, test_nll, spread, low, high, seeds, looks, source (NaN for what is
+    ours); in the order of `OUTPUTS`, then by test_nll.
     """
     parts = [floors_of(looks, dataset), published(dataset), summarise(looks, dataset)]
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)

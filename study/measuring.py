@@ -1,9 +1,12 @@
-"""Measure many pieces by every measure there is, on all cores, and remember what was measured.
+"""Measure many pieces by every measure there is, on all cores, and compare whole sets.
 
 Conventions: what a piece measures depends on its notes, its bars, and the code and versions that
-measure, so a result is kept under a hash of each (`study.measuring`). Released measures are read
-whatever the code and the versions are; the table says which made them. A piece is rendered with the
-one gain of `synthesis` at 80 quarters a minute and velocity 80, so that levels compare.
+measure, so a result is kept under a hash of each. A piece is rendered with the one gain of
+`musiclib.synth` at `TEMPO` and velocity 80, so that levels compare. Tables of pieces have one row
+per piece, with columns model, seed, sample, file and the measures. The reference of every
+comparison is the held-out real set; the training set (other real music) shows how near real music
+itself comes, and the baselines what needs no model. Every table says n. What becomes of features
+that a piece, a set or the real set does not define stands at the head of `musiclib.distance`.
 """
 
 from __future__ import annotations
@@ -47,48 +50,179 @@ from musiclib.prepare import cores, is_of_macos
 from musiclib.roll import COMMON_BARS, STEPS_PER_QUARTER, Bars, to_midi
 from musiclib.synth import fluidsynth_version, soundfont_path, synthesize
 from study.run import progress
-from study.sets import NO_SEED, PERCENTILES, RANGED, REAL, TRAINING, Sample
+from study.sets import NO_SEED, RANGED, REAL, TEMPO, TRAINING, Sample, typical_range, within
 from study.stats import seed_interval, values_by_seed
 
-# ---- study.measuring ----
-# Keep what was measured in one table, under a hash of what was measured and one of the code.
-#
-# Conventions: a table is a CSV file with the columns item, code, sha256 and a column a measure; a
-# row
-# counts only if its SHA-256 is that of its fields, so a changed or half-written one is measured
-# again. A table is written by one code: rows of an older one go. Beside it stands ``NAME.json``,
-# the
-# versions behind it. NaN and infinities come back as they were; an empty field is a measure that
-# the
-# row does not have.
+SR = 44_100
+"""Audio samples per second of every rendering that is measured."""
 
+PROBLEMS = {"no_note": "no note", "stuck": "stuck", "empty_bars_found": "empty bars"}
+"""What `measures.check_piece` can find and its word for it, a column of 0 and 1 each."""
 
 _NAMES = ("item", "code", "sha256")
 _SECONDS = 5.0  # between two writings: what a kill can lose
+_PACKAGES = ("numpy", "scipy", "librosa", "pyloudnorm", "pretty_midi")
+_ENOUGH_FOR_A_PROCESS = 20
+_DRAWS = 100  # random sets of one training run whose distances are averaged
 
 Row = dict[str, Any]
+Rolls = Mapping[str, Mapping[int, Sequence[np.ndarray]]]
+
+
+# One piece
+
+
+def measure_roll(
+    roll: np.ndarray, bars: Bars = COMMON_BARS, *, rendered: bool = True
+) -> dict[str, float]:
+    """Return `MEASURES`, `AUDIO_UNITS` (NaN unless it is rendered) and `PROBLEMS` of one piece."""
+    sound = dict.fromkeys(AUDIO_UNITS, math.nan)
+    if rendered:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # peak_dbfs above 0 says it
+            sound = audio_measures(render(roll), sr=SR)
+    return {**measures(roll, **bars.for_measures()), **sound, **problems(roll, bars)}
+
+
+def render(roll: np.ndarray, *, sr: int = SR, velocity: int = 80) -> np.ndarray:
+    """Render a piece as every piece is rendered: float32, rests at the end included.
+
+    The velocity, 1 to 127, is every note's. Warns of a peak above full scale, as `synthesize` does.
+    """
+    seconds = len(roll) / STEPS_PER_QUARTER * 60 / TEMPO
+    return synthesize(to_midi(roll, tempo=TEMPO, velocity=velocity), sr=sr, duration=seconds)
+
+
+def problems(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
+    """Return 1.0 for each of `PROBLEMS` that `check_piece` finds, else 0.0."""
+    found = {sentence.split(":")[0] for sentence in check_piece(roll, **bars.for_measures())}
+    return {name: float(word in found) for name, word in PROBLEMS.items()}
+
+
+# Many pieces
+
+
+def sample_table(
+    samples: Sequence[Sample],
+    *,
+    index: TrainingIndex | None = None,
+    kept: str | os.PathLike[str] | None = None,
+    released: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+) -> pd.DataFrame:
+    """Return what every piece measures, and with an index how much of it is copied.
+
+    The index adds the columns of `TrainingIndex.count` and the longest runs in common with a
+    training piece (``longest_exact``, ``longest_transposed``, in steps). The training set is
+    neither rendered nor looked up: it is there as the ceiling of the symbolic measures only.
+    `kept`, `released` and `workers` are those of `measured`.
+    """
+    if not samples:
+        raise ValueError("samples must hold at least one piece; got none")
+    items = [(sample.roll, sample.bars) for sample in samples if sample.model != TRAINING]
+    tables = {"kept": kept, "released": released}
+    sounding = iter(measured(_measure_item, items, key=_item_key, workers=workers, **tables))
+    rows = []
+    for sample in samples:
+        if sample.model == TRAINING:
+            found = measure_roll(sample.roll, sample.bars, rendered=False)
+        else:
+            found = {**next(sounding), **_copied(sample.roll, index)}
+        rows.append({**sample.keys, **found})
+    return pd.DataFrame(rows)
+
+
+def _copied(roll: np.ndarray, index: TrainingIndex | None) -> dict[str, int]:
+    """Return what a piece shares with the training music."""
+    if index is None:
+        return {}
+    exact, moved = (index.longest_run(roll, transposed=moved).length for moved in (False, True))
+    return {**index.count(roll), "longest_exact": exact, "longest_transposed": moved}
+
+
+def _measure_item(item: tuple[np.ndarray, Bars]) -> dict[str, float]:
+    return measure_roll(*item)
+
+
+def _item_key(item: tuple[np.ndarray, Bars]) -> str:
+    """Return the hash of a roll and where its bars stand, under which their measures are kept."""
+    roll, bars = item
+    known = "x".join(map(str, (*roll.shape, *bars.for_measures().values())))
+    return hashlib.sha256(f"{known} ".encode() + np.packbits(roll).tobytes()).hexdigest()
+
+
+def measured(
+    measure: Callable[[Any], Row],
+    items: Sequence[Any],
+    *,
+    key: Callable[[Any], str],
+    kept: str | os.PathLike[str] | None = None,
+    released: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+) -> list[Row]:
+    """Return the measures of each item: known ones from the tables, others measured now and kept.
+
+    `measure` is importable, as it runs in other processes (`workers`; one per core by default, and
+    the result does not depend on it). `key` names an item; equal ones are measured once. `kept` is
+    read and written (see `Kept`); `released` is only read, whatever code made it.
+    """
+    keys = [key(item) for item in items]
+    own, given = Kept(kept, code=made_by()), Kept(released)
+    known = {k: row for k in keys if (row := own.get(k) or given.get(k))}
+    missing = {k: item for k, item in zip(keys, items, strict=True) if k not in known}
+    line = progress(len(missing), f"{len(known)} of {len(set(keys))} pieces known, measured")
+    with own.writing(versions()):
+        for k, found in zip(missing, _map(measure, list(missing.values()), workers), strict=True):
+            known[k] = own.add(k, found)
+            line.step()
+    line.close()
+    return [known[k] for k in keys]
+
+
+def _map(measure: Callable[[Any], Row], items: list[Any], workers: int | None) -> Iterator[Row]:
+    """Measure items one after the other, or in processes where there are enough of them."""
+    count = min(workers or cores(), len(items) // _ENOUGH_FOR_A_PROCESS)
+    if count < 2:
+        yield from map(measure, items)
+        return
+    # Started afresh, not forked: a notebook's kernel has threads, which a fork can lock up.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context) as pool:
+        yield from pool.map(measure, items, chunksize=2)
+
+
+@functools.cache
+def made_by() -> str:
+    """Return the hash of what decides a measurement beside the notes: code, packages, renderer."""
+    numbers = [version for name, version in versions().items() if name != "Python"]
+    parts = [code_hash(_measure_item), *numbers, sha256_of(soundfont_path())]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what measures: Python, the packages, FluidSynth."""
+    found = {"Python": platform.python_version()}
+    found |= {package: importlib.metadata.version(package) for package in _PACKAGES}
+    return found | {"FluidSynth": fluidsynth_version()}
 
 
 class Kept:
-    """One table of measures.
+    """Keep what was measured in one CSV table, under a hash of the item and one of the code.
 
-    Parameters
-    ----------
-    path : path or None
-        A CSV file, which need not exist; None keeps nothing.
-    code : str, optional
-        Hash of the code that new rows are made by; rows of another code are not known. Without it
-        every row is known, whatever code made it.
+    Columns item, code, sha256 and one per measure; a row counts only if its SHA-256 is that of its
+    fields, so a changed or half-written one is measured again. A table is written by one code: rows
+    of an older one go. Without a code every row is known, whatever code made it; without a path
+    nothing is kept. Beside the table stands ``NAME.json``, the versions behind it. NaN and
+    infinities come back as they were; an empty field is a measure that the row does not have.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, *, code: str = "") -> None:
         self.path, self.code = None if path is None else Path(path), code
-        self.rows = {} if self.path is None else _read(self.path, code)
+        self.rows = {} if self.path is None else _read_rows(self.path, code)
 
-    def get(self, item: str, other: Kept | None = None) -> Row | None:
-        """Return the measures of an item, of this table or else of the other; None if unknown."""
-        found = self.rows.get(item)
-        return other.get(item) if found is None and other is not None else found
+    def get(self, item: str) -> Row | None:
+        """Return the measures of an item; None if unknown."""
+        return self.rows.get(item)
 
     def add(self, item: str, measures: Mapping[str, Any]) -> Row:
         """Take an item's measures, and return them as they will be read again."""
@@ -111,58 +245,51 @@ class Kept:
     def _write(self) -> None:
         """Write the table, with the rows that another process has added in the meantime."""
         with locked(self.path):
-            self.rows = {**_read(self.path, self.code), **self.rows}
-            write_text(_table(self.rows, self.code), self.path)
-            write_json(self._versions, _beside(self.path))
+            self.rows = {**_read_rows(self.path, self.code), **self.rows}
+            write_text(_as_csv(self.rows, self.code), self.path)
+            write_json(self._versions, self.path.with_suffix(".json"))
         self._written = time.monotonic()
 
 
 def made_with(path: str | os.PathLike[str]) -> dict[str, str]:
     """Return the versions behind a table, by package; nothing if they are not known."""
     try:
-        found = json.loads(_beside(Path(path)).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _beside(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _read(path: Path, code: str) -> dict[str, Row]:
+def _read_rows(path: Path, code: str) -> dict[str, Row]:
     """Return the rows of a table, by item, whose SHA-256 fits; of any code if `code` is empty."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            header, *lines = [*csv.reader(file), []]
+            lines = list(csv.DictReader(file))
     except (FileNotFoundError, ValueError, csv.Error):
         return {}
-    if tuple(header[: len(_NAMES)]) != _NAMES:
-        return {}
     found: dict[str, Row] = {}
-    measures = header[len(_NAMES) :]
     for line in lines:
-        if len(line) == len(header) and code in ("", line[1]):
-            fields = {n: f for n, f in zip(measures, line[len(_NAMES) :], strict=True) if f}
-            if line[2] == _hash(line[0], line[1], fields):
-                found[line[0]] = {name: _value(field) for name, field in fields.items()}
+        item, made, digest = (line.pop(name, None) for name in _NAMES)
+        fields = {name: field for name, field in line.items() if field and name is not None}
+        if code in ("", made) and digest == _hash(item, made, fields):
+            found[item] = {name: _value(field) for name, field in fields.items()}
     return found
 
 
-def _table(rows: Mapping[str, Row], code: str) -> str:
+def _as_csv(rows: Mapping[str, Row], code: str) -> str:
     """Return the table as text, sorted by item, so that it does not depend on who came first."""
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    names = dict.fromkeys(name for row in rows.values() for name in row)
     memory = io.StringIO()
-    writer = csv.writer(memory, lineterminator="\n")
-    writer.writerow([*_NAMES, *names])
+    writer = csv.DictWriter(memory, [*_NAMES, *names], lineterminator="\n")
+    writer.writeheader()
     for item, row in sorted(rows.items()):
         fields = {name: _text(value) for name, value in row.items()}
-        known = [item, code, _hash(item, code, fields)]
-        writer.writerow(known + [fields.get(name, "") for name in names])
+        known = {"item": item, "code": code, "sha256": _hash(item, code, fields)}
+        writer.writerow({**known, **fields})
     return memory.getvalue()
 
 
-def _hash(item: str, code: str, fields: Mapping[str, str]) -> str:
+def _hash(item: str | None, code: str | None, fields: Mapping[str, str]) -> str:
     text = json.dumps([item, code, sorted(fields.items())])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -179,324 +306,57 @@ def _value(field: str) -> Any:
         return field
 
 
-SR = 44_100
-"""Audio samples per second of every rendering that is measured."""
-
-TEMPO = 80.0
-"""Quarter notes a minute of every rendering that is measured."""
-
-PROBLEMS = ("no_note", "stuck", "empty_bars_found")
-"""What `measures.check_piece` can find, a column of 0 and 1 each."""
-
-_PACKAGES = ("numpy", "scipy", "librosa", "pyloudnorm", "pretty_midi")
-_ENOUGH_FOR_A_PROCESS = 20
-
-
-def render(roll: np.ndarray, *, sr: int = SR, velocity: int = 80) -> np.ndarray:
-    """Render a piece as every piece is rendered: one renderer, gain, tempo and velocity.
-
-    Parameters
-    ----------
-    roll : np.ndarray, shape (T, 88, 2), uint8
-        The piece.
-    sr : int
-        Audio samples per second.
-    velocity : int
-        1 to 127, of every note.
-
-    Returns
-    -------
-    np.ndarray, shape (N,), float32
-        N depends on T only, rests at the end included.
-
-    Warns
-    -----
-    RuntimeWarning
-        As `synth.synthesize`, for a peak above full scale.
-    """
-    seconds = len(roll) / STEPS_PER_QUARTER * 60 / TEMPO
-    return synthesize(to_midi(roll, tempo=TEMPO, velocity=velocity), sr=sr, duration=seconds)
-
-
-def measure_roll(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
-    """Return every measure of one piece: of its notes, of its sound, and what is wrong with it.
-
-    Parameters
-    ----------
-    roll : np.ndarray, shape (T, 88, 2), uint8
-        The piece.
-    bars : Bars
-        Where its bar lines stand.
-
-    Returns
-    -------
-    dict of str to float
-        `MEASURES`, `AUDIO_UNITS` and `PROBLEMS`, in that order.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # peak_dbfs above 0 says it in the table
-        sound = audio_measures(render(roll), sr=SR)
-    return {**measures(roll, **bars.for_measures()), **sound, **problems(roll, bars)}
-
-
-def measure_notes(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
-    """Return `measure_roll` without the sound: its columns are NaN."""
-    silent = dict.fromkeys(AUDIO_UNITS, np.nan)
-    return {**measures(roll, **bars.for_measures()), **silent, **problems(roll, bars)}
-
-
-def problems(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
-    """Return 1.0 for each of `PROBLEMS` that `check_piece` finds, else 0.0."""
-    found = {sentence.split(":")[0] for sentence in check_piece(roll, **bars.for_measures())}
-    words = ("no note", "stuck", "empty bars")
-    return {name: float(word in found) for name, word in zip(PROBLEMS, words, strict=True)}
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what measures: Python, the packages, FluidSynth."""
-    found = {"Python": platform.python_version()}
-    found |= {package: importlib.metadata.version(package) for package in _PACKAGES}
-    return found | {"FluidSynth": fluidsynth_version()}
-
-
-@functools.cache
-def made_by() -> str:
-    """Return the hash of what decides a measurement beside the notes: code, packages, renderer."""
-    told = [version for name, version in versions().items() if name != "Python"]
-    parts = [code_hash(_measure_item), *told, sha256_of(soundfont_path())]
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
-
-
-def sample_table(
-    samples: Sequence[Sample],
-    *,
-    index: TrainingIndex | None = None,
-    kept: str | os.PathLike[str] | None = None,
-    released: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
-) -> pd.DataFrame:
-    """Measure every piece.
-
-    Parameters
-    ----------
-    samples : sequence of Sample
-        As `evaluation` gathers them.
-    index : TrainingIndex or None
-        The training music, to say how much of each piece is copied from it.
-    kept : path or None
-        Table of earlier results (see `study.measuring`), read and written; None keeps nothing.
-    released : path or None
-        Table whose results are taken whatever code made them; only read.
-    workers : int or None
-        Processes; None for one a core. The table does not depend on it.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row a piece: model, seed, sample, file, `MEASURES`, `AUDIO_UNITS`, `PROBLEMS`, and with
-        an index the columns of `TrainingIndex.count` and the longest runs in common with a training
-        piece (``longest_exact``, ``longest_transposed``, in steps). The training set is not
-        rendered: it is there as the ceiling of the symbolic measures only.
-
-    Raises
-    ------
-    ValueError
-        If there is no piece or a roll is malformed.
-    """
-    if not samples:
-        raise ValueError("samples must hold at least one piece; got none")
-    sounding = [(sample.roll, sample.bars) for sample in samples if sample.model != TRAINING]
-    tables = {"kept": kept, "released": released}
-    found = measured(_measure_item, sounding, key=_item_key, workers=workers, **tables)
-    sounds = iter(found)
-    rows = []
-    for sample in samples:
-        quiet = sample.model == TRAINING
-        found = measure_notes(sample.roll, sample.bars) if quiet else next(sounds)
-        rows.append({**sample.keys, **found, **_copied(sample, index)})
-    return pd.DataFrame(rows)
-
-
-def _copied(sample: Sample, index: TrainingIndex | None) -> dict[str, int]:
-    """Return what a piece shares with the training music; a training piece is never looked up."""
-    if index is None or sample.model == TRAINING:
-        return {}
-    runs = {
-        f"longest_{name}": index.longest_run(sample.roll, transposed=moved).length
-        for name, moved in (("exact", False), ("transposed", True))
-    }
-    return {**index.count(sample.roll), **runs}
-
-
-def _measure_item(item: tuple[np.ndarray, Bars]) -> dict[str, float]:
-    """Return `measure_roll` of a roll and its bars."""
-    return measure_roll(*item)
-
-
-def _item_key(item: tuple[np.ndarray, Bars]) -> str:
-    """Return the hash of a roll and where its bars stand, under which their measures are kept."""
-    roll, bars = item
-    known = "x".join(map(str, (*roll.shape, *bars.for_measures().values())))
-    return hashlib.sha256(f"{known} ".encode() + np.packbits(roll).tobytes()).hexdigest()
-
-
-def measured(
-    measure: Callable[[Any], dict[str, Any]],
-    items: Sequence[Any],
-    *,
-    key: Callable[[Any], str],
-    kept: str | os.PathLike[str] | None = None,
-    released: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
-) -> list[dict[str, Any]]:
-    """Return the measures of each item: known ones from the tables, others measured now and kept.
-
-    Parameters
-    ----------
-    measure : callable
-        Takes an item and returns numbers by name; importable, as it runs in other processes.
-    items : sequence
-        What is measured; equal items are measured once.
-    key : callable
-        Takes an item and returns the name under which its measures are kept.
-    kept, released, workers
-        As `sample_table`.
-
-    Returns
-    -------
-    list of dict
-        In the order of `items`.
-    """
-    keys = [key(item) for item in items]
-    own = Kept(kept, code=made_by())
-    given = Kept(released) if released is not None else None
-    known = {k: row for k in set(keys) if (row := own.get(k, given)) is not None}
-    missing = {k: item for k, item in zip(keys, items, strict=True) if k not in known}
-    line = progress(len(missing), f"{len(known)} of {len(set(keys))} pieces known, measured")
-    with own.writing(versions()):
-        for k, found in zip(missing, _map(measure, list(missing.values()), workers), strict=True):
-            known[k] = own.add(k, found)
-            line.step()
-    line.close()
-    return [known[k] for k in keys]
-
-
-def _map(
-    measure: Callable[[Any], dict[str, Any]], items: list[Any], workers: int | None
-) -> Iterator[dict[str, Any]]:
-    """Measure items one after the other, or in processes where there are enough of them."""
-    wanted = workers or cores()
-    count = min(wanted, len(items) // _ENOUGH_FOR_A_PROCESS)
-    if count < 2:
-        yield from map(measure, items)
-        return
-    # Started afresh, not forked: a notebook's kernel has threads, which a fork can lock up.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
-        yield from pool.map(measure, items, chunksize=2)
-
-
-# ---- study.measuring ----
-# Tables of whole sets beside real music: distance, copies, variety, Yang and Lerch's overlap.
-#
-# Conventions: tables as in `intervals`; `rolls` are those of `sets.rolls_by_set`. The reference
-# is the held-out real set; the training set (other real music) shows how near real music itself
-# comes, and the baselines what needs no model. Every table says n. What becomes of features that a
-# piece, a set or the real set does not define, stands at the head of `comparison`.
-
-
-Rolls = Mapping[str, Mapping[int, Sequence[np.ndarray]]]
+# Whole sets beside real music
 
 
 def distance_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) -> pd.DataFrame:
     """Return how far each set lies from held-out real music, with its interval.
 
-    Parameters
-    ----------
-    table : pd.DataFrame
-        With columns model, seed and those of `distance.FEATURES`.
-    seed : int
-        Of the bootstrap.
-    n_resamples : int
-        Number of bootstrap samples.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns model, distance, low, high, seeds, n (pieces that define every kept feature),
-        undefined (those that do not, and are skipped in what they lack), dropped (the
-        `dropped_features`, the same in each row, "" for none). One row a set but the real one;
-        distance, low and high are NaN where no piece of a set defines some kept feature.
-
-    Notes
-    -----
-    The reference is held fixed. A distance grows as a set gets smaller, even for real music: read
-    it beside the training set's, of about the same n.
+    Columns model, distance, low, high, seeds, n (pieces that define every kept feature), undefined
+    (those that do not, and are skipped in what they lack), dropped (the `dropped_features`, the
+    same in each row, "" for none). Distance, low and high are NaN where no piece of a set defines
+    some kept feature. The reference is held fixed. A distance grows as a set gets smaller, even for
+    real music: read it beside the training set's, of about the same n.
     """
     reference = _features(table, REAL)
-    dropped = dropped_features(table[table["model"] == REAL])
-    kept = [name for name in FEATURES if name not in dropped]
+    dropped, kept = _dropped_and_kept(table)
     # Places of pieces are drawn, not rows of features: a row that lacks one of them counts too.
     numbered = table.assign(place=table.groupby("model").cumcount())
     rng = np.random.default_rng(seed)
     rows = []
-    for model in table["model"].unique():
-        if model == REAL:
-            continue
+    for model in table.loc[table["model"] != REAL, "model"].unique():
         distance = distance_of_drawn(_features(table, model), reference)
         places = values_by_seed(numbered, model, "place")
         found = seed_interval(
             distance, places, rng=rng, n_resamples=n_resamples, bounds=(0.0, math.inf)
         )
         lacking = table.loc[table["model"] == model, kept].isna().any(axis=1)
-        sizes = (_trainings(table, model), int((~lacking).sum()), int(lacking.sum()))
+        sizes = (_n_seeds(table, model), int((~lacking).sum()), int(lacking.sum()))
         rows.append((model, *found[:3], *sizes, ", ".join(dropped)))
     columns = ["model", "distance", "low", "high", "seeds", "n", "undefined", "dropped"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _trainings(table: pd.DataFrame, model: str) -> int:
-    """Return how many seeds a set has."""
-    return int(table.loc[table["model"] == model, "seed"].nunique())
+def distance_by_training(table: pd.DataFrame, *, size: int, seed: int) -> pd.DataFrame:
+    """Return how far each single training run lies from held-out real music, all at one size.
 
-
-def distance_by_training(
-    table: pd.DataFrame, *, size: int, seed: int, n_draws: int = 100
-) -> pd.DataFrame:
-    """Return how far each single training lies from held-out real music, all at one size.
-
-    Parameters
-    ----------
-    table : pd.DataFrame
-        As in `distance_table`.
-    size : int
-        Pieces that each distance is taken of: a distance grows as a set gets smaller, so only
-        distances of one size can be compared.
-    seed : int
-        Of the draws.
-    n_draws : int
-        Random sets of `size` pieces of a training whose distances are averaged; one set where the
-        training has no more pieces.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns model, seed, distance, size (pieces of each draw: fewer where there are fewer). One
-        row a seed of each set but the real one; distance is NaN where no piece of the training
-        defines some kept feature. A draw by chance of such pieces alone is left out of the mean.
+    Columns model, seed, distance, size. A distance grows as a set gets smaller, so only distances
+    of one size can be compared: it is the mean over `_DRAWS` random sets of `size` pieces, or that
+    of all pieces where a run has no more. Draws that do not define some kept feature are skipped;
+    NaN where all are such.
     """
     reference = _features(table, REAL)
     rng = np.random.default_rng(seed)
     rows = []
-    for (model, training), pieces in table.groupby(["model", "seed"], sort=False):
-        if model == REAL:
-            continue
+    for (model, run), pieces in table[table["model"] != REAL].groupby(
+        ["model", "seed"], sort=False
+    ):
         distance = distance_of_drawn(_features(pieces, str(model)), reference)
         n = min(size, len(pieces))
-        draws = n_draws if n < len(pieces) else 1
+        draws = _DRAWS if n < len(pieces) else 1
         found = [distance(rng.permutation(len(pieces))[:n]) for _ in range(draws)]
         found = [distance for distance in found if not math.isnan(distance)]
-        rows.append((model, training, float(np.mean(found)) if found else math.nan, n))
+        rows.append((model, run, float(np.mean(found)) if found else math.nan, n))
     return pd.DataFrame(rows, columns=["model", "seed", "distance", "size"])
 
 
@@ -505,47 +365,45 @@ def _features(table: pd.DataFrame, model: str) -> np.ndarray:
     return table.loc[table["model"] == model, list(FEATURES)].to_numpy(float)
 
 
+def _dropped_and_kept(table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return the features of which real music has no range, and the others."""
+    dropped = dropped_features(table[table["model"] == REAL])
+    return dropped, [name for name in FEATURES if name not in dropped]
+
+
+def _n_seeds(table: pd.DataFrame, model: str) -> int:
+    return int(table.loc[table["model"] == model, "seed"].nunique())
+
+
 def feature_distance_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the distance of each set from held-out real music in each kept feature.
-
-    Parameters
-    ----------
-    table : pd.DataFrame
-        As in `distance_table`.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns model, feature, and those of `distance.feature_distances`.
-    """
+    """Return each set's `feature_distances` from held-out real music, by model and feature."""
     real = table[table["model"] == REAL]
-    found = [
-        feature_distances(rows, real).reset_index().assign(model=model)
-        for model, rows in table[table["model"] != REAL].groupby("model", sort=False)
-    ]
-    whole = pd.concat(found, ignore_index=True)
-    return whole[["model", *whole.columns.drop("model")]]
+    sets = table[table["model"] != REAL].groupby("model", sort=False)
+    found = {model: feature_distances(rows, real) for model, rows in sets}
+    return pd.concat(found, names=["model"]).reset_index()
+
+
+def overlap_table(rolls: Rolls) -> pd.DataFrame:
+    """Return each set's `set_distances` (Yang and Lerch's) to the real one, by model and feature.
+
+    The pieces of all seeds of a set are taken together.
+    """
+    vectors = {
+        model: feature_vectors(roll for pieces in seeds.values() for roll in pieces)
+        for model, seeds in rolls.items()
+    }
+    real = vectors.pop(REAL)
+    found = {model: set_distances(ours, real) for model, ours in vectors.items()}
+    return pd.concat(found, names=["model"]).reset_index()
 
 
 def copied_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) -> pd.DataFrame:
     """Return what share of each set's windows stands in the training music, with its interval.
 
-    Parameters
-    ----------
-    table : pd.DataFrame
-        With columns model, seed and those of `originality.TrainingIndex.count`.
-    seed : int
-        Of the bootstrap.
-    n_resamples : int
-        Number of bootstrap samples.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns model, length (of the windows, in sixteenths), kind (``exact``, ``transposed``),
-        share (0 to 1), low, high, windows (that count), seeds, n. The real set's rows are the rate
-        at which music by the same composer repeats itself. Sets that were not looked up (the
-        training music itself) are left out.
+    Columns model, length (of the windows, in sixteenths), kind (``exact``, ``transposed``), share
+    (0 to 1), low, high, windows (that count), seeds, n. The real set's rows are the rate at which
+    music by the same composer repeats itself. Sets that were not looked up (the training music
+    itself) are skipped.
     """
     rng = np.random.default_rng(seed)
     rows = []
@@ -559,7 +417,7 @@ def copied_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) -> p
                 )
                 windows = sum(np.nansum(values[:, 1]) for values in samples.values())
                 if found.n:
-                    sizes = (int(windows), _trainings(table, model), found.n)
+                    sizes = (int(windows), _n_seeds(table, model), found.n)
                     rows.append((model, length, kind, *found[:3], *sizes))
     columns = ["model", "length", "kind", "share", "low", "high", "windows", "seeds", "n"]
     return pd.DataFrame(rows, columns=columns)
@@ -572,24 +430,14 @@ def _share(counts: np.ndarray) -> float:
 
 
 def variety_table(rolls: Rolls, reference: Sequence[np.ndarray] | None = None) -> pd.DataFrame:
-    """Return how different the pieces of each training are, as a ratio to real music's.
+    """Return how different the pieces of each training run are, as a ratio to real music's.
 
-    Parameters
-    ----------
-    rolls : mapping of set to mapping of seed to sequence of np.ndarray
-        With the real set.
-    reference : sequence of np.ndarray, optional
-        Real pieces to compare with instead of the real set: one of each tune, say, for settings of
-        one tune lie nearer to each other than pieces do.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns model, seeds, nearest and pairwise (means over the seeds of `diversity_ratio`;
-        1 is as varied as real music, 0 one piece again and again), lowest_nearest (of the worst
-        training), n (pieces of the smallest seed). NaN for seeds of one piece.
+    Columns model, seeds, nearest and pairwise (means over the seeds of `diversity_ratio`; 1 is as
+    varied as real music, 0 one piece again and again), lowest_nearest (of the worst seed), n
+    (pieces of the smallest seed). NaN for seeds of one piece. Without a reference the real set is
+    the reference; better is one piece of each tune, since settings of one tune are alike.
     """
-    real = rolls[REAL][next(iter(rolls[REAL]))] if reference is None else reference
+    real = next(iter(rolls[REAL].values())) if reference is None else reference
     rows = []
     for model, seeds in rolls.items():
         if model == REAL:
@@ -602,102 +450,28 @@ def variety_table(rolls: Rolls, reference: Sequence[np.ndarray] | None = None) -
     return pd.DataFrame(rows, columns=columns)
 
 
-def overlap_table(rolls: Rolls) -> pd.DataFrame:
-    """Return Yang and Lerch's distances of each set to the real one, in each feature.
-
-    Parameters
-    ----------
-    rolls : mapping of set to mapping of seed to sequence of np.ndarray
-        With the real set; the pieces of all seeds of a set are taken together.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns model, feature, and those of `distance.set_distances`.
-    """
-    vectors = {
-        model: feature_vectors(roll for pieces in seeds.values() for roll in pieces)
-        for model, seeds in rolls.items()
-    }
-    found = [
-        set_distances(ours, vectors[REAL]).reset_index().assign(model=model)
-        for model, ours in vectors.items()
-        if model != REAL
-    ]
-    whole = pd.concat(found, ignore_index=True)
-    return whole[["model", *whole.columns.drop("model")]]
-
-
-# ---- study.measuring ----
-# Say which pieces lie within the range of real music, and what is wrong with those that do not.
-#
-# Conventions: tables as in `intervals`. The range of a measure is the 1st to 99th percentile
-# (linear
-# interpolation) of the held-out real pieces; a piece that does not define the measure lies outside.
-# With few real pieces that is nearly their lowest to highest value.
+# Which pieces lie within the range of real music, and what is wrong with those that do not
 
 
 def real_ranges(table: pd.DataFrame, measures: Sequence[str] = RANGED) -> pd.DataFrame:
-    """Return the range of each measure in real music.
-
-    Parameters
-    ----------
-    table : pd.DataFrame
-        With column model and the measures.
-    measures : sequence of str
-        Columns of it.
-
-    Returns
-    -------
-    pd.DataFrame
-        Index measure; columns low, high, n (real pieces that define it).
-
-    Raises
-    ------
-    ValueError
-        If the table holds no real piece.
-    """
+    """Return the `typical_range` of each measure in the real set: index measure; low, high, n."""
     real = table.loc[table["model"] == REAL, list(measures)]
     if real.empty:
         raise ValueError(f"table holds no piece of the set {REAL!r}, whose range is asked for")
-    low, high = (real.quantile(share) for share in PERCENTILES)
-    return pd.DataFrame({"low": low, "high": high, "n": real.count()}).rename_axis("measure")
+    return typical_range(real)
 
 
 def inside_range(table: pd.DataFrame, measures: Sequence[str] = RANGED) -> pd.DataFrame:
-    """Tell which pieces lie inside the real pieces' range.
-
-    Parameters
-    ----------
-    table : pd.DataFrame
-        With column model and the measures.
-    measures : sequence of str
-        Columns of it.
-
-    Returns
-    -------
-    pd.DataFrame of bool
-        Index as the table's; a column a measure.
-    """
-    ranges = real_ranges(table, measures)
-    values = table[list(measures)]
-    return (values >= ranges["low"]) & (values <= ranges["high"])
+    """Tell which pieces lie inside the real pieces' range, a column per measure."""
+    return within(table[list(measures)], real_ranges(table, measures))
 
 
 def range_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return what share of each set lies inside the range of real music, and what is flawed.
 
-    Parameters
-    ----------
-    table : pd.DataFrame
-        As `measuring.sample_table` makes it.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row a set: model, seeds, n, percent of pieces inside for each of `RANGED` and for
-        ``all_four`` at once, lowest_seed (``all_four`` of the worst training), and the number of
-        pieces with each of `PROBLEMS`.
+    One row per set: model, seeds, n, percent of pieces inside for each of `RANGED` and for
+    ``all_four`` at once, lowest_seed (``all_four`` of the worst training run), and the number of
+    pieces with each of `PROBLEMS`.
     """
     inside = inside_range(table)
     inside["all_four"] = inside.all(axis=1)
@@ -712,133 +486,45 @@ def range_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def features_outside(table: pd.DataFrame) -> pd.Series:
-    """Return in how many of the features of `comparison` each piece lies outside real music.
+    """Return in how many of the kept `FEATURES` each piece lies outside real music, 0 to 18.
 
-    Parameters
-    ----------
-    table : pd.DataFrame
-        With column model and the features.
-
-    Returns
-    -------
-    pd.Series of int
-        0 to 18, by the table's index: a count of errors that needs no ear. The `dropped_features`,
-        of which real music has no range, do not count.
+    A count of errors that needs no ear.
     """
-    dropped = dropped_features(table[table["model"] == REAL])
-    kept = [name for name in FEATURES if name not in dropped]
-    return (~inside_range(table, kept)).sum(axis=1)
+    return (~inside_range(table, _dropped_and_kept(table)[1])).sum(axis=1)
 
 
-# ---- study.measuring ----
-# Measure recordings beside rendered pieces: a folder of real audio such as GTZAN.
-#
-# Conventions: a recording is measured at the sample rate of every rendering, one channel, from its
-# start. A recording's level was set by whoever mastered it, not by a renderer's fixed gain: what
-# depends on level (energy, power, RMS, peak, loudness) does not compare with rendered pieces; crest
-# factor, centroid, flatness, onsets and noise do, with care: a file of 22,050 samples a second
-# holds
-# nothing above 11 kHz.
-
+# Recordings beside rendered pieces: a folder of real audio such as GTZAN. A recording is measured
+# at `SR`, one channel, from its start. Its level was set by whoever mastered it, not by a
+# renderer's fixed gain: what depends on level (energy, power, RMS, peak, loudness) does not compare
+# with rendered pieces; crest factor, centroid, flatness, onsets and noise do, with care: a file of
+# 22,050 samples per second holds nothing above 11 kHz.
 
 RECORDED = "audio"
 """The set of a folder of recordings: it has audio measures and no others."""
 
 SUFFIXES = (".wav", ".au", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
+_MOST_FILES = 200
 
 
 class RecordingError(ValueError):
     """A recording that cannot be measured; the message names the file and the reason."""
 
 
-def read_recording(path: str | os.PathLike[str], *, seconds: float) -> np.ndarray:
-    """Read the beginning of a recording as one channel at `SR` samples a second.
-
-    Parameters
-    ----------
-    path : path
-        An audio file that libsndfile reads.
-    seconds : float
-        How much is taken from its start.
-
-    Returns
-    -------
-    np.ndarray, shape (round(seconds * SR),), float64
-        The mean of its channels, resampled (polyphase) where its rate differs.
-
-    Raises
-    ------
-    RecordingError
-        If it cannot be read, is shorter, or holds samples that are not finite.
-    """
-    import soundfile
-    from scipy.signal import resample_poly
-
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate, frames = file.samplerate, math.ceil(seconds * file.samplerate)
-            x = file.read(frames, always_2d=True).mean(axis=1)
-    except (OSError, RuntimeError) as error:
-        raise RecordingError(f"{Path(path).name} cannot be read as audio ({error})") from error
-    if len(x) < frames:
-        raise RecordingError(f"{Path(path).name} lasts {len(x) / rate:.1f} s, under {seconds:g} s")
-    if not np.isfinite(x).all():
-        raise RecordingError(f"{Path(path).name} holds samples that are not finite")
-    common = math.gcd(rate, SR)
-    y = x if rate == SR else resample_poly(x, SR // common, rate // common)
-    return y[: round(seconds * SR)]
-
-
-def measure_recording(path: Path, *, seconds: float) -> dict[str, Any]:
-    """Return the audio measures of a recording, or ``{"skipped": reason}``."""
-    try:
-        return dict(audio_measures(read_recording(path, seconds=seconds), sr=SR))
-    except RecordingError as error:
-        return {"skipped": str(error)}
-
-
 def recorded_table(
-    folder: str | os.PathLike[str],
-    *,
-    seconds: float,
-    kept: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
-    max_files: int = 200,
+    folder: str | os.PathLike[str], *, seconds: float, kept: str | os.PathLike[str] | None = None
 ) -> pd.DataFrame:
-    """Measure the beginnings of a folder's recordings.
+    """Return what the first seconds of a folder's recordings measure, subfolders included.
 
-    Parameters
-    ----------
-    folder : path
-        Audio files, searched through its subfolders: GTZAN, or music of one's own.
-    seconds : float
-        What is taken from the start of each.
-    kept, workers
-        As `measuring.sample_table`.
-    max_files : int
-        So many are taken at most, spread evenly over the sorted list.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row a file: model `RECORDED`, seed, sample, file, and `AUDIO_UNITS`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder, or no audio file in it that is long enough.
-
-    Warns
-    -----
-    UserWarning
-        For each file that is skipped, with the reason.
+    At most 200 files, spread evenly over the sorted list. Columns model (`RECORDED`), seed, sample,
+    file, and `AUDIO_UNITS`. Warns of each file that is skipped.
     """
-    paths = _evenly(_find_audio(Path(folder)), max_files)
+    found = _find_audio(Path(folder))
+    count = min(len(found), _MOST_FILES)
+    paths = [found[i * len(found) // count] for i in range(count)]
     measure = functools.partial(measure_recording, seconds=seconds)
-    key = functools.partial(_key, seconds=seconds)
-    found = measured(measure, paths, key=key, kept=kept, workers=workers)
-    rows: list[dict[str, Any]] = []
-    for path, values in zip(paths, found, strict=True):
+    key = functools.partial(_recording_key, seconds=seconds)
+    rows: list[Row] = []
+    for path, values in zip(paths, measured(measure, paths, key=key, kept=kept), strict=True):
         if "skipped" in values:
             warnings.warn(f"reference_audio: {values['skipped']}; skipped", stacklevel=2)
             continue
@@ -861,18 +547,43 @@ def _find_audio(folder: Path) -> list[Path]:
     return sorted(path for path in files if not is_of_macos(path.relative_to(folder).as_posix()))
 
 
-def _evenly(paths: list[Path], count: int) -> list[Path]:
-    """Return at most so many of the paths, spread evenly over them."""
-    if len(paths) <= count:
-        return paths
-    return [paths[i * len(paths) // count] for i in range(count)]
+def measure_recording(path: Path, *, seconds: float) -> Row:
+    """Return the audio measures of a recording, or ``{"skipped": reason}``."""
+    try:
+        return dict(audio_measures(read_recording(path, seconds=seconds), sr=SR))
+    except RecordingError as error:
+        return {"skipped": str(error)}
+
+
+def read_recording(path: str | os.PathLike[str], *, seconds: float) -> np.ndarray:
+    """Read the beginning of what libsndfile reads: float64 (round(seconds * SR),) at `SR`.
+
+    The mean of its channels, resampled (polyphase) where its rate differs. `RecordingError` if it
+    cannot be read, is shorter, or holds samples that are not finite.
+    """
+    import soundfile
+    from scipy.signal import resample_poly
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, frames = file.samplerate, math.ceil(seconds * file.samplerate)
+            x = file.read(frames, always_2d=True).mean(axis=1)
+    except (OSError, RuntimeError) as error:
+        raise RecordingError(f"{Path(path).name} cannot be read as audio ({error})") from error
+    if len(x) < frames:
+        raise RecordingError(f"{Path(path).name} lasts {len(x) / rate:.1f} s, under {seconds:g} s")
+    if not np.isfinite(x).all():
+        raise RecordingError(f"{Path(path).name} holds samples that are not finite")
+    common = math.gcd(rate, SR)
+    y = x if rate == SR else resample_poly(x, SR // common, rate // common)
+    return y[: round(seconds * SR)]
+
+
+def _recording_key(path: Path, *, seconds: float) -> str:
+    text = f"{_recording_code()} {seconds} {sha256_of(path)}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.cache
-def _made_by() -> str:
+def _recording_code() -> str:
     return code_hash(measure_recording)
-
-
-def _key(path: Path, *, seconds: float) -> str:
-    text = f"{_made_by()} {seconds} {sha256_of(path)}"
-    return hashlib.sha256(text.encode()).hexdigest()

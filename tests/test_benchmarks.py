@@ -59,7 +59,7 @@ def tiny(monkeypatch, tmp_path, parts):
     """Make a set of nine pieces that stands where ``jsb`` is looked for."""
     path = write(tmp_path / "Tiny.mat", parts)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    one = BenchmarkSet("jsb", "Tiny.mat", (4, 2, 3), digest)
+    one = BenchmarkSet("Tiny.mat", (4, 2, 3), digest)
     monkeypatch.setattr(benchmarks, "SETS", {"jsb": one})
     monkeypatch.setenv("MUSICLIB_DATA", str(tmp_path))
     return path
@@ -88,7 +88,7 @@ def test_another_file_or_another_number_of_pieces_is_refused(tiny, parts, monkey
     write(tiny, parts | {"test": parts["test"][:2]})
     with pytest.raises(BenchmarkError, match="Tiny.mat: not the file that scores were published"):
         benchmarks.read_benchmark("jsb")
-    monkeypatch.setattr(benchmarks, "SETS", {"jsb": BenchmarkSet("jsb", "Tiny.mat", (4, 2, 3))})
+    monkeypatch.setattr(benchmarks, "SETS", {"jsb": BenchmarkSet("Tiny.mat", (4, 2, 3))})
     with pytest.raises(BenchmarkError, match=r"holds \(4, 2, 2\) pieces where \(4, 2, 3\)"):
         benchmarks.read_benchmark("jsb")
 
@@ -161,7 +161,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
 # The protocol and the floors
 
 
-def test_the_score_weighs_frames_alike_and_leaves_the_first_out():
+def test_the_score_weighs_frames_alike_and_skips_the_first():
     pieces = [np.zeros((2, 88), np.uint8), np.zeros((4, 88), np.uint8)]
     assert benchmarks.score([np.array([10.0]), np.array([1.0, 2.0, 3.0])], pieces) == 16.0 / 4
 
@@ -242,7 +242,7 @@ def test_a_look_is_never_overwritten(tmp_path):
     assert benchmarks.summarise(table, "musedata").empty
 
 
-def test_a_look_told_again_after_a_kill_is_no_second_look(tmp_path):
+def test_a_look_recorded_again_after_a_kill_is_no_second_look(tmp_path):
     path = tmp_path / "looks.csv"
     both = [look(), look(model="n", test_nll=4.25)]
     benchmarks.record_look(both, path)
