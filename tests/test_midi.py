@@ -331,7 +331,7 @@ def test_bounds_are_named_with_the_figure(tmp_path, monkeypatch):
         ("smf.MAX_TRACKS", 0, "more than 0 tracks"),
         ("smf.MAX_NOTES", 3, "more than 3 notes"),
         ("smf.MAX_META_EVENTS", 1, "more than 1 tempo changes, signatures and texts"),
-        ("smf.MAX_PARTS", 0, "more than 0 instruments"),
+        ("smf.MAX_INSTRUMENTS", 0, "more than 0 instruments"),
         ("midi.MAX_TICK", 9, r"tick 960 \(2 quarter notes\), and at most 9 ticks of 1/480"),
         ("midi.MAX_SECONDS", 0, "it lasts 0 hours, and at most 0 are read"),
     ):

@@ -1,6 +1,4 @@
-"""musiclib.smf and musiclib.smf: bytes of MIDI files, read within bounds.
-
-musiclib.smf: what a channel is set to, over all tracks, in the order of time."""
+"""musiclib.smf: bytes of MIDI files, read within bounds, and what a channel is set to in time."""
 
 from __future__ import annotations
 
