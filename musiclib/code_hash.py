@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import itertools
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -50,7 +51,7 @@ def code_hash(
     for path in (path for folder in folders for path in sorted(folder.glob("*.py"))):
         name = f"{path.parent.name}.{path.stem}".removesuffix(".__init__")
         files[name] = (str(path), path.read_text(encoding="utf-8"))
-    code = _code(tuple((name, *file) for name, file in files.items()))
+    code = _Code(tuple(files.items()))
     out = {target for root in leave_out for target in code.root(root)}
     todo = [target for root in roots for target in code.root(root)]
     lines, reached, known = [code.line("", todo, out)], set(), set(out)
@@ -66,19 +67,15 @@ def code_hash(
     return hashlib.sha256("\n".join([*lines, *sorted(reached)]).encode()).hexdigest()
 
 
-@functools.lru_cache(maxsize=2)
-def _code(files: tuple[tuple[str, str, str], ...]) -> _Code:
-    return _Code(files)
-
-
+@functools.lru_cache(maxsize=2)  # so that many hashes of the same files parse them once
 class _Code:
-    """The packages' files, each parsed when it is first reached."""
+    """The packages' files (module name, (path, text)), each parsed when it is first reached."""
 
-    def __init__(self, files: tuple[tuple[str, str, str], ...]) -> None:
-        self.files = {name: (path, text) for name, path, text in files}
+    def __init__(self, files: tuple[tuple[str, tuple[str, str]], ...]) -> None:
+        self.files = dict(files)
         self.packages = {name.partition(".")[0] for name in self.files}
-        told = rf"\b((?:{'|'.join(self.packages) or '(?!)'})\.\w+)(?::| import )(\w+(?:, \w+)*)"
-        self.told = re.compile(told)
+        tops = "|".join(self.packages) or "(?!)"
+        self.named = re.compile(rf"\b((?:{tops})\.\w+)(?::| import )(\w+(?:, \w+)*)")
         self.module = functools.cache(lambda name: _Module(self, name))
         self.part = functools.cache(self._part)
 
@@ -115,8 +112,8 @@ class _Code:
 
     def check(self, imports: dict[str, list[tuple[str, str]]], where: str) -> None:
         """Refuse an import of what is not there, though it may not be used."""
-        for module, name in (origin for origins in imports.values() for origin in origins):
-            self.follow(module, name, where)
+        for origin in itertools.chain(*imports.values()):
+            self.follow(*origin, where)
 
     def line(self, text: str, found: Sequence[Target], out: set[Target]) -> str:
         """Return, hashed, a text and those of the definitions that it names."""
@@ -167,18 +164,15 @@ class _Module:
     def __init__(self, code: _Code, name: str) -> None:
         self.path, text = code.files[name]
         body = _python(text, self.path)[0].body
-        body = [(s, list(_outside(s))) for s in body if not _is_main(s)]
-        self.imports, self.needs = _imports(
-            (n for _, nodes in body for n in nodes), code, self.path
-        )
+        body = [(s, list(_outside(s))) for s in body if "__main__" not in _condition(s)]
+        outside = itertools.chain(*(nodes for _, nodes in body))
+        self.imports, self.needs = _imports(outside, code, self.path)
         self.bound: dict[str, list[ast.stmt]] = {}
         for statement, nodes in body:
-            names = {n.name for n in nodes if isinstance(n, _DEFINITIONS)}
-            names |= {
-                n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-            }
-            for each in ast.walk(statement):
-                names |= set(each.names) if isinstance(each, ast.Global) else set()
+            stored = (n for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+            names = {n.id for n in stored}
+            names |= {n.name for n in nodes if isinstance(n, _DEFINITIONS)}
+            names.update(*(n.names for n in ast.walk(statement) if isinstance(n, ast.Global)))
             for each in sorted(names):
                 self.bound.setdefault(each, []).append(statement)
         self.effects = [statement for statement, nodes in body if any(map(self._acts, nodes))]
@@ -205,8 +199,8 @@ class _Module:
         return name not in self.bound and tops <= sys.stdlib_module_names
 
 
-def _is_main(node: ast.stmt) -> bool:
-    return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+def _condition(statement: ast.stmt) -> str:
+    return ast.unparse(statement.test) if isinstance(statement, ast.If) else ""
 
 
 def _outside(node: ast.AST) -> Iterator[ast.AST]:
@@ -289,33 +283,32 @@ class _Reader:
 
     def _named(self, node: ast.expr, means: list[Target]) -> str:
         self.found += means
-        if self.code.packages and (bad := [name for m, name in means if not m and name in _BLIND]):
-            raise self._blind(node, bad[0])
+        self._refuse(node, [name for m, name in means if not m and name in _BLIND])
         return f"<{' '.join(name for _, name in means)}>"
 
     def _check_call(self, node: ast.Call, first: ast.expr) -> None:
         """Refuse a call that looks a definition up by name."""
-        called = {name for m, name in self._means(node.func) if not m and name in _BY_NAME}
+        called = [name for m, name in self._means(node.func) if not m and name in _BY_NAME]
         known = isinstance(first, ast.Constant) and not self.code.has(str(first.value))
-        looks = any(t[1] == "*" for t in self._means(first))
-        if self.code.packages and called and (looks or (called == {_IMPORT} and not known)):
-            raise self._blind(node, called.pop())
+        if any(t[1] == "*" for t in self._means(first)) or (set(called) == {_IMPORT} and not known):
+            self._refuse(node, called)
 
-    def _blind(self, node: ast.expr, name: str) -> CodeError:
-        return CodeError(
-            f"{self._at(node)}: {name} hides what is used; name it, or write it "
-            "'package.module:name' for pkgutil.resolve_name"
-        )
+    def _refuse(self, node: ast.expr, names: list[str]) -> None:
+        if names and self.code.packages:
+            raise CodeError(
+                f"{self._at(node)}: {names[0]} hides what is used; name it, or write it "
+                "'package.module:name' for pkgutil.resolve_name"
+            )
 
     def _at(self, node: Any) -> str:
         return f"{self.path}:{node.lineno}"
 
     def _string(self, value: str, node: ast.Constant) -> str:
         """Return a string without the modules of the definitions that it names."""
-        for module, names in self.code.told.findall(value):
+        for module, names in self.code.named.findall(value):
             for name in names.split(", "):
                 self.found += self.code.follow(module, name, self._at(node))
-        return self.code.told.sub(r":\2", value)
+        return self.code.named.sub(r":\2", value)
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> str:
         """Return a foreign import; one of these packages counts by what it does when imported."""
