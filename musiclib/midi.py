@@ -3,11 +3,11 @@
 Conventions: times are seconds or quarter notes, never frames; pitch and velocity are MIDI numbers,
 0 to 127. `load_midi` reads with our own bounded reader (`musiclib.smf`, which states its rules) and
 builds pretty_midi's object. pretty_midi itself answers a damaged file with any of nine exceptions,
-hangs, or fills the memory. The object's table from ticks to seconds is pretty_midi's own, so times
-agree with pretty_midi's to the last bit; it has one float64 per tick, so its length is bounded.
+hangs, or fills the memory. The table from ticks to seconds is pretty_midi's own, so times agree to
+the last bit; it has one float64 per tick, so its length is bounded.
 
-Bounds: a file may hold `MAX_BYTES` bytes, `MAX_NOTES` notes, `MAX_EVENTS` events, `MAX_TICK`
-ticks and `MAX_SECONDS` seconds; what exceeds them is refused with the figure.
+Bounds: a file may hold `MAX_BYTES` bytes, `MAX_TICK` ticks, `MAX_SECONDS` seconds, and notes and
+events as `musiclib.smf` says; what exceeds them is refused with the figure.
 """
 
 from __future__ import annotations
@@ -24,24 +24,9 @@ from typing import Any
 import numpy as np
 import pretty_midi
 
+from musiclib import smf
 from musiclib.files import atomic_path, read_regular
-from musiclib.smf import (
-    END_OF_TRACK,
-    KEY_SIGNATURE,
-    LYRIC,
-    MAX_EVENTS,
-    META,
-    PORT,
-    TEMPO,
-    TEXT,
-    TIME_SIGNATURE,
-    TRACK_NAME,
-    Instrument,
-    Repairs,
-    Score,
-    SmfError,
-    read_score,
-)
+from musiclib.smf import Repairs, Score, SmfError
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_SECONDS = 24 * 3600
@@ -50,12 +35,9 @@ MIN_RESOLUTION = 480  # ticks per quarter note below which a long file is not th
 PEDAL, PEDAL_DOWN = 64, 64  # controller number; lowest value that counts as down
 RESET = 121  # controller number: all controllers go back, so the pedal goes up
 LATEST_RELEASE = 10.0  # seconds after the last note's end at which a pedal's release still counts
+_FLOATS = ("onset_quarter", "duration_quarter", "onset_sec", "duration_sec")
 NOTE_DTYPE = np.dtype(
-    [
-        *((name, "f8") for name in ("onset_quarter", "duration_quarter")),
-        *((name, "f8") for name in ("onset_sec", "duration_sec")),
-        *((name, "i2") for name in ("pitch", "velocity", "track")),
-    ]
+    [(name, "f8") for name in _FLOATS] + [(name, "i2") for name in ("pitch", "velocity", "track")]
 )
 
 _DEFAULT_TEMPO = 500_000  # microseconds per quarter note, until the file says otherwise
@@ -83,21 +65,19 @@ class MidiRepairWarning(UserWarning):
 def load_midi(path: str | os.PathLike[str]) -> pretty_midi.PrettyMIDI:
     """Read a MIDI file that may be damaged, odd or hostile.
 
-    The answer equals ``pretty_midi.PrettyMIDI(path)`` for ordinary files of types 0 and 1, except
-    that program, controllers and pitch bends are the channel's on any track (see `musiclib.smf`),
-    so each instrument holds all settings of its channel. It may hold no note at all: whether that
-    will do is for the caller to say. Length is not ``get_end_time()``, which counts a late tempo
-    or controller too: see `sound_end`.
+    Equals ``pretty_midi.PrettyMIDI(path)`` for ordinary files of types 0 and 1, except that each
+    instrument holds all settings of its channel, on whatever track they stand (see `musiclib.smf`).
+    It may hold no note at all: whether that will do is for the caller to say. For its length see
+    `sound_end`, as ``get_end_time()`` counts a late tempo or controller too.
 
     `MidiFileError` names the file and the reason: it does not exist, is no regular file, is no
-    MIDI file, is of type 2, counts time in SMPTE frames, or exceeds a bound.
-
-    `MidiRepairWarning` says what was repaired (``tracks cut short by damage: 1``): tracks that are
-    cut off or of a wrong length, missing or extra tracks, missing end-of-track events, values
-    above 127 (set to 127), signatures and tempi out of range (left out), notes that never end or
-    have no length (left out), endless silence or events far behind the last note (cut), drums
-    named as such on a channel of their own (made percussion). Texts are read as Latin-1, as
-    pretty_midi does, so that any byte is a character.
+    MIDI file, is of type 2, counts time in SMPTE frames, or exceeds a bound. `MidiRepairWarning`
+    says what was repaired (``tracks cut short by damage: 1``): tracks that are cut off or of a
+    wrong length, missing or extra tracks, missing end-of-track events, values above 127 (set to
+    127), signatures and tempi out of range (left out), notes that never end or have no length (left
+    out), endless silence or events far behind the last note (cut), drums named as such on a channel
+    of their own (made percussion). Texts are read as Latin-1, as pretty_midi does, so that any byte
+    is a character.
     """
     return parse_midi(read_midi_bytes(path), name=printable(path), stacklevel=3)
 
@@ -119,7 +99,7 @@ def parse_midi(data: bytes, *, name: str, stacklevel: int = 2) -> pretty_midi.Pr
     """Read the bytes of a MIDI file as `load_midi` does; errors and warnings call it `name`."""
     repairs = Repairs()
     try:
-        midi = _build_midi(read_score(data, repairs), repairs)
+        midi = _build_midi(smf.read_score(data, repairs), repairs)
     except SmfError as error:
         raise MidiFileError(f"cannot read {name}: {error}") from None
     if repairs:
@@ -141,12 +121,12 @@ def _build_midi(score: Score, repairs: Repairs) -> pretty_midi.PrettyMIDI:
     it) is thinned to a coarser one, which moves events by at most half a new tick: 1/960 quarter
     note at worst, about 1 ms. What stands after the last note and would exceed a bound is cut.
     """
-    played = [(score.controls[one.channel], score.bends[one.channel]) for one in score.instruments]
-    count = sum(len(controls) + len(bends) for controls, bends in played)
-    if count > MAX_EVENTS:
+    channels = [one.channel for one in score.instruments]
+    count = sum(len(score.controls[each]) + len(score.bends[each]) for each in channels)
+    if count > smf.MAX_EVENTS:
         raise SmfError(
             f"its instruments share {count:,} control changes and pitch bends, "
-            f"and at most {MAX_EVENTS:,} are read"
+            f"and at most {smf.MAX_EVENTS:,} are read"
         )
     _cut_late_events(score, repairs)
     if score.last_tick > MAX_TICK:
@@ -166,27 +146,28 @@ def _build_midi(score: Score, repairs: Repairs) -> pretty_midi.PrettyMIDI:
     def timed(kind: int) -> Iterator[tuple[Any, float]]:
         return ((value, float(table[tick])) for tick, value in score.metas[kind])
 
-    midi.key_signature_changes = [pretty_midi.KeySignature(*one) for one in timed(KEY_SIGNATURE)]
-    midi.time_signature_changes = [
-        pretty_midi.TimeSignature(*meter, time) for meter, time in timed(TIME_SIGNATURE)
-    ]
-    midi.lyrics = [pretty_midi.Lyric(*one) for one in timed(LYRIC)]
-    midi.text_events = [pretty_midi.Text(*one) for one in timed(TEXT)]
+    keys, meters = timed(smf.KEY_SIGNATURE), timed(smf.TIME_SIGNATURE)
+    midi.key_signature_changes = [pretty_midi.KeySignature(*one) for one in keys]
+    midi.time_signature_changes = [pretty_midi.TimeSignature(*one, time) for one, time in meters]
+    midi.lyrics = [pretty_midi.Lyric(*one) for one in timed(smf.LYRIC)]
+    midi.text_events = [pretty_midi.Text(*one) for one in timed(smf.TEXT)]
     midi.instruments = [_build_instrument(one, score, table) for one in score.instruments]
     return midi
 
 
-def _build_instrument(one: Instrument, score: Score, table: np.ndarray) -> pretty_midi.Instrument:
+def _build_instrument(one: smf.Instrument, score: Score, table: np.ndarray) -> Any:
     built = pretty_midi.Instrument(one.program, one.is_drum, one.name)
     start, end, pitch, velocity = one.notes.T
-    columns = [column.tolist() for column in (velocity, pitch, table[start], table[end])]
-    built.notes = list(map(pretty_midi.Note, *columns))
+    built.notes = _build(pretty_midi.Note, velocity, pitch, table[start], table[end])
     tick, number, value = score.controls[one.channel].T
-    columns = [column.tolist() for column in (number, value, table[tick])]
-    built.control_changes = list(map(pretty_midi.ControlChange, *columns))
+    built.control_changes = _build(pretty_midi.ControlChange, number, value, table[tick])
     tick, bend = score.bends[one.channel].T
-    built.pitch_bends = list(map(pretty_midi.PitchBend, bend.tolist(), table[tick].tolist()))
+    built.pitch_bends = _build(pretty_midi.PitchBend, bend, table[tick])
     return built
+
+
+def _build(kind: type, *columns: np.ndarray) -> list[Any]:
+    return list(map(kind, *(column.tolist() for column in columns)))
 
 
 def _tick_scales(score: Score) -> list[tuple[int, float]]:
@@ -195,7 +176,7 @@ def _tick_scales(score: Score) -> list[tuple[int, float]]:
     As pretty_midi does it: the last tempo at tick 0 stands; the same tempo again is no change.
     """
     scales = []
-    for tick, tempo in [(0, _DEFAULT_TEMPO), *score.metas[TEMPO]]:
+    for tick, tempo in [(0, _DEFAULT_TEMPO), *score.metas[smf.TEMPO]]:
         scale = 60.0 / ((6e7 / tempo) * score.resolution)  # in pretty_midi's order: same last bit
         if tick == 0:
             scales = [(0, scale)]
@@ -292,16 +273,16 @@ def save_midi(midi: pretty_midi.PrettyMIDI, path: str | os.PathLike[str]) -> Non
     `MidiFileError` says what no MIDI file can hold: a pitch outside 0 to 127, a velocity outside 1
     to 127 (0 is a note's end), a note that starts before 0, does not end after its start or lies
     behind tick 268,435,455, a tempo under 3.6 quarter notes per minute. The file is then left as
-    it was. `OSError` says in one sentence what to do where it cannot be written.
+    it was.
 
     Each instrument has a track and a channel of its own: 15 pitched ones share a port, and each
     further percussion track takes a further port. So no track sets the channel of another, and the
     controllers of one tick stay in order. pretty_midi uses channels twice instead, and sorts the
-    controllers of one tick by number, which takes a bend range (controllers 101, 100, 6) apart. It
-    also cuts a tempo off to whole microseconds, so that 80 quarter notes per minute may come back
-    as 80.0001; here it is rounded. Names and texts are written as Latin-1 where that holds all of
-    them, and as UTF-8 otherwise. No file can say which of two sounding notes of one pitch and
-    track an end means, so a note within another cuts that one off at its own end.
+    controllers of one tick by number, which takes a bend range (controllers 101, 100, 6) apart; it
+    also cuts a tempo off to whole microseconds (80 quarter notes per minute come back as 80.0001),
+    which is rounded here. Names and texts are written as Latin-1 where that holds all of them, else
+    as UTF-8. No file can say which of two sounding notes of one pitch and track an end means, so a
+    note within another cuts that one off at its own end.
     """
     try:
         data = _file_bytes(midi)
@@ -325,12 +306,10 @@ def _file_bytes(midi: pretty_midi.PrettyMIDI) -> bytes:
         program = _within(instrument.program, 0, 127, "a program")
         messages = [(0, _PROGRAM, 0, bytes([0xC0 | channel, program]))]
         if port % _MAX_PORTS:
-            messages.append((0, _SET_UP, 0, _meta(PORT, bytes([port % _MAX_PORTS]))))
+            messages.append((0, _SET_UP, 0, _meta(smf.PORT, bytes([port % _MAX_PORTS]))))
         if instrument.name:
-            messages.append((0, _SET_UP, 0, _meta(TRACK_NAME, instrument.name.encode(charset))))
-        messages += _setting_messages(instrument, midi, channel)
-        messages += _note_messages(instrument, midi, channel)
-        tracks.append(_track(messages))
+            messages.append((0, _SET_UP, 0, _meta(smf.TRACK_NAME, instrument.name.encode(charset))))
+        tracks.append(_track([*messages, *_channel_messages(instrument, midi, channel)]))
     resolution = _within(midi.resolution, 1, 32_767, "a resolution")
     n_tracks = _within(len(tracks), 1, 65_535, "a number of tracks")
     return struct.pack(">4sIHHH", b"MThd", 6, 1, n_tracks, resolution) + b"".join(tracks)
@@ -348,27 +327,18 @@ def _conductor_track(midi: pretty_midi.PrettyMIDI, charset: str) -> bytes:
     return memory.getvalue()[14:]  # behind the header
 
 
-def _setting_messages(
-    instrument: pretty_midi.Instrument, midi: pretty_midi.PrettyMIDI, channel: int
-) -> Iterator[_Message]:
-    """Yield controllers and bends; those of one tick stay in the order of their list."""
-    changes, bends = instrument.control_changes, instrument.pitch_bends
-    for tick, change in zip(_ticks(midi, changes, "time"), changes, strict=True):
+def _channel_messages(one: pretty_midi.Instrument, midi: Any, channel: int) -> Iterator[_Message]:
+    """Yield controllers, bends and notes; controllers of one tick stay in their list's order."""
+    for tick, change in _timed(midi, one.control_changes, "time"):
         number = _within(change.number, 0, 127, "a controller")
         value = _within(change.value, 0, 127, f"controller {number}")
         order = _BANK if number in _BANK_CONTROLS else _CONTROL
         yield tick, order, 0, bytes([0xB0 | channel, number, value])
-    for tick, bend in zip(_ticks(midi, bends, "time"), bends, strict=True):
+    for tick, bend in _timed(midi, one.pitch_bends, "time"):
         value = _within(bend.pitch, -8192, 8191, "a pitch bend") + 8192
         yield tick, _BEND, 0, bytes([0xE0 | channel, value & 0x7F, value >> 7])
-
-
-def _note_messages(
-    instrument: pretty_midi.Instrument, midi: pretty_midi.PrettyMIDI, channel: int
-) -> Iterator[_Message]:
-    notes = instrument.notes
-    starts, ends = _ticks(midi, notes, "start"), _ticks(midi, notes, "end")
-    for start, end, note in zip(starts, ends, notes, strict=True):
+    starts = [start for start, _ in _timed(midi, one.notes, "start")]
+    for start, (end, note) in zip(starts, _timed(midi, one.notes, "end"), strict=True):
         if not note.start < note.end:
             raise ValueError(f"a note must end after its start ({note})")
         pitch = _within(note.pitch, 0, 127, "a pitch")
@@ -377,15 +347,15 @@ def _note_messages(
         yield max(end, start + 1), _OFF, pitch, bytes([0x90 | channel, pitch, 0])
 
 
-def _ticks(midi: pretty_midi.PrettyMIDI, events: list[Any], name: str) -> list[int]:
-    """Return the ticks of the times that `events` hold under `name`."""
+def _timed(midi: Any, events: list[Any], name: str) -> Iterator[tuple[int, Any]]:
+    """Return (tick, event) pairs; the seconds stand in each event under `name`."""
     seconds = np.array([getattr(event, name) for event in events], dtype=float)
     if not (np.isfinite(seconds) & (seconds >= 0)).all():
         raise ValueError("an event's time must be finite, 0 or later")
     ticks = ticks_at(midi, seconds)
     if (ticks > _LAST_TICK).any():
         raise ValueError(f"an event lies behind tick {_LAST_TICK:,}")
-    return ticks.tolist()
+    return zip(ticks.tolist(), events, strict=True)
 
 
 def _within(value: float, low: int, high: int, what: str) -> int:
@@ -401,12 +371,12 @@ def _track(messages: list[_Message]) -> bytes:
     for tick, _, _, message in messages:
         body += _quantity(tick - now) + message
         now = tick
-    body += _quantity(1) + _meta(END_OF_TRACK, b"")
+    body += _quantity(1) + _meta(smf.END_OF_TRACK, b"")
     return struct.pack(">4sI", b"MTrk", len(body)) + body
 
 
 def _meta(kind: int, payload: bytes) -> bytes:
-    return bytes([META, kind]) + _quantity(len(payload)) + payload
+    return bytes([smf.META, kind]) + _quantity(len(payload)) + payload
 
 
 def _quantity(value: int) -> bytes:
@@ -443,11 +413,8 @@ def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> 
     [(1.0, 0.5, 60)]
     """
     last = _last_note_end(midi) if sustain_pedal else None
-    rows = [
-        _rows(instrument, track, last)
-        for track, instrument in enumerate(midi.instruments)
-        if not instrument.is_drum
-    ]
+    parts = enumerate(midi.instruments)
+    rows = [_rows(one, track, last) for track, one in parts if not one.is_drum]
     table = np.concatenate([np.zeros((0, 5)), *rows])
     table = table[np.lexsort((table[:, 2], table[:, 0]))]  # stable: tracks stay in order
     start, end, pitch, velocity, track = table.T
@@ -466,10 +433,10 @@ def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> 
 
 
 def sound_end(midi: pretty_midi.PrettyMIDI) -> float:
-    """Return when the last note falls silent, held by the sustain pedal or not: seconds, 0 without.
+    """Return when the last note falls silent, held by the pedal or not: seconds, 0 without notes.
 
-    A late tempo, signature or controller does not count, as it does in
-    `PrettyMIDI.get_end_time`; percussion counts.
+    Percussion counts; a late tempo, signature or controller does not (in ``get_end_time()`` it
+    does).
     """
     last = _last_note_end(midi)
     ends = (_rows(one, 0, last)[:, 1].max() for one in midi.instruments if one.notes)
@@ -485,10 +452,8 @@ def _rows(instrument: pretty_midi.Instrument, track: int, last: float | None) ->
 
     With `last`, the time in seconds at which the last note of the piece ends, the pedal counts.
     """
-    rows = np.array(
-        [(note.start, note.end, note.pitch, note.velocity, track) for note in instrument.notes],
-        dtype=float,
-    ).reshape(-1, 5)
+    notes = [(one.start, one.end, one.pitch, one.velocity, track) for one in instrument.notes]
+    rows = np.array(notes, dtype=float).reshape(-1, 5)
     if last is not None:
         rows[:, 1] = _pedalled_ends(rows, instrument, last)
     return rows

@@ -52,6 +52,13 @@ MAX_NOTES = 1_000_000
 MAX_META_EVENTS = 200_000  # tempo changes, signatures, lyrics and texts, in all
 MAX_INSTRUMENTS = 32_767  # so that an instrument's number fits into 16 bits
 
+_METAS = {
+    TEMPO: "tempo changes",
+    KEY_SIGNATURE: "key signatures",
+    TIME_SIGNATURE: "time signatures",
+    LYRIC: "lyrics",
+    TEXT: "texts",
+}
 _MAX_SHARPS = 7
 _MAX_DENOMINATOR = 6  # 2 ** 6: sixty-fourths
 _HEADER_SEARCH = 1024  # bytes into the file in which a header is looked for
@@ -118,7 +125,7 @@ class Score:
     controls: dict[int, np.ndarray] = field(default_factory=dict)
     bends: dict[int, np.ndarray] = field(default_factory=dict)
     metas: dict[int, list[tuple[int, Any]]] = field(
-        default_factory=lambda: {kind: [] for kind in _META_VALUES}
+        default_factory=lambda: {kind: [] for kind in _METAS}
     )
 
 
@@ -342,13 +349,13 @@ def _read_other(data: bytes, position: int, end: int, tick: int, status: int, tr
         raise _DamageError(_OVERLONG)
     if kind == END_OF_TRACK:
         track.ended = True
-    elif kind in _META_VALUES or kind in (TRACK_NAME, PORT):
+    elif kind in (*_METAS, TRACK_NAME, PORT):
         track.events.append((tick, META, kind, data[position : position + length]))
     return position + length
 
 
 def _read_quantity(data: bytes, position: int, *, what: str = "a length") -> tuple[int, int]:
-    """Read a variable-length quantity of at most four bytes; return it and the position after."""
+    """Read a variable-length quantity of up to four bytes; return it and the position after it."""
     value = 0
     for index in range(position, position + 4):
         byte = data[index]
@@ -358,38 +365,20 @@ def _read_quantity(data: bytes, position: int, *, what: str = "a length") -> tup
     raise _DamageError(f"{what} of more than four bytes")
 
 
-def _text(payload: bytes) -> str:
-    return payload.decode("latin-1")
-
-
-def _tempo(payload: bytes) -> int | None:
-    tempo = int.from_bytes(payload[:3])
-    return tempo if len(payload) >= 3 and tempo > 0 else None
-
-
-def _key(payload: bytes) -> int | None:
-    """Return the key's number: a fifth up for each sharp, from C (major) or A (minor)."""
-    if len(payload) < 2:
-        return None
-    sharps, minor = int.from_bytes(payload[:1], signed=True), payload[1]
-    if abs(sharps) > _MAX_SHARPS or minor > 1:
-        return None
-    return (7 * sharps + 9) % 12 + 12 if minor else 7 * sharps % 12
-
-
-def _meter(payload: bytes) -> tuple[int, int] | None:
-    if len(payload) < 2 or payload[0] == 0 or payload[1] > _MAX_DENOMINATOR:
-        return None
-    return payload[0], 2 ** payload[1]
-
-
-_META_VALUES = {
-    TEMPO: (_tempo, "tempo changes"),
-    KEY_SIGNATURE: (_key, "key signatures"),
-    TIME_SIGNATURE: (_meter, "time signatures"),
-    LYRIC: (_text, "lyrics"),
-    TEXT: (_text, "texts"),
-}
+def _meta_value(kind: int, payload: bytes) -> Any:
+    """Return the value of a meta event (see `Score`), or None if it is out of range."""
+    if kind in (LYRIC, TEXT):
+        return payload.decode("latin-1")
+    if kind == TEMPO and len(payload) >= 3:
+        return int.from_bytes(payload[:3]) or None
+    if kind == TIME_SIGNATURE and len(payload) >= 2:
+        numerator, power = payload[:2]
+        return (numerator, 2**power) if numerator and power <= _MAX_DENOMINATOR else None
+    if kind == KEY_SIGNATURE and len(payload) >= 2:
+        sharps, minor = int.from_bytes(payload[:1], signed=True), payload[1]
+        if abs(sharps) <= _MAX_SHARPS and minor <= 1:  # a fifth up for each sharp, from C or A
+            return (7 * sharps + 9) % 12 + 12 if minor else 7 * sharps % 12
+    return None
 
 
 # Notes and instruments ---------------------------------------------------------------------------
@@ -460,25 +449,23 @@ class _ScoreReader:
     def _add_meta(self, tick: int, kind: int, payload: bytes) -> None:
         if kind == TRACK_NAME:
             named = self.names.setdefault(self.number, [])
-            named.append((len(self.notes) // _NOTE_WIDTH, _text(payload)))
+            named.append((len(self.notes) // _NOTE_WIDTH, payload.decode("latin-1")))
         elif kind == PORT:
             self.port = payload[0] << 4 if payload else 0
+        elif (value := _meta_value(kind, payload)) is None:
+            self.repairs[f"{_METAS[kind]} out of range left out"] += 1
         else:
-            read, what = _META_VALUES[kind]
-            value = read(payload)
-            if value is None:
-                self.repairs[f"{what} out of range left out"] += 1
-            else:
-                self.score.metas[kind].append((tick, value))
-                self.n_metas += 1
+            self.score.metas[kind].append((tick, value))
+            self.n_metas += 1
 
     def finish(self) -> Score:
         """Return the score with its instruments, in the order in which their first notes end."""
-        controls = _by_channel(_table(self.controls, 4))
-        bends = _by_channel(_table(self.bends, 3))
-        rows, notes = _end_at_silences(_table(self.notes, _NOTE_WIDTH), controls, self.repairs)
+        controls = _by_channel(np.array(self.controls).reshape(-1, 4))
+        bends = _by_channel(np.array(self.bends).reshape(-1, 3))
+        notes = np.array(self.notes).reshape(-1, _NOTE_WIDTH)
+        rows, notes = _end_at_silences(notes, controls, self.repairs)
         track, channel, start = notes[:, :3].T
-        changes = _table(self.programs, 4)
+        changes = np.array(self.programs).reshape(-1, 4)
         row = _program_in_force(changes, track, channel, start)
         program = np.append(changes[:, 3], 0)[row]
         drum_kits = np.append(_are_drum_kits(changes, controls), False)
@@ -505,10 +492,6 @@ class _ScoreReader:
         for pairs in self.score.metas.values():
             pairs.sort(key=lambda pair: pair[0])  # stable: in order of tracks at the same tick
         return self.score
-
-
-def _table(values: array[int], width: int) -> np.ndarray:
-    return np.array(values, dtype=np.int64).reshape(-1, width)
 
 
 def _by_channel(table: np.ndarray) -> np.ndarray:
