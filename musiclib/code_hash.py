@@ -1,9 +1,9 @@
 """Hash the code that makes a result: it is made again when that code changes, and only then.
 
-Conventions: what counts are the *definitions* (function, class, constant) of the study's packages
-that a root reaches by name, one through another, as syntax trees: without comments, docstrings
-and layout, and wherever they stand. A class counts as a whole, a module too where it is passed on.
-Statements of a module that are no definition count for whatever imports it. A string that says
+Conventions: what counts are the *definitions* (function, class, constant) of our own packages that
+a root reaches by name, one through another, as syntax trees: without comments, docstrings and
+layout, and wherever they stand. A class counts as a whole, and so does a module that is passed on.
+Statements of a module that define nothing count for whatever imports it. A string that says
 ``package.module:name`` is followed, so `pkgutil.resolve_name` may look it up. Other packages are
 known by name only: their versions stand beside a result. What cannot be followed is an error.
 """
@@ -32,23 +32,22 @@ Target = tuple[str, str]
 
 
 class CodeError(ValueError):
-    """Code that cannot be followed; the message says where it stands and what to do."""
+    """Say which code cannot be followed, where it stands and what to do."""
 
 
 def code_hash(
     *roots: Any,
     cells: Sequence[str] = (),
     leave_out: Iterable[Any] = (),
-    packages: Iterable[Path] = PACKAGES,
+    packages: Sequence[Path] = PACKAGES,
 ) -> str:
     """Return the hash of all code that some definitions, or a notebook's cells, reach.
 
     `roots` and `leave_out` (definitions that do not count) are functions, classes or
     ``"package.module:name"``. With no `packages` the cells are hashed as they stand.
     """
-    folders = [folder for folder in packages if folder.is_dir()]
-    files = {folder.name: ("", "") for folder in folders}
-    for path in (path for folder in folders for path in sorted(folder.glob("*.py"))):
+    files = {folder.name: ("", "") for folder in packages if folder.is_dir()}
+    for path in (path for folder in packages for path in sorted(folder.glob("*.py"))):
         name = f"{path.parent.name}.{path.stem}".removesuffix(".__init__")
         files[name] = (str(path), path.read_text(encoding="utf-8"))
     code = _Code(tuple(files.items()))
@@ -137,7 +136,7 @@ class _Code:
         return (f"{name}={text}", reader.found + others) if name else (text, reader.found + needs)
 
     def cells(self, cells: Sequence[str]) -> Iterator[tuple[str, list[Target]]]:
-        """Give what each cell says and names; all know what any of them imports."""
+        """Yield what each cell says and names; all know what any of them imports."""
         found = [_python(cell, f"cell {i}") for i, cell in enumerate(cells, start=1)]
         imports, _ = _imports((node for tree, _ in found for node in ast.walk(tree)), self, "cells")
         for i, (tree, rest) in enumerate(found, start=1):
@@ -164,7 +163,8 @@ class _Module:
     def __init__(self, code: _Code, name: str) -> None:
         self.path, text = code.files[name]
         body = _python(text, self.path)[0].body
-        body = [(s, list(_outside(s))) for s in body if "__main__" not in _condition(s)]
+        mains = [s for s in body if isinstance(s, ast.If) and "__main__" in ast.unparse(s.test)]
+        body = [(s, list(_outside(s))) for s in body if s not in mains]
         outside = itertools.chain(*(nodes for _, nodes in body))
         self.imports, self.needs = _imports(outside, code, self.path)
         self.bound: dict[str, list[ast.stmt]] = {}
@@ -199,12 +199,8 @@ class _Module:
         return name not in self.bound and tops <= sys.stdlib_module_names
 
 
-def _condition(statement: ast.stmt) -> str:
-    return ast.unparse(statement.test) if isinstance(statement, ast.If) else ""
-
-
 def _outside(node: ast.AST) -> Iterator[ast.AST]:
-    """Give the nodes that run where a statement stands, not within a function or class."""
+    """Yield the nodes that run where a statement stands, not within a function or class."""
     yield node
     if not isinstance(node, _INNER):
         for child in ast.iter_child_nodes(node):
@@ -258,7 +254,9 @@ class _Reader:
             case ast.Constant(value=value):
                 return ascii(value)
             case ast.Name() | ast.Attribute() if means := self._means(node):
-                return self._named(node, means)
+                self.found += means
+                self._refuse(node, [name for m, name in means if not m and name in _BLIND])
+                return f"<{' '.join(name for _, name in means)}>"
             case ast.Call(func=ast.Name() | ast.Attribute(), args=[first, *_]):
                 self._check_call(node, first)
         if not isinstance(node, ast.AST):
@@ -281,11 +279,6 @@ class _Reader:
         places = [m if m else name for m, name in whole]
         return [t for place in places for t in self.code.follow(place, node.attr, self._at(node))]
 
-    def _named(self, node: ast.expr, means: list[Target]) -> str:
-        self.found += means
-        self._refuse(node, [name for m, name in means if not m and name in _BLIND])
-        return f"<{' '.join(name for _, name in means)}>"
-
     def _check_call(self, node: ast.Call, first: ast.expr) -> None:
         """Refuse a call that looks a definition up by name."""
         called = [name for m, name in self._means(node.func) if not m and name in _BY_NAME]
@@ -305,9 +298,8 @@ class _Reader:
 
     def _string(self, value: str, node: ast.Constant) -> str:
         """Return a string without the modules of the definitions that it names."""
-        for module, names in self.code.named.findall(value):
-            for name in names.split(", "):
-                self.found += self.code.follow(module, name, self._at(node))
+        pairs = [(m, n) for m, names in self.code.named.findall(value) for n in names.split(", ")]
+        self.found += [t for pair in pairs for t in self.code.follow(*pair, self._at(node))]
         return self.code.named.sub(r":\2", value)
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> str:

@@ -572,30 +572,16 @@ def _are_drum_kits(changes: np.ndarray, controls: np.ndarray) -> np.ndarray:
 def _find_named_drums(instruments: list[Instrument], played: np.ndarray, repairs: Repairs) -> None:
     """Take for percussion what its track's name says is, if the track plays one channel only.
 
-    `played` is the track and the channel of each. Where the name only has a drum in it, the notes
-    are kept, and that is counted.
+    `played` holds the track and the channel of each. Where the name has a drum in it but means
+    more ("Drum and bass"), the notes are kept, and that is counted.
     """
     n_channels = Counter(track for track, _ in set(zip(*played.tolist(), strict=True)))
     for one, track in zip(instruments, played[0].tolist(), strict=True):
-        words = _words(one.name)
+        words = set(re.findall(r"[^\W\d_]+", one.name.lower().replace("hi-hat", "hihat")))
         if one.is_drum or not words & _DRUM_NAMES or "steel" in words:
             continue
-        one.is_drum = is_drum_name(one.name) and n_channels[track] == 1
+        one.is_drum = words <= _DRUM_NAMES | _BESIDE_DRUMS and n_channels[track] == 1
         if one.is_drum:
             repairs["notes taken for percussion by the name of their track"] += len(one.notes)
         else:
             repairs["pitched notes on a track named after a drum"] += len(one.notes)
-
-
-def is_drum_name(name: str) -> bool:
-    """Tell whether a track's name means a drum kit, and nothing else.
-
-    >>> [is_drum_name(name) for name in ("Drums", "Rock Drum Kit 2", "Steel Drums", "")]
-    [True, True, False, False]
-    """
-    words = _words(name)
-    return bool(words & _DRUM_NAMES) and words <= _DRUM_NAMES | _BESIDE_DRUMS
-
-
-def _words(name: str) -> set[str]:
-    return set(re.findall(r"[^\W\d_]+", name.lower().replace("hi-hat", "hihat")))
