@@ -133,15 +133,14 @@ def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     write_text(frame.to_csv(index=False, lineterminator="\n"), path)
 
 
-def remove_leftovers(folder: str | os.PathLike[str]) -> int:
-    """Remove the temporary files that killed runs left in `folder`, and return how many.
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files that killed runs left in `folder`.
 
     Call it only where no other process can be writing (after taking the folder's lock).
     """
-    leftovers = [entry for entry in Path(folder).glob(f"{TEMPORARY_PREFIX}*") if entry.is_file()]
-    for entry in leftovers:
-        entry.unlink(missing_ok=True)
-    return len(leftovers)
+    for entry in Path(folder).glob(f"{TEMPORARY_PREFIX}*"):
+        if entry.is_file():
+            entry.unlink(missing_ok=True)
 
 
 def locked(path: str | os.PathLike[str], *, wait: bool = True) -> AcquireReturnProxy:
@@ -158,7 +157,7 @@ def locked(path: str | os.PathLike[str], *, wait: bool = True) -> AcquireReturnP
         raise explained(error, path) from None
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open `path` to read bytes, if it is a regular file (or a link to one)."""
     _require_regular(path, os.stat(path).st_mode)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -182,7 +181,7 @@ def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
 
     The size is looked up before anything is read.
     """
-    with open_regular(path) as file:
+    with _open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         data = b"" if size > limit else file.read(limit + 1)
     if (size := max(size, len(data))) > limit:
@@ -193,7 +192,7 @@ def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of the regular file `path` as 64 lowercase hexadecimal digits."""
-    with open_regular(path) as file:
+    with _open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -99,6 +99,7 @@ class _DamageError(Exception):
 class Instrument:
     """What one track plays on one channel with one program."""
 
+    track: int
     channel: int
     program: int
     is_drum: bool
@@ -486,9 +487,9 @@ class _ScoreReader:
             place = bisect_right(named, int(rows[first[one]]), key=lambda pair: pair[0])
             name = named[place - 1][1] if place else ""
             self.score.instruments.append(
-                Instrument(its_channel, its_program, bool(drum), name, groups[one])
+                Instrument(number, its_channel, its_program, bool(drum), name, groups[one])
             )
-        _find_named_drums(self.score.instruments, keys[:2, np.sort(first)], self.repairs)
+        _find_named_drums(self.score.instruments, self.repairs)
         for pairs in self.score.metas.values():
             pairs.sort(key=lambda pair: pair[0])  # stable: in order of tracks at the same tick
         return self.score
@@ -569,18 +570,18 @@ def _are_drum_kits(changes: np.ndarray, controls: np.ndarray) -> np.ndarray:
     return np.isin(bank, _DRUM_BANKS)
 
 
-def _find_named_drums(instruments: list[Instrument], played: np.ndarray, repairs: Repairs) -> None:
+def _find_named_drums(instruments: list[Instrument], repairs: Repairs) -> None:
     """Take for percussion what its track's name says is, if the track plays one channel only.
 
-    `played` holds the track and the channel of each. Where the name has a drum in it but means
-    more ("Drum and bass"), the notes are kept, and that is counted.
+    Where the name has a drum in it but means more ("Drum and bass"), the notes stay pitched, and
+    that is counted.
     """
-    n_channels = Counter(track for track, _ in set(zip(*played.tolist(), strict=True)))
-    for one, track in zip(instruments, played[0].tolist(), strict=True):
+    n_channels = Counter(track for track, _ in {(one.track, one.channel) for one in instruments})
+    for one in instruments:
         words = set(re.findall(r"[^\W\d_]+", one.name.lower().replace("hi-hat", "hihat")))
         if one.is_drum or not words & _DRUM_NAMES or "steel" in words:
             continue
-        one.is_drum = words <= _DRUM_NAMES | _BESIDE_DRUMS and n_channels[track] == 1
+        one.is_drum = words <= _DRUM_NAMES | _BESIDE_DRUMS and n_channels[one.track] == 1
         if one.is_drum:
             repairs["notes taken for percussion by the name of their track"] += len(one.notes)
         else:
