@@ -1,9 +1,9 @@
 """Hash the code that makes a result: it is made again when that code changes, and only then.
 
-Conventions: what counts are the *definitions* (function, class, constant) of the study's packages
-that a root reaches by name, one through another, as syntax trees: without comments, docstrings
-and layout, and wherever they stand. A class counts as a whole, a module too where it is passed on.
-Statements of a module that are no definition count for whatever imports it. A string that says
+Conventions: what counts are the *definitions* (function, class, constant) of our own packages that
+a root reaches by name, one through another, as syntax trees: without comments, docstrings and
+layout, and wherever they stand. A class counts as a whole, and so does a module that is passed on.
+Statements of a module that define nothing count for whatever imports it. A string that says
 ``package.module:name`` is followed, so `pkgutil.resolve_name` may look it up. Other packages are
 known by name only: their versions stand beside a result. What cannot be followed is an error.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import itertools
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,26 +32,25 @@ Target = tuple[str, str]
 
 
 class CodeError(ValueError):
-    """Code that cannot be followed; the message says where it stands and what to do."""
+    """Say which code cannot be followed, where it stands and what to do."""
 
 
 def code_hash(
     *roots: Any,
     cells: Sequence[str] = (),
     leave_out: Iterable[Any] = (),
-    packages: Iterable[Path] = PACKAGES,
+    packages: Sequence[Path] = PACKAGES,
 ) -> str:
     """Return the hash of all code that some definitions, or a notebook's cells, reach.
 
     `roots` and `leave_out` (definitions that do not count) are functions, classes or
     ``"package.module:name"``. With no `packages` the cells are hashed as they stand.
     """
-    folders = [folder for folder in packages if folder.is_dir()]
-    files = {folder.name: ("", "") for folder in folders}
-    for path in (path for folder in folders for path in sorted(folder.glob("*.py"))):
+    files = {folder.name: ("", "") for folder in packages if folder.is_dir()}
+    for path in (path for folder in packages for path in sorted(folder.glob("*.py"))):
         name = f"{path.parent.name}.{path.stem}".removesuffix(".__init__")
         files[name] = (str(path), path.read_text(encoding="utf-8"))
-    code = _code(tuple((name, *file) for name, file in files.items()))
+    code = _Code(tuple(files.items()))
     out = {target for root in leave_out for target in code.root(root)}
     todo = [target for root in roots for target in code.root(root)]
     lines, reached, known = [code.line("", todo, out)], set(), set(out)
@@ -66,19 +66,15 @@ def code_hash(
     return hashlib.sha256("\n".join([*lines, *sorted(reached)]).encode()).hexdigest()
 
 
-@functools.lru_cache(maxsize=2)
-def _code(files: tuple[tuple[str, str, str], ...]) -> _Code:
-    return _Code(files)
-
-
+@functools.lru_cache(maxsize=2)  # so that many hashes of the same files parse them once
 class _Code:
-    """The packages' files, each parsed when it is first reached."""
+    """The packages' files (module name, (path, text)), each parsed when it is first reached."""
 
-    def __init__(self, files: tuple[tuple[str, str, str], ...]) -> None:
-        self.files = {name: (path, text) for name, path, text in files}
+    def __init__(self, files: tuple[tuple[str, tuple[str, str]], ...]) -> None:
+        self.files = dict(files)
         self.packages = {name.partition(".")[0] for name in self.files}
-        told = rf"\b((?:{'|'.join(self.packages) or '(?!)'})\.\w+)(?::| import )(\w+(?:, \w+)*)"
-        self.told = re.compile(told)
+        tops = "|".join(self.packages) or "(?!)"
+        self.named = re.compile(rf"\b((?:{tops})\.\w+)(?::| import )(\w+(?:, \w+)*)")
         self.module = functools.cache(lambda name: _Module(self, name))
         self.part = functools.cache(self._part)
 
@@ -115,8 +111,8 @@ class _Code:
 
     def check(self, imports: dict[str, list[tuple[str, str]]], where: str) -> None:
         """Refuse an import of what is not there, though it may not be used."""
-        for module, name in (origin for origins in imports.values() for origin in origins):
-            self.follow(module, name, where)
+        for origin in itertools.chain(*imports.values()):
+            self.follow(*origin, where)
 
     def line(self, text: str, found: Sequence[Target], out: set[Target]) -> str:
         """Return, hashed, a text and those of the definitions that it names."""
@@ -140,7 +136,7 @@ class _Code:
         return (f"{name}={text}", reader.found + others) if name else (text, reader.found + needs)
 
     def cells(self, cells: Sequence[str]) -> Iterator[tuple[str, list[Target]]]:
-        """Give what each cell says and names; all know what any of them imports."""
+        """Yield what each cell says and names; all know what any of them imports."""
         found = [_python(cell, f"cell {i}") for i, cell in enumerate(cells, start=1)]
         imports, _ = _imports((node for tree, _ in found for node in ast.walk(tree)), self, "cells")
         for i, (tree, rest) in enumerate(found, start=1):
@@ -167,18 +163,16 @@ class _Module:
     def __init__(self, code: _Code, name: str) -> None:
         self.path, text = code.files[name]
         body = _python(text, self.path)[0].body
-        body = [(s, list(_outside(s))) for s in body if not _is_main(s)]
-        self.imports, self.needs = _imports(
-            (n for _, nodes in body for n in nodes), code, self.path
-        )
+        mains = [s for s in body if isinstance(s, ast.If) and "__main__" in ast.unparse(s.test)]
+        body = [(s, list(_outside(s))) for s in body if s not in mains]
+        outside = itertools.chain(*(nodes for _, nodes in body))
+        self.imports, self.needs = _imports(outside, code, self.path)
         self.bound: dict[str, list[ast.stmt]] = {}
         for statement, nodes in body:
-            names = {n.name for n in nodes if isinstance(n, _DEFINITIONS)}
-            names |= {
-                n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-            }
-            for each in ast.walk(statement):
-                names |= set(each.names) if isinstance(each, ast.Global) else set()
+            stored = (n for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+            names = {n.id for n in stored}
+            names |= {n.name for n in nodes if isinstance(n, _DEFINITIONS)}
+            names.update(*(n.names for n in ast.walk(statement) if isinstance(n, ast.Global)))
             for each in sorted(names):
                 self.bound.setdefault(each, []).append(statement)
         self.effects = [statement for statement, nodes in body if any(map(self._acts, nodes))]
@@ -205,12 +199,8 @@ class _Module:
         return name not in self.bound and tops <= sys.stdlib_module_names
 
 
-def _is_main(node: ast.stmt) -> bool:
-    return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
-
-
 def _outside(node: ast.AST) -> Iterator[ast.AST]:
-    """Give the nodes that run where a statement stands, not within a function or class."""
+    """Yield the nodes that run where a statement stands, not within a function or class."""
     yield node
     if not isinstance(node, _INNER):
         for child in ast.iter_child_nodes(node):
@@ -264,7 +254,9 @@ class _Reader:
             case ast.Constant(value=value):
                 return ascii(value)
             case ast.Name() | ast.Attribute() if means := self._means(node):
-                return self._named(node, means)
+                self.found += means
+                self._refuse(node, [name for m, name in means if not m and name in _BLIND])
+                return f"<{' '.join(name for _, name in means)}>"
             case ast.Call(func=ast.Name() | ast.Attribute(), args=[first, *_]):
                 self._check_call(node, first)
         if not isinstance(node, ast.AST):
@@ -287,35 +279,28 @@ class _Reader:
         places = [m if m else name for m, name in whole]
         return [t for place in places for t in self.code.follow(place, node.attr, self._at(node))]
 
-    def _named(self, node: ast.expr, means: list[Target]) -> str:
-        self.found += means
-        if self.code.packages and (bad := [name for m, name in means if not m and name in _BLIND]):
-            raise self._blind(node, bad[0])
-        return f"<{' '.join(name for _, name in means)}>"
-
     def _check_call(self, node: ast.Call, first: ast.expr) -> None:
         """Refuse a call that looks a definition up by name."""
-        called = {name for m, name in self._means(node.func) if not m and name in _BY_NAME}
+        called = [name for m, name in self._means(node.func) if not m and name in _BY_NAME]
         known = isinstance(first, ast.Constant) and not self.code.has(str(first.value))
-        looks = any(t[1] == "*" for t in self._means(first))
-        if self.code.packages and called and (looks or (called == {_IMPORT} and not known)):
-            raise self._blind(node, called.pop())
+        if any(t[1] == "*" for t in self._means(first)) or (set(called) == {_IMPORT} and not known):
+            self._refuse(node, called)
 
-    def _blind(self, node: ast.expr, name: str) -> CodeError:
-        return CodeError(
-            f"{self._at(node)}: {name} hides what is used; name it, or write it "
-            "'package.module:name' for pkgutil.resolve_name"
-        )
+    def _refuse(self, node: ast.expr, names: list[str]) -> None:
+        if names and self.code.packages:
+            raise CodeError(
+                f"{self._at(node)}: {names[0]} hides what is used; name it, or write it "
+                "'package.module:name' for pkgutil.resolve_name"
+            )
 
     def _at(self, node: Any) -> str:
         return f"{self.path}:{node.lineno}"
 
     def _string(self, value: str, node: ast.Constant) -> str:
         """Return a string without the modules of the definitions that it names."""
-        for module, names in self.code.told.findall(value):
-            for name in names.split(", "):
-                self.found += self.code.follow(module, name, self._at(node))
-        return self.code.told.sub(r":\2", value)
+        pairs = [(m, n) for m, names in self.code.named.findall(value) for n in names.split(", ")]
+        self.found += [t for pair in pairs for t in self.code.follow(*pair, self._at(node))]
+        return self.code.named.sub(r":\2", value)
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> str:
         """Return a foreign import; one of these packages counts by what it does when imported."""

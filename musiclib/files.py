@@ -2,7 +2,10 @@
 
 Conventions: every writer goes through `atomic_path`, so a reader never meets half a file, however
 the writing ended; text is UTF-8 with ``\n`` line ends on every system, so that the same content
-gives the same bytes. This is the lowest room of musiclib: it knows nothing of music.
+gives the same bytes. Where a file cannot be written, the `OSError` (of the class that the system
+raised) names it and says what to do. Readers open only regular files and links to them: a folder,
+FIFO, device or socket is a `ValueError` and never opened, so nothing hangs. This is the lowest
+room of musiclib: it knows nothing of music.
 """
 
 from __future__ import annotations
@@ -37,7 +40,6 @@ _ADVICE = {
     errno.EISDIR: "there is a folder of that name; rename it or choose another path",
     errno.ENAMETOOLONG: "the name is too long for this disk; choose a shorter one",
 }
-_FULL_DISK = "No space left on device"
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO (named pipe)",
@@ -51,32 +53,13 @@ _KINDS = {
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path to write to, and rename it over `path` once the block has succeeded.
 
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file wanted in the end. Missing parent folders are created. A symbolic link of that
-        name is replaced by the file; what it pointed to stays as it was.
+    The temporary name stands in the same folder with the same ending (``.weights.h5`` included);
+    the block creates the file. Missing parent folders are created. A symbolic link at `path` is
+    replaced by the file; what it pointed to stays as it was. If the block fails, an earlier file
+    stays as it was. ``os.replace`` within one folder is atomic (POSIX ``rename``), and the bytes
+    are flushed to the disk first, so a power cut leaves the earlier file or the whole new one. A
+    killed process leaves its temporary file behind: see `remove_leftovers`.
 
-    Yields
-    ------
-    pathlib.Path
-        A name in the same folder with the same ending (``.weights.h5`` included). No file stands
-        there yet: the block creates it.
-
-    Raises
-    ------
-    OSError
-        Of the class that the system raised (`PermissionError` and so on), with one sentence that
-        names `path` and what to do. The earlier file is left as it was.
-
-    Notes
-    -----
-    ``os.replace`` within one folder is atomic (POSIX ``rename``). The bytes are flushed to the
-    disk first, so that a power cut leaves the earlier file or the whole new one. A process killed
-    outright leaves its temporary file behind: see `remove_leftovers`.
-
-    Examples
-    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_path(Path(folder, "a.txt")) as temporary:
@@ -85,21 +68,33 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    temporary = path.with_name(_temporary_name(path))
+    # The end of the name is kept, since writers such as Keras look at its suffixes.
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}-{path.name[-40:]}")
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "Is a directory")
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush_to_disk(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        sentence = _sentence(error, path, temporary)
-        if sentence is None:
+        culprit = error.filename if isinstance(error, OSError) else None
+        ours = culprit is None or Path(culprit) in (path, temporary, *path.parents)
+        advice = explained(error, path)
+        if advice is error or not ours:
             raise
-        raise sentence from error
+        raise advice from error
+
+
+def explained(error: BaseException, path: str | os.PathLike[str]) -> BaseException:
+    """Return the same kind of error with a sentence on what to do about `path`, if one is known."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code not in _ADVICE and "No space left on device" in str(error):
+        code = errno.ENOSPC  # HDF5 and libsndfile say it in words
+    return OSError(code, f"cannot write {path}: {_ADVICE[code]}") if code in _ADVICE else error
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:
@@ -111,192 +106,11 @@ def write_text(text: str, path: str | os.PathLike[str]) -> None:
 def write_json(obj: Any, path: str | os.PathLike[str]) -> None:
     """Write `obj` to `path` as indented JSON, atomically, keys in the order given.
 
-    Parameters
-    ----------
-    obj : dict, list, str, number, bool or None
-        Nested as one likes. NumPy numbers and arrays become numbers and lists, paths become
-        strings. NaN and infinities become ``null``, as JSON has no word for them.
-    path : str or os.PathLike
-        The file to write.
-
-    Raises
-    ------
-    TypeError
-        If `obj` holds something that JSON cannot say.
+    NumPy numbers and arrays become numbers and lists, paths become strings. NaN and infinities
+    become ``null``, as JSON has no word for them.
     """
     text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(text + "\n", path)
-
-
-def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write the table `frame` to `path` as CSV without its index, atomically.
-
-    Floats are written so that reading them back gives the same number.
-    """
-    write_text(frame.to_csv(index=False, lineterminator="\n"), path)
-
-
-def remove_leftovers(folder: str | os.PathLike[str]) -> int:
-    """Remove the temporary files that killed runs left in `folder`, and say how many.
-
-    Call it only where no other process can be writing (after taking the folder's lock).
-    """
-    leftovers = [entry for entry in Path(folder).glob(f"{TEMPORARY_PREFIX}*") if entry.is_file()]
-    for entry in leftovers:
-        entry.unlink(missing_ok=True)
-    return len(leftovers)
-
-
-def locked(path: str | os.PathLike[str], *, wait: bool = True) -> AcquireReturnProxy:
-    """Return a lock on `path` for a ``with`` block: one process or thread holds it at a time.
-
-    The lock is the system's own on the hidden file ``.NAME.lock`` beside `path`: it ends with the
-    process that holds it, however that ends. Missing parent folders are created.
-
-    Raises
-    ------
-    filelock.Timeout
-        If `wait` is False and another holds the lock.
-    OSError
-        If the lock file cannot be made, with one sentence that says what to do.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder, "table.csv")):
-    ...     print("mine")
-    mine
-    """
-    path = Path(path)
-    try:
-        return FileLock(path.with_name(f".{path.name}.lock")).acquire(timeout=-1 if wait else 0)
-    except OSError as error:
-        raise explained(error, path) from None
-
-
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open `path` to read bytes, if it is a regular file (or a link to one).
-
-    Raises
-    ------
-    ValueError
-        If `path` is a folder, FIFO, device or socket: those are never opened, so never hang.
-    OSError
-        If the file does not exist or may not be read.
-    """
-    _require_regular(path, os.stat(path).st_mode)
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags)
-    try:
-        _require_regular(path, os.fstat(descriptor).st_mode)  # it may have been exchanged
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
-    """Read the regular file `path` whole, if it holds at most `limit` bytes.
-
-    Raises
-    ------
-    ValueError
-        If it is no regular file (see `open_regular`) or holds more than `limit` bytes. The size
-        is looked up before anything is read.
-    OSError
-        If the file does not exist or may not be read.
-    """
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        data = b"" if size > limit else file.read(limit + 1)
-    size = max(size, len(data))
-    if size > limit:
-        raise ValueError(
-            f"cannot read {path}: it holds {size:,} bytes, and at most {limit:,} are read"
-        )
-    return data
-
-
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Give the SHA-256 of the regular file `path` as 64 lowercase hexadecimal digits.
-
-    Raises `ValueError` or `OSError` as `open_regular` does.
-    """
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def inside(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path:
-    """Join `parts` to `root`, and refuse a result that lies outside `root`.
-
-    Parameters
-    ----------
-    root : str or os.PathLike
-        The folder to stay in. It need not exist.
-    *parts : str or os.PathLike
-        Relative pieces of a path, such as the name of an archive member.
-
-    Returns
-    -------
-    pathlib.Path
-        Absolute, with ``..`` and symbolic links resolved.
-
-    Raises
-    ------
-    ValueError
-        If a part is absolute or climbs out, or a symbolic link leads out.
-
-    Examples
-    --------
-    >>> inside("data", "..", "secret")
-    Traceback (most recent call last):
-    ...
-    ValueError: parts ('..', 'secret') lead out of the folder data; stay inside it
-    """
-    base = Path(root).resolve()
-    names = tuple(os.fspath(part) for part in parts)
-    if any("\0" in name for name in names):
-        raise ValueError(f"parts {names!r} hold a null character; leave it out")
-    target = base.joinpath(*names).resolve()
-    if target != base and base not in target.parents:
-        raise ValueError(f"parts {names!r} lead out of the folder {root}; stay inside it")
-    return target
-
-
-def _temporary_name(path: Path) -> str:
-    # The end of the name is kept: writers such as Keras look at its suffixes.
-    return f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}-{path.name[-40:]}"
-
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def explained(error: BaseException, path: str | os.PathLike[str]) -> BaseException:
-    """Give the same kind of error with a sentence on what to do about `path`, if one is known."""
-    code = getattr(error, "errno", None)
-    if code not in _ADVICE and _FULL_DISK in str(error):  # HDF5 and libsndfile say it in words
-        code = errno.ENOSPC
-    return OSError(code, f"cannot write {path}: {_ADVICE[code]}") if code in _ADVICE else error
-
-
-def _sentence(error: BaseException, path: Path, temporary: Path) -> OSError | None:
-    """Give the same kind of OSError with a sentence, or None where there is nothing to add."""
-    if isinstance(error, OSError):
-        culprit = error.filename
-        if culprit is not None and Path(culprit) not in (path, temporary, *path.parents):
-            return None  # the block stumbled over another file
-    elif _FULL_DISK not in str(error):
-        return None
-    said = explained(error, path)
-    return None if said is error else said
-
-
-def _require_regular(path: str | os.PathLike[str], mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
-        raise ValueError(f"cannot read {path}: it is {kind}, and only regular files are read")
 
 
 def _plain(obj: Any) -> Any:
@@ -314,10 +128,95 @@ def _plain(obj: Any) -> Any:
     return obj
 
 
-# ---- musiclib.files ----
-# Keep a result table that several notebooks add to, whole and in one order.
-#
-# Conventions: a table is a CSV file with one header line; *keys* are the columns that name a row.
+def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write `frame` to `path` as CSV without its index, atomically; floats read back the same."""
+    write_text(frame.to_csv(index=False, lineterminator="\n"), path)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files that killed runs left in `folder`.
+
+    Call it only where no other process can be writing (after taking the folder's lock).
+    """
+    for entry in Path(folder).glob(f"{TEMPORARY_PREFIX}*"):
+        if entry.is_file():
+            entry.unlink(missing_ok=True)
+
+
+def locked(path: str | os.PathLike[str], *, wait: bool = True) -> AcquireReturnProxy:
+    """Return a lock on `path` for a ``with`` block: one process or thread holds it at a time.
+
+    The lock is the system's own on the hidden file ``.NAME.lock`` beside `path`: it ends with the
+    process that holds it, however that ends. Missing parent folders are created. Without `wait`,
+    `filelock.Timeout` says that another holds it.
+    """
+    path = Path(path)
+    try:
+        return FileLock(path.with_name(f".{path.name}.lock")).acquire(timeout=-1 if wait else 0)
+    except OSError as error:
+        raise explained(error, path) from None
+
+
+def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open `path` to read bytes, if it is a regular file (or a link to one)."""
+    _require_regular(path, os.stat(path).st_mode)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        _require_regular(path, os.fstat(descriptor).st_mode)  # it may have been exchanged
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _require_regular(path: str | os.PathLike[str], mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "of an unknown kind")
+        raise ValueError(f"cannot read {path}: it is {kind}, and only regular files are read")
+
+
+def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
+    """Read the regular file `path` whole; one of more than `limit` bytes is a `ValueError`.
+
+    The size is looked up before anything is read.
+    """
+    with _open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = b"" if size > limit else file.read(limit + 1)
+    if (size := max(size, len(data))) > limit:
+        held = f"it holds {size:,} bytes, and at most {limit:,} are read"
+        raise ValueError(f"cannot read {path}: {held}")
+    return data
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of the regular file `path` as 64 lowercase hexadecimal digits."""
+    with _open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def inside(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path:
+    """Join `parts` to `root`, links and ``..`` resolved; refuse a result that lies outside `root`.
+
+    For names that come from elsewhere, such as an archive's members. `root` need not exist.
+
+    >>> inside("data", "..", "secret")
+    Traceback (most recent call last):
+    ...
+    ValueError: parts ('..', 'secret') lead out of the folder data; stay inside it
+    """
+    base = Path(root).resolve()
+    names = tuple(os.fspath(part) for part in parts)
+    if any("\0" in name for name in names):
+        raise ValueError(f"parts {names!r} hold a null character; leave it out")
+    target = base.joinpath(*names).resolve()
+    if target != base and base not in target.parents:
+        raise ValueError(f"parts {names!r} lead out of the folder {root}; stay inside it")
+    return target
+
+
+# Result tables that several notebooks add to: CSV files with one header line.
 
 
 def record_table(
@@ -328,25 +227,10 @@ def record_table(
 ) -> None:
     """Put `rows` into the CSV `path`: a row with the same `keys` is replaced, others stay.
 
-    Parameters
-    ----------
-    rows : pandas.DataFrame or iterable of mappings
-        The new rows. NaN and None become empty fields.
-    path : str or os.PathLike
-        The table; created if it is missing.
-    keys : sequence of str
-        The columns that name a row, such as ``("model", "seed", "sample")``. The table is sorted
-        by them (numbers as numbers), so that it does not depend on who wrote first.
-
-    Raises
-    ------
-    ValueError
-        If `keys` is empty, a key is missing in a row, or two new rows have the same keys.
-
-    Notes
-    -----
-    Several notebooks may record at once: a lock beside the table makes them take turns. Rows that
-    stay are written back letter by letter.
+    `keys` are the columns that name a row, such as ``("model", "seed", "sample")``; each is filled
+    in, and no two new rows have the same. The table is sorted by them (numbers as numbers), so that
+    it does not depend on who wrote first. NaN and None become empty fields. A lock beside the table
+    makes several notebooks take turns. Rows that stay are written back letter by letter.
     """
     keys = list(keys)
     new = _as_text(rows)
@@ -363,45 +247,28 @@ def record_table(
 def append_new(row: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Append `row` to the CSV `path`, unless it stands there already; what stands there stays.
 
-    Parameters
-    ----------
-    row : mapping
-        The new row. NaN and None become empty fields.
-    path : str or os.PathLike
-        The table; created if it is missing.
-
-    Raises
-    ------
-    ValueError
-        If the table has other columns.
+    NaN and None become empty fields. A table of other columns is a `ValueError`.
     """
     new, path = _as_text([row]), Path(path)
     with locked(path):
         if path.exists():
             old = pd.read_csv(path, dtype=str, keep_default_na=False)
             if list(old.columns) != list(new.columns):
-                raise ValueError(
-                    f"{path}: got the columns {', '.join(old.columns)}; wanted "
-                    f"{', '.join(new.columns)}"
-                )
+                got, wanted = (", ".join(table.columns) for table in (old, new))
+                raise ValueError(f"{path}: got the columns {got}; wanted {wanted}")
             new = pd.concat([old, new]).drop_duplicates(keep="first")
         write_csv(new, path)
 
 
 def _as_text(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Write every field as it will stand in the file, so that old and new rows are alike."""
-    frame = rows.astype(object) if isinstance(rows, pd.DataFrame) else _frame(rows)
+    frame = pd.DataFrame(rows, dtype=object)  # a whole number beside an empty field stays one
     return frame.where(frame.notna(), "").map(str).reset_index(drop=True)
-
-
-def _frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Make a table in which a whole number beside an empty field stays one."""
-    return pd.DataFrame(list(rows), dtype=object)
 
 
 def _check_keys(rows: pd.DataFrame, keys: list[str], *, name: str = "rows") -> None:
     if not keys:
-        raise ValueError("keys: got none, give the columns that name a row")
+        raise ValueError("keys: got none; give the columns that name a row")
     for key in keys:
         if key not in rows.columns or (rows[key] == "").any():
             raise ValueError(f"{name}: key {key!r} is missing in at least one row; fill it in")

@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import musiclib
-from musiclib import midi as musiclib_midi
 from musiclib.midi import (
     MAX_SECONDS,
     NOTE_DTYPE,
@@ -222,10 +221,8 @@ def test_overlapping_notes_of_a_pitch_end_together(load):
 def test_a_note_struck_again_at_the_tick_of_its_end_goes_on(load):
     notes = load(smf(track(on(60, 10), on(60, 20, 5), off(60), off(60, 5)))).instruments[0].notes
     second = 5 * 0.5 / 480
-    assert [(n.velocity, n.start, n.end) for n in notes] == [
-        (10, 0, second),
-        (20, second, 2 * second),
-    ]
+    found = [(n.velocity, n.start, n.end) for n in notes]
+    assert found == [(10, 0, second), (20, second, 2 * second)]
 
 
 def test_parts_do_not_share_their_control_changes(load):
@@ -267,9 +264,8 @@ def test_a_fine_resolution_is_thinned_only_where_it_must(tmp_path, load):
 
 
 def test_silence_at_the_end_is_cut_only_beyond_a_bound(tmp_path, load):
-    assert (
-        len(tick_table(load(smf(track(SCALE, end=b"\x83\xff\x7f\xff\x2f\0"))))) == 960 + 65_535 + 2
-    )
+    midi = load(smf(track(SCALE, end=b"\x83\xff\x7f\xff\x2f\0")))
+    assert len(tick_table(midi)) == 960 + 65_535 + 2
     (tmp_path / "x.mid").write_bytes(smf(track(SCALE, end=b"\xff\xff\xff\x7f\xff\x2f\0")))
     with pytest.warns(MidiRepairWarning, match="silence cut at the end: 268,435,455"):
         assert len(tick_table(load_midi(tmp_path / "x.mid"))) == 960 + 2
@@ -304,12 +300,8 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path):
 
 
 def test_names_of_files_may_be_anything(tmp_path):
-    for name in (
-        "音楽 Я.mid",
-        "two\nlines.mid",
-        os.fsdecode(b"latin \xe9.mid"),
-        "[x] (y) %s {z}.mid",
-    ):
+    odd = ("音楽 Я.mid", "two\nlines.mid", os.fsdecode(b"latin \xe9.mid"), "[x] (y) %s {z}.mid")
+    for name in odd:
         path = tmp_path / name
         path.write_bytes(smf(track(SCALE)))
         assert count_notes(load_midi(path)) == count_notes(load_midi(os.fsencode(path))) == 4
@@ -318,8 +310,8 @@ def test_names_of_files_may_be_anything(tmp_path):
             load_midi(path)
         str(caught.value).encode("utf-8")
         assert "\n" not in str(caught.value)
-    with pytest.raises(MidiFileError, match="null"):
-        load_midi("a\0b.mid")
+    with pytest.raises(MidiFileError, match=r"cannot read a.*b: its name holds a null character"):
+        load_midi("a\0b")
     with pytest.raises(TypeError):
         load_midi(5)
 
@@ -331,7 +323,7 @@ def test_bounds_are_named_with_the_figure(tmp_path, monkeypatch):
         ("smf.MAX_TRACKS", 0, "more than 0 tracks"),
         ("smf.MAX_NOTES", 3, "more than 3 notes"),
         ("smf.MAX_META_EVENTS", 1, "more than 1 tempo changes, signatures and texts"),
-        ("smf.MAX_PARTS", 0, "more than 0 instruments"),
+        ("smf.MAX_INSTRUMENTS", 0, "more than 0 instruments"),
         ("midi.MAX_TICK", 9, r"tick 960 \(2 quarter notes\), and at most 9 ticks of 1/480"),
         ("midi.MAX_SECONDS", 0, "it lasts 0 hours, and at most 0 are read"),
     ):
@@ -456,11 +448,8 @@ def check_bounds(case: hostile.Case, path: Path) -> None:
     """Load in a process of its own; no more than 10 s of work and 1 GB of memory are allowed."""
     path.write_bytes(case.data)
     child = [sys.executable, "-c", CHILD, str(path)]
-    paths = [
-        str(Path(musiclib_midi.__file__).parents[1]),
-        *filter(None, [os.environ.get("PYTHONPATH")]),
-    ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    paths = [str(Path(musiclib.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run(
         child, capture_output=True, text=True, timeout=300, env=environment, check=True
     )
@@ -473,9 +462,8 @@ def check_bounds(case: hostile.Case, path: Path) -> None:
         assert found["notes"] == case.n_notes
 
 
-needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="needs Linux's /proc"
-)
+has_proc = Path("/proc/self/status").exists()
+needs_proc = pytest.mark.skipif(not has_proc, reason="needs Linux's /proc")
 
 
 @needs_proc
@@ -490,18 +478,10 @@ def test_files_made_to_exhaust_stay_within_bounds(tmp_path, name):
     check_bounds(HEAVY[name](), tmp_path / "heavy.mid")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "shared control changes",
-        "65,535 tracks that span the rest",
-        "instruments",
-        "one byte too many",
-        "half of an MTrk",
-    ],
-)
-def test_quick_ones_of_the_heavy_files(tmp_path, name):
-    check(HEAVY[name](), tmp_path / "heavy.mid")
+def test_quick_ones_of_the_heavy_files(tmp_path):
+    for name in ("shared control changes", "65,535 tracks that span the rest", "instruments",
+                 "one byte too many", "half of an MTrk"):  # fmt: skip
+        check(HEAVY[name](), tmp_path / "heavy.mid")
 
 
 # Saving ------------------------------------------------------------------------------------------
@@ -525,9 +505,8 @@ def test_saved_and_loaded_again_is_the_same_to_a_tick(tmp_path):
 def test_a_tempo_comes_back_to_the_microsecond(tmp_path, tempo, resolution):
     midi = pretty_midi.PrettyMIDI(resolution=resolution, initial_tempo=tempo)
     save_midi(midi, tmp_path / "t.mid")
-    written = next(
-        m.tempo for m in mido.MidiFile(tmp_path / "t.mid").tracks[0] if m.type == "set_tempo"
-    )
+    messages = mido.MidiFile(tmp_path / "t.mid").tracks[0]
+    written = next(one.tempo for one in messages if one.type == "set_tempo")
     assert written == int(60_000_000 / tempo + 1e-6)
     assert midi._tick_scales == [(0, 60 / (tempo * resolution))]  # left as it was
 
@@ -539,11 +518,6 @@ def test_a_note_within_another_cuts_it_off(tmp_path):
     save_midi(midi, tmp_path / "x.mid")
     back = load_midi(tmp_path / "x.mid").instruments[0].notes
     assert [(n.start, n.end, n.velocity) for n in back] == [(0, 2, 64), (1, 2, 90)]
-
-
-def test_a_path_that_no_system_has_is_named():
-    with pytest.raises(MidiFileError, match=r"cannot read a.*b: its name holds a null character"):
-        load_midi("a\0b")
 
 
 def test_any_name_and_text_can_be_saved(tmp_path):
@@ -600,15 +574,8 @@ def piece_of(*parts, tempo=60.0, pedals=()) -> pretty_midi.PrettyMIDI:
 def test_notes_by_hand_across_a_tempo_change(load):
     data = smf(track(on(60, 99), tempo(1_000_000, 480), off(60, 480), note(62, 120, 120)))
     notes = note_array(load(data))
-    assert notes.dtype.names == (
-        "onset_quarter",
-        "duration_quarter",
-        "onset_sec",
-        "duration_sec",
-        "pitch",
-        "velocity",
-        "track",
-    )
+    names = "onset_quarter duration_quarter onset_sec duration_sec pitch velocity track"
+    assert notes.dtype.names == tuple(names.split())
     assert notes.tolist() == [(0, 2, 0, 1.5, 60, 99, 0), (2.25, 0.25, 1.75, 0.25, 62, 64, 0)]
 
 
