@@ -14,7 +14,6 @@ import pytest
 
 from musiclib import synth
 from study import install
-from study.runner import move_old
 
 
 @pytest.mark.parametrize("version", [(3, 10, 4), (2, 7), (3, 14, 0)])
@@ -211,19 +210,3 @@ def test_listeners_answers_stay(tmp_path, capsys, monkeypatch):
     left = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert left == ["elsewhere/mine.txt", "runs/lab/data/listening/answers/heron.csv"]
     assert "runs/lab, listeners' answers kept" in capsys.readouterr().out
-
-
-def test_an_earlier_versions_files_are_moved_once_and_nothing_is_overwritten(tmp_path):
-    put(tmp_path / "data/listening/answers/heron.csv", "4")
-    put(tmp_path / "rendered/state.json")
-    put(tmp_path / "data/weights/lstm_1.weights.h5")
-    put(tmp_path / "data/weights/lstm.weights.h5")
-    put(tmp_path / "runs/earlier/rendered/mine.txt")
-    said = move_old(tmp_path)
-    assert len(said) == 2
-    answers = tmp_path / "runs/lab/data/listening/answers/heron.csv"
-    assert answers.read_text() == "4"
-    assert (tmp_path / "data/weights/lstm.weights.h5").exists()
-    assert not (tmp_path / "data/weights/lstm_1.weights.h5").exists()
-    assert (tmp_path / "rendered/state.json").exists()  # its place was taken
-    assert move_old(tmp_path) == []

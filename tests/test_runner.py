@@ -1,6 +1,4 @@
-"""The runner on notebooks of its own: what is run, what is not, and how it ends.
-
-Parameters, merging and the form in which a notebook is committed; no kernel is started."""
+"""The runner on notebooks of its own: what is run, what is not, how it ends, and their form."""
 
 from __future__ import annotations
 
@@ -175,7 +173,7 @@ def test_a_failing_notebook_says_one_line_and_is_run_again(folder, capsys):
     )
     assert "[2/4] 02_b  not run, as it needs 01_a" in out
     assert "03_c  ended without writing data/never.txt (in full: " in out
-    assert "04_d  stopped in cell 3 of 3: the kernel died, perhaps for want of memory" in out
+    assert "04_d  stopped in cell 3 of 3: the kernel died, perhaps for lack of memory" in out
     assert "Traceback" not in out + err
     assert "Traceback" in log.read_text()
     assert (folder / "rendered" / "01_a.failed.ipynb").exists()
@@ -235,7 +233,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(folder, capsys, how):
     assert is_gone(kernel, within=300)
     if how == signal.SIGINT:
         assert process.returncode == runner.INTERRUPTED
-        assert "Interrupted. The same command goes on" in out
+        assert "Interrupted. The same command resumes" in out
         assert "Traceback" not in out
     assert ran(folder) == ["01"]
     (folder / "notebooks" / "awake.txt").touch()
@@ -251,12 +249,12 @@ def test_an_interrupted_study_goes_on_where_it_stopped(folder, capsys, how):
         (["--corpus", ""], "study: corpus: got '', allowed are chorales"),
         (["--corpus", str(ROOT / "study")], "holds no MIDI file"),
         (["--notebooks", "nowhere"], "holds no notebook named 0*.ipynb"),
-        (["--seed", "-1"], "study: argument --seed: got -1, allowed is 0 or more"),
+        (["--seed", "-1"], "study: error: argument --seed: got -1, allowed is 0 or more"),
         (["--seed", str(2**32)], "study: seed: got 4294967296, allowed is up to 429496729"),
-        (["--jobs", "two"], "study: argument --jobs: invalid"),
+        (["--jobs", "two"], "study: error: argument --jobs: invalid"),
         (["--output", str(ROOT / "Makefile")], "Makefile"),
         (["--output", str(ROOT)], "holds the released files, which no run changes"),
-        (["--samples", "2"], "study: argument --samples: got 2, allowed is 3 or more"),
+        (["--samples", "2"], "study: error: argument --samples: got 2, allowed is 3 or more"),
         (["--only", "07_x"], "study: only: got 07_x, the notebooks are 01_a, 02_b"),
         (
             ["--preset", "classroom", "--corpus", str(ROOT / "notebooks")],
@@ -441,7 +439,7 @@ def at_work(nb, seconds, *, words="", cell_seconds=0.0):
 def test_time_left_knows_that_trainings_run_side_by_side(jobs, seconds, capsys):
     left, notebooks = watch("12345", jobs=jobs, trains="234")
     assert left.left() == seconds
-    left.skip(notebooks[0])
+    left.end(notebooks[0], "unchanged")
     assert left.left() == seconds - 10
     left.start(at_work(notebooks[1], 4.0))
     assert left.left() == pytest.approx({1: 36, 2: 23, 3: 20}[jobs])
@@ -540,7 +538,7 @@ def test_a_value_is_cut_by_bytes_not_signs():
     "source", ["seed = 1 + x", "a = b = 1", "import os", "print(1)", "a[0] = 1"]
 )
 def test_a_parameters_cell_holds_literals_only(source):
-    with pytest.raises(runner.FormError, match="parameters cell: line 1 is no NAME = LITERAL"):
+    with pytest.raises(runner.FormError, match="parameters cell: line 1 is not NAME = LITERAL"):
         runner.declared_parameters(notebook(parameters=source).cells[1])
 
 
