@@ -17,7 +17,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,20 +149,19 @@ def _full(run: Path, root: Path, done: set[str]) -> Iterator[str]:
         pieces = Path("data", "generated", model, str(seed))
         _replace(run / pieces, root / pieces)
         yield pieces.as_posix()
-        _copy([f"data/results/history_{model}_{seed}.csv"], run, root)
+        _copy(run, root, f"data/results/history_{model}_{seed}.csv")
         if seed == 0:
-            yield from _copy(_matching(run, f"data/weights/{model}.*"), run, root)
+            yield from _copy(run, root, f"data/weights/{model}.*")
     if "01_data_preparation" in done:
-        yield from _copy(["data/splits/chorales.csv", "data/results/corpus_facts.csv"], run, root)
+        yield from _copy(run, root, "data/splits/chorales.csv", "data/results/corpus_facts.csv")
     if {"05_comparison", "06_listening_test"} <= done:
-        shared = {*MERGED, *LEDGERS, "corpus_facts.csv"}
-        names = [*_matching(run, "data/results/*.csv"), "data/results/measures.json"]
-        own = [n for n in names if Path(n).name not in shared and "history_" not in n]
-        yield from _copy([*own, *_matching(run, "data/listening/*.csv")], run, root)
+        histories = [path.name for path in (run / "data" / "results").glob("*history_*")]
+        skip = {*MERGED, *LEDGERS, "corpus_facts.csv", *histories}
+        tables = ("data/results/*.csv", "data/results/measures.json", "data/listening/*.csv")
+        yield from _copy(run, root, *tables, skip=skip)
     elif trained:
         yield "The comparison is of other pieces now: run make remeasure, and release that too."
-    pictures = [*_matching(run, "figures/*.png"), *_matching(run, "figures/*.svg")]
-    yield from _copy(pictures, run, root)
+    yield from _copy(run, root, "figures/*.png", "figures/*.svg")
 
 
 def _trained(run: Path, done: set[str]) -> Iterator[tuple[str, int]]:
@@ -173,17 +172,15 @@ def _trained(run: Path, done: set[str]) -> Iterator[tuple[str, int]]:
                 yield model, int(folder.name)
 
 
-def _matching(run: Path, pattern: str) -> list[str]:
-    return sorted(path.relative_to(run).as_posix() for path in run.glob(pattern))
-
-
-def _copy(names: Iterable[str], run: Path, root: Path) -> list[str]:
-    """Copy the run's files over the released ones, each whole or not at all."""
-    found = [name for name in names if (run / name).is_file()]
-    for name in found:
+def _copy(run: Path, root: Path, *patterns: str, skip: Collection[str] = ()) -> list[str]:
+    """Copy the run's files that match over the released ones, each whole or not at all."""
+    paths = [path for pattern in patterns for path in sorted(run.glob(pattern))]
+    found = [path for path in paths if path.is_file() and path.name not in skip]
+    names = [path.relative_to(run).as_posix() for path in found]
+    for path, name in zip(found, names, strict=True):
         with atomic_path(root / name) as temporary:
-            shutil.copyfile(run / name, temporary)
-    return found
+            shutil.copyfile(path, temporary)
+    return names
 
 
 def _replace(folder: Path, target: Path) -> None:

@@ -54,18 +54,8 @@ from nbformat import NotebookNode
 from musiclib.code_hash import CodeError, code_hash
 from musiclib.files import locked, remove_leftovers, sha256_of, write_json, write_text
 from musiclib.prepare import find_midi, pedal_asked
-from study.run import (
-    BUDGETS,
-    CORPORA,
-    KERNEL_THREADS,
-    MAX_SEED,
-    PRESET_NAMES,
-    Paths,
-    Preset,
-    corpus_folder,
-    kernel_environment,
-    preset,
-)
+from study import run as study_run
+from study.run import Paths, Preset, corpus_folder, kernel_environment, preset
 from study.sets import corpus_name
 from study.training import RUN_KEY
 
@@ -140,17 +130,19 @@ def _run(study: Study) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("study", SUPPRESS, "Run every notebook in order.")
+    presets, corpora = ", ".join(study_run.PRESET_NAMES), ", ".join(study_run.CORPORA)
+    threads = study_run.KERNEL_THREADS
     add = parser.add_argument
-    add("--preset", default="standard", help=f"{', '.join(PRESET_NAMES)} (default: standard)")
+    add("--preset", default="standard", help=f"{presets} (default: standard)")
     add("--seed", type=whole(0), default=0, help="default: 0")
-    add("--corpus", default="chorales", help=f"{', '.join(CORPORA)}, or a folder of MIDI files")
+    add("--corpus", default="chorales", help=f"{corpora}, or a folder of MIDI files")
     add("--samples", type=whole(3), help="pieces of each training (default: the preset's)")
     add("--output", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
     add("--seeds", type=whole(1), help="trainings of each model, at most the preset's")
     add("--only", nargs="+", metavar="NOTEBOOK", help="run these notebooks alone")
     add("--remeasure", action="store_true", help="only measure the released pieces anew")
     add("--jobs", type=whole(1), default=default_jobs(), help="notebooks at once")
-    add("--threads", type=whole(1), default=KERNEL_THREADS, help="threads of each kernel")
+    add("--threads", type=whole(1), default=threads, help="threads of each kernel")
     add("--force", action="store_true", help="run every notebook, changed or not")
     add("--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks")
     return parser
@@ -207,10 +199,10 @@ class Study:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.budget = preset(options.preset)
-        self.trainings = min(options.seeds or MAX_SEED, self.budget.trainings)
+        self.trainings = min(options.seeds or study_run.MAX_SEED, self.budget.trainings)
         if options.remeasure:
             self.trainings = 0
-        highest = MAX_SEED + 1 - max(self.trainings, 1)  # each training adds one
+        highest = study_run.MAX_SEED + 1 - max(self.trainings, 1)  # each training adds one
         if options.seed > highest:
             raise ValueError(f"seed: got {options.seed}, allowed is up to {highest}")
         self.force, self.jobs, self.threads = options.force, options.jobs, options.threads
@@ -250,9 +242,8 @@ class Study:
         self.over = {nb.name: asyncio.Event() for nb in self.notebooks}
         for nb in self.notebooks:
             if not self.force and self.state.is_done(nb, output=self.output):
-                _write_rendered(
-                    nb, read_notebook(self.rendered / f"{nb.name}.ipynb"), self.rendered
-                )
+                earlier = read_notebook(self.rendered / f"{nb.name}.ipynb")
+                _write_rendered(nb, earlier, self.rendered)  # new text between unchanged code
                 self.over[nb.name].set()
                 self.watch.end(nb, "unchanged, not run again")
         waiting = [nb for nb in self.notebooks if not self.over[nb.name].is_set()]
@@ -299,19 +290,18 @@ class Study:
             self.watch.end(nb, f"{error} (in full: {shown(log)})")
             return
         run.keep(self.rendered)
-        self.state.record(nb, preset=self.budget.name, seconds=run.seconds)
+        self.state.record(nb)
         self.watch.end(nb, f"done in {clock(run.seconds)}")
 
     def _expected(self, nb: Notebook) -> float:
-        """Return the seconds that the notebook took the last time, else its share of the whole.
+        """Return the seconds that a notebook is expected to take, as a share of the preset's.
 
         Trainings take 70 % of it, side by side; any other notebook 10 %, or three minutes.
         """
         minutes = self.budget["minutes"] if self.trainings else preset("classroom")["minutes"]
         trainers = sum(map(trains, self.notebooks))
-        others = min(0.1 * minutes, 3.0)
-        share = 0.7 * minutes * min(self.jobs, trainers) / trainers if trains(nb) else others
-        return self.state.seconds(nb, preset=self.budget.name) or 60 * share
+        side_by_side = 0.7 * minutes * min(self.jobs, trainers)
+        return 60 * (side_by_side / trainers if trains(nb) else min(0.1 * minutes, 3.0))
 
 
 def _output(options: argparse.Namespace, corpus: str) -> Path:
@@ -346,12 +336,10 @@ def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
 
 # The notebooks of a run, and the keys that say which of them need not run again
 
-# fmt: off
 PACKAGES = (
     "keras", "librosa", "matplotlib", "music21", "numpy", "pandas", "pretty_midi", "pyfluidsynth",
     "pyloudnorm", "scikit-posthocs", "scipy", "soundfile", "tensorflow",
-)
-# fmt: on
+)  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -438,11 +426,20 @@ def _with_seed(nb: Notebook, further: int) -> Notebook:
 
 
 def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], output: Path) -> None:
-    """Give each notebook its key; `surroundings` is what else decides the results of all."""
+    """Give each notebook its key; `surroundings` is what else decides the results of all.
+
+    The tables of budgets are not hashed: only the run's own budget counts.
+    """
+    budgets = [f"{Preset.__module__}:{name}" for name in ("BUDGETS", "PRESET_NAMES")]
     keys: dict[str, str] = {}
     for nb in notebooks:
+        cells = [cell.source for cell in code_cells(nb.node) if not _has_parameters(cell)]
+        try:
+            code = code_hash(cells=cells, leave_out=budgets)
+        except CodeError as error:
+            raise CodeError(f"{nb.name}: {error}") from error
         parts = {
-            "code": _code_of(nb),
+            "code": code,
             "parameters": {k: v for k, v in nb.parameters.items() if k != "output"},
             "surroundings": dict(surroundings),
             "added": nb.added(output),
@@ -450,17 +447,6 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
         }
         text = json.dumps(parts, sort_keys=True, default=str)
         nb.key = keys[nb.name] = hashlib.sha256(text.encode()).hexdigest()
-
-
-def _code_of(nb: Notebook) -> str:
-    """Hash a notebook's cells and what they reach, except the budgets: the run's own count."""
-    parameters = parameters_cell(nb.node, name=nb.name)
-    cells = [cell.source for cell in code_cells(nb.node) if cell is not parameters]
-    budgets = [f"{Preset.__module__}:{name}" for name in ("BUDGETS", "PRESET_NAMES")]
-    try:
-        return code_hash(cells=cells, leave_out=budgets)
-    except CodeError as error:
-        raise CodeError(f"{nb.name}: {error}") from error
 
 
 def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[str, Any]:
@@ -471,7 +457,9 @@ def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[s
     """
     released = ROOT / MANIFEST  # a run that trains nothing depends on it
     return {
-        "budget": [(key, budget[key], budget.full(key)) for key in BUDGETS if key != "minutes"],
+        "budget": [
+            (key, budget[key], budget.full(key)) for key in study_run.BUDGETS if key != "minutes"
+        ],
         "versions": {package: _version(package) for package in PACKAGES},
         "python": platform.python_version_tuple()[:2],
         "backend": os.environ.get("KERAS_BACKEND", ""),
@@ -502,41 +490,36 @@ def _listing(folder: Path) -> list[tuple[str, int, int]]:
 
 
 class State:
-    """What stands in a run's folder: a record of each notebook that was run to its end."""
+    """What stands in a run's folder: the key of each notebook that was run to its end."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "state.json"
-        self._content: dict[str, Any] = {"notebooks": {}, "seconds": {}}
+        self._notebooks: dict[str, Any] = {}
         if self.path.exists():
             try:
-                self._content |= json.loads(self.path.read_text(encoding="utf-8"))
-            except ValueError:
+                self._notebooks = json.loads(self.path.read_text(encoding="utf-8"))["notebooks"]
+            except (ValueError, KeyError):
                 say(f"{self.path} cannot be read, so every notebook is run again.")
 
     def is_done(self, nb: Notebook, *, output: Path) -> bool:
         """Return whether `nb` was run with this key and what it wrote still exists."""
-        record = self._content["notebooks"].get(nb.name, {})
+        record = self._notebooks.get(nb.name, {})
         rendered = self.path.with_name(f"{nb.name}.ipynb").exists()
         return record.get("key") == nb.key and rendered and not nb.missing(output)
 
     def done(self) -> set[str]:
         """Return the names of the notebooks that were run to their end."""
-        return set(self._content["notebooks"])
+        return set(self._notebooks)
 
     def forget(self, nb: Notebook) -> None:
         """Remove `nb` before it is run, as its files may be half changed until it ends."""
-        if self._content["notebooks"].pop(nb.name, None) is not None:
-            write_json(self._content, self.path)
+        if self._notebooks.pop(nb.name, None) is not None:
+            write_json({"notebooks": self._notebooks}, self.path)
 
-    def record(self, nb: Notebook, *, preset: str, seconds: float) -> None:
+    def record(self, nb: Notebook) -> None:
         """Write down that `nb` was run to its end."""
-        self._content["notebooks"][nb.name] = {"key": nb.key}
-        self._content["seconds"].setdefault(preset, {})[nb.name] = round(seconds, 1)
-        write_json(self._content, self.path)
-
-    def seconds(self, nb: Notebook, *, preset: str) -> float | None:
-        """Return how long `nb` took with `preset` the last time, if it was ever run so here."""
-        return self._content["seconds"].get(preset, {}).get(nb.name)
+        self._notebooks[nb.name] = {"key": nb.key}
+        write_json({"notebooks": self._notebooks}, self.path)
 
 
 # One notebook in a kernel of its own
@@ -838,14 +821,14 @@ def code_cells(nb: NotebookNode) -> list[NotebookNode]:
 
 def parameters_cell(nb: NotebookNode, *, name: str) -> NotebookNode:
     """Return the one cell tagged ``parameters``."""
-    found = [cell for cell in code_cells(nb) if "parameters" in _tags(cell)]
+    found = [cell for cell in code_cells(nb) if _has_parameters(cell)]
     if len(found) != 1:
         raise FormError(f"{name}: has {len(found)} cells tagged 'parameters', and needs one")
     return found[0]
 
 
-def _tags(cell: NotebookNode) -> list[str]:
-    return cell.metadata.get("tags", [])
+def _has_parameters(cell: NotebookNode) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
 
 
 def declared_parameters(cell: NotebookNode) -> dict[str, Any]:
@@ -906,7 +889,7 @@ def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -
     values = declared_parameters(parameters_cell(run, name=name)) | {"output": output}
     target = parameters_cell(result, name=name)
     target.source = with_parameters(target.source, values)
-    others = [[c.source for c in cells if "parameters" not in _tags(c)] for cells in (old, new)]
+    others = [[c.source for c in cells if not _has_parameters(c)] for cells in (old, new)]
     try:
         ran, written = (code_hash(cells=cells, packages=()) for cells in others)
     except CodeError as error:
@@ -927,10 +910,10 @@ def _cleaned(output: NotebookNode, number: int) -> NotebookNode:
     output = copy.deepcopy(output)
     if output.output_type == "execute_result":
         output.execution_count = number
-    if "text" in output:
-        output.text = _without_machine(output.text)
-    for kind in set(_TEXT_TYPES).intersection(output.get("data", {})):
-        output.data[kind] = _without_machine(output.data[kind])
+    data = output.get("data", {})
+    for holder, key in [(output, "text"), *((data, kind) for kind in _TEXT_TYPES)]:
+        if key in holder:
+            holder[key] = _without_machine(holder[key])
     return output
 
 
@@ -944,7 +927,7 @@ def _without_machine(text: str) -> str:
 def problems(nb: NotebookNode, *, size: int) -> list[str]:
     """Return what keeps a notebook of `size` bytes from being committed, one phrase each."""
     cells, study = code_cells(nb), nb.metadata.get("study", {})
-    tagged = sum("parameters" in _tags(cell) for cell in cells)
+    tagged = sum(_has_parameters(cell) for cell in cells)
     longest = max((len(cell.source.splitlines()) for cell in cells), default=0)
     ids = [cell.get("id") for cell in nb.cells]
     outputs = [out for cell in cells for out in cell.outputs]
@@ -1011,7 +994,7 @@ def load_cells(notebook: str, tag: str, namespace: dict[str, Any]) -> dict[str, 
     What the notebook imports is there, unless `namespace` has another thing of that name.
     """
     code = code_cells(read_notebook(NOTEBOOKS / f"{notebook}.ipynb"))
-    cells = [cell for cell in code if tag in _tags(cell)]
+    cells = [cell for cell in code if tag in cell.metadata.get("tags", [])]
     if not cells:
         raise ValueError(f"{notebook} has no code cell tagged {tag!r}")
     statements = [node for cell in code for node in ast.parse(cell.source).body]

@@ -133,18 +133,13 @@ def test_a_study_from_first_run_to_changed_notebook(folder, capsys, monkeypatch)
     change(folder, "01_a", "steps", "strides")
     assert study(folder, *same) == 0
     assert ran(folder) == ["01", "02"]
-    assert json.loads((folder / "rendered" / "state.json").read_text())["seconds"]["smoke"]["02_b"]
+    state = json.loads((folder / "rendered" / "state.json").read_text())
+    assert set(state["notebooks"]) == {"01_a", "02_b"}
 
 
 def test_a_notebook_that_trains_is_run_for_each_seed_of_the_preset(folder, capsys):
-    write(
-        folder / "notebooks",
-        "02_b",
-        SECOND,
-        depends=["01_a"],
-        writes=["data/b{seed}.txt"],
-        trains=True,
-    )
+    declared = {"depends": ["01_a"], "writes": ["data/b{seed}.txt"]}
+    write(folder / "notebooks", "02_b", SECOND, **declared, trains=True)
     last = "with open('ran.txt', 'a') as file:\n    file.write('03 ')"
     write(folder / "notebooks", "03_c", last, depends=["02_b"])
     n = preset("full").trainings
@@ -195,11 +190,7 @@ def hear_interrupts():
 
 def start(folder):
     """Start a study whose second notebook sleeps, and wait until it does."""
-    sleep = (
-        "import os, time\nfrom pathlib import Path\nPath('pid.txt').write_text(str(os.getpid()))"
-    )
-    sleep += "\nwhile not Path('awake.txt').exists():\n    time.sleep(0.1)"
-    write(folder / "notebooks", "02_b", sleep, SECOND, depends=["01_a"], writes=["data/b0.txt"])
+    write(folder / "notebooks", "02_b", SLEEP, SECOND, depends=["01_a"], writes=["data/b0.txt"])
     command = [sys.executable, "-m", "study.runner", *arguments(folder)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=hear_interrupts
@@ -417,15 +408,9 @@ def test_a_damaged_notebook_or_state_is_named(folder, capsys):
 
 
 def watch(names, *, jobs, trains=""):
-    notebooks = [
-        SimpleNamespace(
-            name=name,
-            node=nbformat.v4.new_notebook(
-                metadata={"study": {"trains": []} if name in trains else {}}
-            ),
-        )
-        for name in names
-    ]
+    studies = [{"trains": []} if name in trains else {} for name in names]
+    nodes = [nbformat.v4.new_notebook(metadata={"study": study}) for study in studies]
+    notebooks = [SimpleNamespace(name=n, node=node) for n, node in zip(names, nodes, strict=True)]
     return Watch(notebooks, expected=lambda nb: 10.0, jobs=jobs), notebooks
 
 
@@ -480,10 +465,10 @@ def test_as_many_notebooks_at_once_as_the_machine_bears(monkeypatch):
         assert runner.default_jobs() == jobs
 
 
+# Form
+
 CELL = 'preset = "full"  # budgets\nseed: int = 0  # any\nn_samples = None\noutput = ".."'
-
-
-RUN = CELL.replace("full", "smoke").replace('".."', '"/somewhere"')
+RAN = CELL.replace("full", "smoke").replace('".."', '"/somewhere"')
 
 
 def notebook(*sources, parameters=CELL, study=True):
@@ -496,9 +481,9 @@ def notebook(*sources, parameters=CELL, study=True):
     return v4.new_notebook(cells=cells, metadata=metadata)
 
 
-def run(*sources, outputs=()):
+def as_run(*sources, outputs=()):
     """Make a notebook as it is after a run: counted, with outputs in its last cell."""
-    node = notebook(*sources, parameters=RUN)
+    node = notebook(*sources, parameters=RAN)
     code = [cell for cell in node.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code, start=1):
         cell.execution_count = number
@@ -558,7 +543,7 @@ def test_outputs_come_back_with_the_parameters_of_the_run_and_can_be_run_again()
     source = notebook("1 + 1", "print(2)")
     source.cells[0].source = "# Better title"
     result = runner.merged(
-        source, run("1 + 1", "print(2)", outputs=[stream("2\n")]), name="02", output=".."
+        source, as_run("1 + 1", "print(2)", outputs=[stream("2\n")]), name="02", output=".."
     )
     nbformat.validate(result)
     assert result.cells[0].source == "# Better title"
@@ -575,26 +560,23 @@ def test_outputs_come_back_with_the_parameters_of_the_run_and_can_be_run_again()
 def test_code_that_changed_since_the_run_is_refused():
     for other in (notebook("1 + 2"), notebook("1 + 1", "2"), notebook()):
         with pytest.raises(runner.FormError, match="02: its code has changed since it was run"):
-            runner.merged(other, run("1 + 1"), name="02", output="..")
+            runner.merged(other, as_run("1 + 1"), name="02", output="..")
 
 
 def test_a_comment_that_changed_since_the_run_is_taken_over():
-    result = runner.merged(notebook("1 + 1  # two"), run("(1 + 1)"), name="02", output="..")
+    result = runner.merged(notebook("1 + 1  # two"), as_run("(1 + 1)"), name="02", output="..")
     assert result.cells[2].source == "1 + 1  # two"
     with pytest.raises(runner.FormError, match="02: cell 1:1: cannot be read as Python"):
-        runner.merged(notebook("no python"), run("1 + 1"), name="02", output="..")
+        runner.merged(notebook("no python"), as_run("1 + 1"), name="02", output="..")
 
 
 def test_what_differs_between_machines_is_taken_out():
     value = {"text/plain": f"<Model at 0x7f00aa> in {runner.ROOT}/data"}
     out = {"output_type": "execute_result", "execution_count": 9, "metadata": {}, "data": value}
-    result = runner.merged(notebook("m"), run("m", outputs=[out]), name="02", output="..")
+    result = runner.merged(notebook("m"), as_run("m", outputs=[out]), name="02", output="..")
     cleaned = result.cells[-1].outputs[0]
     assert cleaned.data["text/plain"] == "<Model> in ../data"
     assert cleaned.execution_count == 2
-
-
-# Form
 
 
 @pytest.mark.parametrize(
@@ -625,7 +607,7 @@ def test_what_differs_between_machines_is_taken_out():
     ],
 )
 def test_each_fault_of_form_is_named(change, phrase):
-    node = runner.merged(notebook("1"), run("1"), name="02", output="..")
+    node = runner.merged(notebook("1"), as_run("1"), name="02", output="..")
     assert runner.problems(node, size=10) == []
     change(node)
     assert any(found.startswith(phrase) for found in runner.problems(node, size=10))
@@ -634,6 +616,6 @@ def test_each_fault_of_form_is_named(change, phrase):
 def test_size_counts_and_sound_is_not_taken_for_a_path():
     sound = "data:audio/mpeg;base64,AAAA/tmp/BBBB/home/x"
     out = nbformat.v4.new_output("display_data", data={"text/html": f'<audio src="{sound}">'})
-    node = runner.merged(notebook("1"), run("1", outputs=[out]), name="02", output="..")
+    node = runner.merged(notebook("1"), as_run("1", outputs=[out]), name="02", output="..")
     assert runner.problems(node, size=1_000_000) == []
     assert runner.problems(node, size=1_000_001) == ["1,000,001 bytes, over 1,000,000"]
