@@ -186,6 +186,7 @@ class Paths:
 
 KERNEL_THREADS = 1  # results depend on it in the last digits, so it is fixed, not the machine's
 MAX_SEED = 2**32 - 1
+RUN_KEY = "MUSICLIB_RUN_KEY"  # the variable in which the runner tells a notebook its key
 
 
 def seed_everything(seed: int) -> np.random.Generator:

@@ -57,7 +57,6 @@ from musiclib.prepare import find_midi, pedal_asked
 from study import run as study_run
 from study.run import Paths, Preset, corpus_folder, kernel_environment, preset
 from study.sets import corpus_name
-from study.training import RUN_KEY
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -588,7 +587,7 @@ class Run:
                 **kernel_environment(threads=threads),
                 "PYTHONPATH": os.pathsep.join(paths),  # this musiclib
                 "IPYTHONDIR": profile,
-                RUN_KEY: self.nb.key,
+                study_run.RUN_KEY: self.nb.key,
             }
             with Path(profile, "kernel.log").open("wb") as log:  # what no cell shows
                 try:

@@ -275,8 +275,8 @@ def test_two_writers_at_once_lose_no_row(tmp_path):
     assert pd.read_csv(path)["n"].tolist() == list(range(20))
 
 
-def test_the_room_starts_no_backend():
-    code = "import sys, study.run; print('keras' in sys.modules, 'tensorflow' in sys.modules)"
+def test_neither_a_run_nor_the_runner_starts_a_backend():
+    code = "import sys, study.runner; print('keras' in sys.modules, 'tensorflow' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]
 
