@@ -1,11 +1,17 @@
-"""Time what the study does beside what one would do otherwise, in one run.
+"""Time what the study does beside what one would do otherwise, or run the likelihood benchmark.
 
     python -m study.bench --repeats 5 --output .
+    python -m study.bench benchmark --model lstm --dataset jsb --seeds 3
 
-Conventions: both sides of a row do the same job on the same data, in turns, after one turn that is
-not counted. The ratio is the median over the turns of otherwise / ours, with the lowest and the
-highest beside it; above 1 ours is faster. Seconds hold for this machine alone, so the table
-(``runs/bench/data/results/bench.csv``) is not committed.
+Conventions of the first: both sides of a row do the same job on the same data, in turns, after one
+turn that is not counted. The ratio is the median over the turns of otherwise / ours, with the
+lowest and the highest beside it; above 1 ours is faster. Seconds hold for this machine alone, so
+the table (``runs/bench/data/results/bench.csv``) is not committed.
+
+The benchmark runs notebook 02 or 04 alone on one published set, once per seed, into
+``runs/benchmark-<dataset>/``: a row per look at the test set in ``data/results/benchmark_nll.csv``,
+the notebook as last run in ``rendered/``. The exit status is 0 when all is done, 1 when the
+notebook failed, 2 for a choice that is refused.
 """
 
 from __future__ import annotations
@@ -27,30 +33,42 @@ import pretty_midi
 
 from musiclib import load_midi, prepare_corpus, synthesize, to_piano_roll
 from musiclib.files import write_csv, write_json
+from study import runner
 from study.benchmarks import SETS, find_benchmark
 from study.measuring import sample_table
 from study.run import KERNEL_THREADS, PRESET_NAMES
-from study.runner import (
-    ABOUT,
-    REFUSED,
-    ROOT,
-    RUNS,
-    Notebook,
-    NotebookError,
-    Parser,
-    Run,
-    clock,
-    load_cells,
-    read_notebook,
-    say,
-    seen_from,
-    shown,
-    whole,
-)
+from study.runner import DONE, FAILED, REFUSED, ROOT, RUNS, Run, say, shown, whole
 from study.sets import Sample, read_generated
 
 TABLE = Path("data", "results", "bench.csv")
+NOTEBOOKS = {"lstm": "02_lstm", "vae": "04_vae"}
+UNITS = 192  # cells of each layer of the LSTM that writes
 Job = Callable[[], Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run every row, write the table, and return the exit status."""
+    parser = argparse.ArgumentParser("bench", argparse.SUPPRESS, __doc__.split(",")[0] + ".")
+    add = parser.add_argument
+    add("--repeats", type=whole(1), default=5, help="turns that count (default: 5)")
+    add("--pieces", type=whole(2), default=40, help="pieces that are read, at most (default: 40)")
+    add("--steps", type=whole(2), default=32, help="steps that the LSTM writes (default: 32)")
+    add("--output", type=Path, default=RUNS / "bench", help="receives data/results/bench.csv")
+    options = parser.parse_args(arguments)
+    found = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        for row in rows(Path(scratch), pieces=options.pieces, steps=options.steps):
+            line = timed(row, repeats=options.repeats)
+            found.append(line)
+            say(
+                f"{line['job']}: {line['seconds_ours']:.3f} s; {line['otherwise']}: "
+                f"{line['seconds_otherwise']:.3f} s, {line['ratio']:.2f} times as long "
+                f"({line['low']:.2f} to {line['high']:.2f})"
+            )
+    path = options.output.expanduser() / TABLE
+    write_csv(pd.DataFrame(found).round(4), path)
+    say(f"The table: {path}")
+    return 0
 
 
 class Row(NamedTuple):
@@ -63,19 +81,7 @@ class Row(NamedTuple):
 
 
 def timed(row: Row, *, repeats: int) -> dict[str, Any]:
-    """Do both sides of a row in turns, and give its line of the table.
-
-    Parameters
-    ----------
-    row : Row
-    repeats : int
-        Turns that count.
-
-    Returns
-    -------
-    dict
-        job, otherwise, seconds_ours, seconds_otherwise (medians), ratio, low, high.
-    """
+    """Do both sides of a row in turns, and return its line of the table; seconds are medians."""
     seconds = np.array([[_seconds(row.ours), _seconds(row.theirs)] for _ in range(repeats + 1)])[1:]
     ratios = seconds[:, 1] / seconds[:, 0]
     ours, theirs = np.median(seconds, axis=0)
@@ -93,7 +99,7 @@ def _seconds(job: Job) -> float:
 
 
 def reading_rows(files: Sequence[Path]) -> Iterator[Row]:
-    """Give the rows of one file after the other: reading, drawing on the grid, playing."""
+    """Yield the rows of one file after the other: reading, drawing on the grid, playing."""
     n, midis = len(files), [load_midi(file) for file in files]
     yield Row(
         f"read {n} MIDI files, hostile until read",
@@ -116,39 +122,33 @@ def reading_rows(files: Sequence[Path]) -> Iterator[Row]:
     )
 
 
-def folder_row(files: Sequence[Path], scratch: Path) -> Row:
-    """Give the row of preparing a folder: afresh, or with nothing new since the last time."""
+def cached_rows(samples: Sequence[Sample], files: Sequence[Path], scratch: Path) -> Iterator[Row]:
+    """Yield the rows of preparing and measuring where nothing is new since the last time."""
     source, kept = scratch / "midi", scratch / "kept"
     source.mkdir()
     for i, file in enumerate(files):
         shutil.copy(file, source / f"{i:03d}.mid")
-    prepare_corpus(source, kept)
 
     def afresh() -> None:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             prepare_corpus(source, folder)
 
+    prepare_corpus(source, kept)
     job = f"prepare a folder of {len(files)} files where nothing is new"
-    return Row(job, "preparing it afresh", lambda: prepare_corpus(source, kept), afresh)
-
-
-def measuring_row(samples: Sequence[Sample], scratch: Path) -> Row:
-    """Give the row of measuring pieces that were measured before."""
-    kept = scratch / "measures.csv"
-    sample_table(samples, kept=kept)
-    return Row(
+    yield Row(job, "preparing it afresh", lambda: prepare_corpus(source, kept), afresh)
+    table = scratch / "measures.csv"
+    sample_table(samples, kept=table)
+    yield Row(
         f"measure {len(samples)} pieces that are known",
         "measuring them again",
-        lambda: sample_table(samples, kept=kept),
+        lambda: sample_table(samples, kept=table),
         lambda: sample_table(samples),
     )
 
 
-def writing_row(*, steps: int, pieces: int, units: int = 192) -> Row:
-    """Give the row of an LSTM that writes: one compiled call, or a call of `predict` a note.
+def writing_row(*, steps: int, pieces: int) -> Row:
+    """Return the row of an LSTM that writes: one compiled call, or one `predict` per note.
 
-    Notes
-    -----
     The networks of notebook 02, untrained, which write as fast as trained ones. Otherwise is the
     loop of most tutorials: the window so far goes in, one note of all pieces comes out.
     """
@@ -156,9 +156,10 @@ def writing_row(*, steps: int, pieces: int, units: int = 192) -> Row:
     from keras import layers, ops
 
     voices, sounds = 4, 55
-    space: dict[str, Any] = {"keras": keras, "layers": layers, "ops": ops, "np": np, "seed": 0}
-    cells = load_cells("02_lstm", "model", space | {"V": voices, "S": sounds, "C": sounds + 1})
-    model = cells["build_model"](units)
+    space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "seed": 0}
+    space |= {"V": voices, "S": sounds, "C": sounds + 1}
+    cells = runner.load_cells("02_lstm", "model", space)
+    model = cells["build_model"](UNITS)
     cell = layers.RNN(cells["Composer"](model), return_sequences=True)
     composer = keras.Sequential([keras.Input((steps, 2 * voices + 4)), cell])
     rng = np.random.default_rng(0)
@@ -186,104 +187,22 @@ def writing_row(*, steps: int, pieces: int, units: int = 192) -> Row:
     return Row(job, "Model.predict for each note", at_once, note_by_note)
 
 
-def rows(*, generated: Path, scratch: Path, pieces: int, steps: int) -> Iterator[Row]:
-    """Give all rows, each made when it is asked for."""
+def rows(scratch: Path, *, pieces: int, steps: int) -> Iterator[Row]:
+    """Yield all rows, each made when it is asked for."""
+    generated = ROOT / "data" / "generated"
     samples = read_generated(generated, models=("lstm",), seeds=(0,))[:pieces]
-    files = [generated.parent.parent / sample.file for sample in samples]
+    files = [ROOT / sample.file for sample in samples]
     yield from reading_rows(files)
-    yield folder_row(files, scratch)
-    yield measuring_row(samples, scratch)
+    yield from cached_rows(samples, files, scratch)
     yield writing_row(steps=steps, pieces=8)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run every row, write the table, and give the exit status."""
-    options = _parser().parse_args(arguments)
-    found = []
-    generated = ROOT / "data" / "generated"
-    sizes = {"pieces": options.pieces, "steps": options.steps}
-    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        for row in rows(generated=generated, scratch=Path(scratch), **sizes):
-            line = timed(row, repeats=options.repeats)
-            found.append(line)
-            say(
-                f"{line['job']}: {line['seconds_ours']:.3f} s; {line['otherwise']}: "
-                f"{line['seconds_otherwise']:.3f} s, {line['ratio']:.2f} times as long "
-                f"({line['low']:.2f} to {line['high']:.2f})"
-            )
-    path = options.output.expanduser() / TABLE
-    write_csv(pd.DataFrame(found).round(4), path)
-    say(f"The table: {path}")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="bench", description="Time the study beside what one would do otherwise.")
-    add = parser.add_argument
-    add("--repeats", type=whole(1), default=5, help="turns that count (default: 5)")
-    add("--pieces", type=whole(2), default=40, help="pieces that are read, at most (default: 40)")
-    add("--steps", type=whole(2), default=32, help="steps that the LSTM writes (default: 32)")
-    add("--output", type=Path, default=RUNS / "bench", help="receives data/results/bench.csv")
-    return parser
-
-
-# ---- study.bench ----
-# Run the likelihood benchmark: notebook 02 or 04 alone, on one set, once for each seed.
-#
-#     python -m study.bench --model lstm --dataset jsb --seeds 3
-#
-# Conventions: the run's folder is ``runs/benchmark-<dataset>/`` unless another is named; the
-# notebook
-# appends a row for each look at the test set to ``data/results/benchmark_nll.csv`` there, and
-# stands
-# as last run in ``rendered/``.
-# The exit status is 0 when all is done, 1 when the notebook failed, 2 for a choice that cannot be.
-
-
-NOTEBOOKS = {"lstm": "02_lstm", "vae": "04_vae"}
-DONE, FAILED = 0, 1
+# The likelihood benchmark
 
 
 def benchmark(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark as the command line says, and give the exit status."""
-    options = _parser_run_benchmark().parse_args(arguments)
-    try:
-        say(f"{options.dataset}: {find_benchmark(options.dataset).name} is there")
-    except (ValueError, OSError) as error:
-        print(f"benchmark: {error}", file=sys.stderr, flush=True)
-        return REFUSED
-    output = (options.output or RUNS / f"benchmark-{options.dataset}").expanduser().resolve()
-    rendered = output / "rendered"
-    about = {"preset": "benchmark", "corpus": options.dataset, "seed": options.first}
-    write_json(about, rendered / ABOUT)
-    for seed in range(options.first, options.first + options.seeds):
-        run = Run(_notebook(options, seed=seed, output=output))
-        try:
-            asyncio.run(run.execute(threads=options.threads))
-        except NotebookError as error:
-            log = run.keep_failure(error, rendered)
-            say(f"seed {seed}: {error} (in full: {shown(log)})")
-            return FAILED
-        run.keep(rendered)
-        say(f"seed {seed}: done in {clock(run.seconds)}")
-    say(f"Every look at the test set: {shown(output / 'data/results/benchmark_nll.csv')}")
-    return DONE
-
-
-def _notebook(options: argparse.Namespace, *, seed: int, output: Path) -> Notebook:
-    name = NOTEBOOKS[options.model]
-    path = ROOT / "notebooks" / f"{name}.ipynb"
-    given = {
-        "preset": options.preset,
-        "seed": seed,
-        "corpus": options.dataset,
-        "output": seen_from(path.parent, output),
-    }
-    return Notebook(name, path, read_notebook(path), [], [], [], given, dict(given))
-
-
-def _parser_run_benchmark() -> argparse.ArgumentParser:
-    parser = Parser(prog="benchmark", description="Run the benchmark.")
+    """Run the benchmark as the command line says, and return the exit status."""
+    parser = argparse.ArgumentParser("benchmark", argparse.SUPPRESS, "Run the benchmark.")
     add = parser.add_argument
     add("--model", choices=list(NOTEBOOKS), default="lstm", help="vae states a bound")
     add("--dataset", choices=list(SETS), default="jsb")
@@ -292,7 +211,35 @@ def _parser_run_benchmark() -> argparse.ArgumentParser:
     add("--first", type=whole(0), default=0, help="the first seed (default: 0)")
     add("--output", type=Path, help="the run's folder (default: runs/benchmark-DATASET)")
     add("--threads", type=whole(1), default=KERNEL_THREADS, help="threads of the kernel")
-    return parser
+    options = parser.parse_args(arguments)
+    try:
+        say(f"{options.dataset}: {find_benchmark(options.dataset).name} is there")
+    except (ValueError, OSError) as error:
+        print(f"benchmark: {error}", file=sys.stderr, flush=True)
+        return REFUSED
+    output = (options.output or RUNS / f"benchmark-{options.dataset}").expanduser().resolve()
+    rendered = output / "rendered"
+    about = {"preset": "benchmark", "corpus": options.dataset, "seed": options.first}
+    write_json(about, rendered / runner.ABOUT)
+    for seed in range(options.first, options.first + options.seeds):
+        run = Run(_notebook(options, seed=seed, output=output))
+        try:
+            asyncio.run(run.execute(threads=options.threads))
+        except runner.NotebookError as error:
+            log = run.keep_failure(error, rendered)
+            say(f"seed {seed}: {error} (in full: {shown(log)})")
+            return FAILED
+        run.keep(rendered)
+        say(f"seed {seed}: done in {runner.clock(run.seconds)}")
+    say(f"Every look at the test set: {shown(output / 'data/results/benchmark_nll.csv')}")
+    return DONE
+
+
+def _notebook(options: argparse.Namespace, *, seed: int, output: Path) -> runner.Notebook:
+    path = runner.NOTEBOOKS / f"{NOTEBOOKS[options.model]}.ipynb"
+    given = {"preset": options.preset, "seed": seed, "corpus": options.dataset}
+    given["output"] = runner.seen_from(path.parent, output)
+    return runner.Notebook(path.stem, path, runner.read_notebook(path), [], [], [], given, given)
 
 
 if __name__ == "__main__":

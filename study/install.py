@@ -1,12 +1,13 @@
-"""Make the environment that the study runs in: FluidSynth's library, then Python's packages.
+"""Make the environment that the study runs in, or remove what the study made on this machine.
 
-    python3 study/install.py            what `make study` needs
+    python3 study/install.py            what `make study` needs: FluidSynth's library, packages
     python3 study/install.py --test     and what `make test` needs
+    python3 study/install.py clean      remove the environment, runs and caches
 
 Conventions: run by the machine's own Python, so only the standard library is used here. What is
-there already is left alone, and what broke off is taken up again by the same command. The packages
-are installed by uv, in less than half of pip's time, or by pip where uv fails or does not know the
-package index that pip was told of.
+already there is left alone, and after a failure the same command resumes. The packages are
+installed by uv, in less than half of pip's time, or by pip where uv fails or does not know the
+package index that pip was told of. Only what git ignores is removed, and never listeners' answers.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-OLDEST, NEWEST = (3, 11), (3, 13)
+OLDEST, NEWEST = (3, 11), (3, 13)  # the versions of Python that TensorFlow has packages for
 
 # The names under which pyfluidsynth looks for the library.
 _LIBRARIES = ("fluidsynth", "fluidsynth-3", "libfluidsynth", "libfluidsynth-3", "libfluidsynth-2")
@@ -35,9 +36,28 @@ FluidSynth's library is missing, and without it no piece can be heard. Install i
   conda            conda install -c conda-forge fluidsynth
   Windows          choco install fluidsynth"""
 
+ANSWERS = Path("data", "listening", "answers")
+CACHES = ("build", "dist", ".pytest_cache", ".ruff_cache", ".hypothesis")
+
 
 class InstallError(RuntimeError):
     """Something is missing that cannot be installed from here; the message says what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Install what is missing, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
+    parser.add_argument("--test", action="store_true", help="also what the tests need")
+    options = parser.parse_args(arguments)
+    try:
+        require_python(sys.version_info)
+        require_fluidsynth()
+        install_packages(options.venv, test=options.test)
+    except InstallError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
+    return 0
 
 
 def require_python(version: Sequence[int]) -> None:
@@ -50,50 +70,28 @@ def require_python(version: Sequence[int]) -> None:
         )
 
 
-def find_fluidsynth() -> str | None:
-    """Give the name or path of FluidSynth's library, or None."""
-    for name in _LIBRARIES:
-        if found := ctypes.util.find_library(name):
-            return found
-    return str(_HOMEBREW) if _HOMEBREW.exists() else None
-
-
-def require_fluidsynth(find: Callable[[], str | None] = find_fluidsynth) -> None:
-    """See to FluidSynth's library: install it where that is possible, or say how."""
-    if find():
-        return
-    if not (apt_install("libfluidsynth3") and find()):
+def require_fluidsynth() -> None:
+    """Install FluidSynth's library if it is missing, or say how."""
+    if not find_fluidsynth() and not (apt_install("libfluidsynth3") and find_fluidsynth()):
         raise InstallError(_FLUIDSYNTH_HELP)
 
 
+def find_fluidsynth() -> str | None:
+    """Return the name or path of FluidSynth's library, or None."""
+    found = filter(None, map(ctypes.util.find_library, _LIBRARIES))
+    return next(found, str(_HOMEBREW) if _HOMEBREW.exists() else None)
+
+
 def apt_install(package: str) -> bool:
-    """Install a Debian package if this account may, and tell whether it is installed."""
+    """Install a Debian package if this account may, and return whether it is installed."""
     root = getattr(os, "geteuid", lambda: 1)() == 0
     sudo = [] if root else ["sudo", "-n"]
     if shutil.which("apt-get") is None or not (root or _succeeds(["sudo", "-n", "true"])):
         return False
     print(f"Installing {package} with apt-get ...", flush=True)
-    environment = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive"]
-    install = [*environment, "apt-get", "install", "-qq", "-y", "--no-install-recommends", package]
-    if _succeeds(install):
-        return True
-    return _succeeds([*environment, "apt-get", "update", "-qq"]) and _succeeds(install)
-
-
-def make_venv(venv: Path) -> Path:
-    """Make the virtual environment unless one of this Python is there; give its Python."""
-    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    same = f"import pip, sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
-    if python.exists() and _succeeds([str(python), "-c", same]):
-        return python
-    command = [sys.executable, "-m", "venv", "--clear", str(venv)]
-    package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
-    if not _succeeds(command) and not (apt_install(package) and _succeeds(command)):
-        raise InstallError(
-            f"Python could not make the environment {venv}; on Debian and Ubuntu "
-            f"'sudo apt-get install {package}' helps, else look at: {' '.join(command)}"
-        )
-    return python
+    apt_get = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
+    install = [*apt_get, "install", "-qq", "-y", "--no-install-recommends", package]
+    return _succeeds(install) or (_succeeds([*apt_get, "update", "-qq"]) and _succeeds(install))
 
 
 def install_packages(venv: Path, *, test: bool) -> None:
@@ -110,10 +108,26 @@ def install_packages(venv: Path, *, test: bool) -> None:
     packages = [part for name in lists for part in ("-r", str(ROOT / name))]
     if not _install(python, [*packages, "-e", str(ROOT)]):
         raise InstallError(
-            "pip could not install the packages (its reason stands above); see to the network and "
+            "pip could not install the packages (its reason stands above); check the network and "
             "the disk, and run the same command again"
         )
     stamp.write_text("\n".join(wanted), encoding="utf-8")
+
+
+def make_venv(venv: Path) -> Path:
+    """Make the virtual environment unless one of this Python exists; return its Python."""
+    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    same = f"import pip, sys; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    if python.exists() and _succeeds([str(python), "-c", same]):
+        return python
+    command = [sys.executable, "-m", "venv", "--clear", str(venv)]
+    package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    if not _succeeds(command) and not (apt_install(package) and _succeeds(command)):
+        raise InstallError(
+            f"Python could not make the environment {venv}; on Debian and Ubuntu "
+            f"'sudo apt-get install {package}' helps, else look at: {' '.join(command)}"
+        )
+    return python
 
 
 def _install(python: Path, packages: list[str]) -> bool:
@@ -128,87 +142,26 @@ def _install(python: Path, packages: list[str]) -> bool:
 
 
 def _has_own_index(pip: list[str]) -> bool:
-    """Tell whether pip was told of another package index, which uv would not know of."""
+    """Return whether pip was told of another package index, which uv would not know of."""
     listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False)
     return "PIP_INDEX_URL" in os.environ or ".index-url=" in listed.stdout.replace("_", "-")
 
 
 def _succeeds(command: list[str]) -> bool:
-    """Run a command without a word, and tell whether it succeeded."""
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Install what is missing, and give the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
-    parser.add_argument("--test", action="store_true", help="also what the tests need")
-    options = parser.parse_args(arguments)
-    try:
-        require_python(sys.version_info)
-        require_fluidsynth()
-        install_packages(options.venv, test=options.test)
-    except InstallError as error:
-        print(error, file=sys.stderr, flush=True)
-        return 1
-    return 0
-
-
-# ---- study.install ----
-# Remove what the study made on this machine, and say what that frees.
-#
-#     python3 study/install.py
-#
-# Conventions: run by the machine's own Python, as the environment goes too. Only what git ignores
-# is
-# removed: the environment, runs, caches. Listeners' answers are people's words: they stay.
-
-ANSWERS = Path("data", "listening", "answers")
-MADE = ("build", "dist", ".pytest_cache", ".ruff_cache", ".hypothesis")
-
-
-def size(path: Path) -> int:
-    """Return the bytes below a folder, links not followed."""
-    files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-    return sum(file.lstat().st_size for file in files)
-
-
-def made(root: Path, venv: Path) -> Iterator[Path]:
-    """Yield the folders that are there to be removed, each run on its own."""
-    if (root / "runs").is_dir():
-        yield from sorted((root / "runs").iterdir())
-    yield from (path for path in [venv, *(root / name for name in MADE)] if path.exists())
-    yield from sorted(root.glob("*.egg-info"))
-    for folder in ("musiclib", "study", "tests"):
-        yield from sorted((root / folder).rglob("__pycache__"))
-
-
-def remove(path: Path) -> bool:
-    """Remove a file or folder but for listeners' answers in it; tell whether any were kept."""
-    answers = path / ANSWERS
-    if not answers.is_dir() or not any(answers.iterdir()):
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        return False
-    for folder, folders, names in os.walk(path, topdown=False):
-        here = Path(folder)
-        if here != answers and answers not in here.parents:
-            for name in names:
-                (here / name).unlink()
-            for name in folders:
-                if (here / name).is_symlink():
-                    (here / name).unlink()
-                elif not any((here / name).iterdir()):
-                    (here / name).rmdir()
-    return True
-
-
 def clean(venv: str = ".venv") -> int:
-    """Remove everything, and return the exit status."""
+    """Remove all that was made, each run on its own, and say what that frees."""
+    made = [*sorted((ROOT / "runs").glob("*")), ROOT / venv, *(ROOT / name for name in CACHES)]
+    made += sorted(ROOT.glob("*.egg-info"))
+    for package in ("musiclib", "study", "tests"):
+        made += sorted((ROOT / package).rglob("__pycache__"))
     freed = 0
-    for path in made(ROOT, ROOT / venv):
+    for path in filter(os.path.lexists, made):
         before = size(path)
         kept = remove(path)
         freed += before - (size(path) if kept else 0)
@@ -217,6 +170,28 @@ def clean(venv: str = ".venv") -> int:
             print(f"{before / 1e6:8.0f} MB  {os.path.relpath(path, ROOT)}{note}")
     print(f"{freed / 1e6:8.0f} MB  freed in all")
     return 0
+
+
+def size(path: Path) -> int:
+    """Return the bytes below a folder; links are not followed."""
+    files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    return sum(file.lstat().st_size for file in files)
+
+
+def remove(path: Path) -> bool:
+    """Remove a file or folder except listeners' answers in it; return whether any were kept."""
+    answers = path / ANSWERS
+    if not answers.is_dir() or not any(answers.iterdir()):
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        return False
+    for below in sorted(path.rglob("*"), reverse=True):  # contents before their folder
+        if below == answers or answers in below.parents:
+            continue
+        if below.is_symlink() or not below.is_dir():
+            below.unlink()
+        elif not any(below.iterdir()):
+            below.rmdir()
+    return True
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m study.release runs/full-chorales-0
 
 Conventions: this is the one way into ``data/``, ``figures/`` and the outputs of ``notebooks/``. A
-full run gives everything that it ended: pieces, histories and costs by model and seed, so that a
+full run gives everything that it finished: pieces, histories and costs by model and seed, so that a
 release may be made over several days; tables and figures; looks at test sets, which are appended.
 A classroom run gives the outputs of the notebooks that train, a run of another budget its rows of
 the table of budgets, a benchmark its looks. Nothing is written unless everything is in form.
@@ -12,45 +12,32 @@ the table of budgets, a benchmark its looks. Nothing is written unless everythin
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pandas as pd
 
-from musiclib.files import append_new, record_table, write_json, write_text
+from musiclib.files import append_new, atomic_path, record_table, write_json, write_text
+from study import runner
 from study.measuring import versions
-from study.runner import (
-    ABOUT,
-    MANIFEST,
-    ROOT,
-    FormError,
-    Parser,
-    State,
-    _hashes,
-    declared_parameters,
-    merged,
-    parameters_cell,
-    problems,
-    read_notebook,
-    without_stderr,
-)
+from study.runner import ABOUT, MANIFEST, ROOT, FormError, read_notebook
 
+# Tables that several runs add to, and the columns that name a row.
 MERGED = {
     "fairness.csv": ["model", "seed"],
     "speed.csv": ["model", "seed"],
     "lstm_paths.csv": ["corpus", "seed", "path"],
     "budgets.csv": ["corpus", "trained_with", "model"],
 }
-"""Tables that several runs add to, and the columns that name a row."""
-
+# Tables of looks at test sets: rows are appended, none is ever changed.
 LEDGERS = ("test_looks.csv", "benchmark_nll.csv")
-"""Tables of looks at test sets: rows are appended, none is ever changed."""
 
 _TRAINERS = {"lstm": "02_lstm", "gan": "03_gan", "vae": "04_vae"}
 
@@ -59,44 +46,54 @@ class ReleaseError(ValueError):
     """A run that cannot be released; the message says why."""
 
 
-def release(run: Path, root: Path = ROOT) -> list[str]:
-    """Release a run, and return a line for each thing that was written.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Release the runs that the command line names, in order, and return the exit status."""
+    parser = argparse.ArgumentParser("release", argparse.SUPPRESS, "Release what runs made.")
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
+    for run in parser.parse_args(arguments).runs:
+        try:
+            said = release(run.expanduser())
+        except (ReleaseError, FormError, OSError) as error:
+            print(f"release: {error}\nNothing of {run} was released.", file=sys.stderr, flush=True)
+            return 1
+        print("\n".join([f"Released from {run}:", *said]), flush=True)
+    return 0
 
-    Raises
-    ------
-    ReleaseError
-        If the folder holds no run, or one that is never released.
-    FormError
-        If a notebook is not in form, or has changed since it was run; nothing was written then.
+
+def release(run: Path, root: Path = ROOT) -> list[str]:
+    """Release a run into the checkout `root`, and return a line for each thing that was written.
+
+    `ReleaseError` is raised for a folder that holds no run, or one that is never released,
+    `FormError` for a notebook that is not in form or has changed since it was run; nothing was
+    written then.
     """
-    about = _about(run)
-    if about["corpus"] != "chorales" and about["preset"] != "benchmark":
+    try:
+        about = json.loads((run / "rendered" / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReleaseError(f"{run} holds no run of the study; name one below runs/") from error
+    preset = about["preset"]
+    if about["corpus"] != "chorales" and preset != "benchmark":
         raise ReleaseError(f"{run}: what is released is of the chorales, not of {about['corpus']}")
-    if about["preset"] == "smoke":
+    if preset == "smoke":
         raise ReleaseError(f"{run}: results of the smoke preset are never released")
-    done, texts = State(run / "rendered").done(), {}
-    if about["preset"] in ("full", "classroom"):
-        wanted = done if about["preset"] == "full" else done & set(_TRAINERS.values())
+    done, texts = runner.State(run / "rendered").done(), {}
+    if preset in ("full", "classroom"):
+        wanted = done if preset == "full" else done & set(_TRAINERS.values())
         texts = _notebooks(run, root, wanted)
-    said = list(_tables(run, root, about["preset"]))
-    if about["preset"] == "full":
+    said = list(_tables(run, root, preset))
+    if preset == "full":
         said += _full(run, root, done)
     for path, text in texts.items():
         write_text(text, path)
         said.append(f"notebooks/{path.name}")
-    write_json(manifest(root), root / MANIFEST)
+    hashes = runner.released_hashes(root)
+    write_json({"versions": versions(), "sha256": hashes}, root / MANIFEST)
     return said
 
 
-def _about(run: Path) -> dict[str, Any]:
-    try:
-        return json.loads((run / "rendered" / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReleaseError(f"{run} holds no run of the study; name one below runs/") from error
-
-
-def _seed(path: Path) -> int:
-    return declared_parameters(parameters_cell(read_notebook(path), name=path.stem))["seed"]
+def _parameter(name: str, path: Path) -> Any:
+    cell = runner.parameters_cell(read_notebook(path), name=path.stem)
+    return runner.declared_parameters(cell)[name]
 
 
 def _notebooks(run: Path, root: Path, done: set[str]) -> dict[Path, str]:
@@ -104,7 +101,7 @@ def _notebooks(run: Path, root: Path, done: set[str]) -> dict[Path, str]:
     texts, wrong = {}, []
     for source in sorted((root / "notebooks").glob("0*.ipynb")):
         path = run / "rendered" / source.name
-        if source.stem in done and _seed(path) == 0:
+        if source.stem in done and _parameter("seed", path) == 0:
             try:
                 texts[source] = committable(source, path)
             except FormError as error:
@@ -115,18 +112,16 @@ def _notebooks(run: Path, root: Path, done: set[str]) -> dict[Path, str]:
 
 
 def committable(source: Path, run: Path) -> str:
-    """Return the text of the notebook `source` with the outputs of `run`, or say what is wrong.
+    """Return the text of the notebook `source` with the outputs of `run`, or raise `FormError`.
 
-    Raises
-    ------
-    FormError
-        If its code has changed since it was run, or it is not in form.
+    Warnings and log lines are dropped: a committed notebook does not show them.
     """
-    node, name = read_notebook(source), source.stem
-    output = declared_parameters(parameters_cell(node, name=name))["output"]
-    result = without_stderr(merged(node, read_notebook(run), name=name, output=output))
+    name, output = source.stem, _parameter("output", source)
+    result = runner.merged(read_notebook(source), read_notebook(run), name=name, output=output)
+    for cell in runner.code_cells(result):
+        cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     text = nbformat.writes(result) + "\n"
-    if found := problems(result, size=len(text.encode())):
+    if found := runner.problems(result, size=len(text.encode())):
         raise FormError(f"{name}: {'; '.join(found)}")
     return text
 
@@ -148,51 +143,44 @@ def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
 
 
 def _full(run: Path, root: Path, done: set[str]) -> Iterator[str]:
-    """Copy what the notebooks of a full run wrote that were run to their end."""
+    """Copy what the finished notebooks of a full run wrote."""
     trained = list(_trained(run, done))
     for model, seed in trained:
         pieces = Path("data", "generated", model, str(seed))
         _replace(run / pieces, root / pieces)
         yield pieces.as_posix()
-        _copy([f"data/results/history_{model}_{seed}.csv"], run, root)
+        _copy(run, root, f"data/results/history_{model}_{seed}.csv")
         if seed == 0:
-            yield from _copy(_matching(run, f"data/weights/{model}.*"), run, root)
+            yield from _copy(run, root, f"data/weights/{model}.*")
     if "01_data_preparation" in done:
-        yield from _copy(["data/splits/chorales.csv", "data/results/corpus_facts.csv"], run, root)
+        yield from _copy(run, root, "data/splits/chorales.csv", "data/results/corpus_facts.csv")
     if {"05_comparison", "06_listening_test"} <= done:
-        shared = {*MERGED, *LEDGERS, "corpus_facts.csv"}
-        names = [*_matching(run, "data/results/*.csv"), "data/results/measures.json"]
-        own = [n for n in names if Path(n).name not in shared and "history_" not in n]
-        yield from _copy([*own, *_matching(run, "data/listening/*.csv")], run, root)
+        histories = [path.name for path in (run / "data" / "results").glob("*history_*")]
+        skip = {*MERGED, *LEDGERS, "corpus_facts.csv", *histories}
+        tables = ("data/results/*.csv", "data/results/measures.json", "data/listening/*.csv")
+        yield from _copy(run, root, *tables, skip=skip)
     elif trained:
-        yield "The comparison is of other pieces now: make remeasure, and release that too."
-    yield from _copy(
-        [*_matching(run, "figures/*.png"), *_matching(run, "figures/*.svg")], run, root
-    )
+        yield "The comparison is of other pieces now: run make remeasure, and release that too."
+    yield from _copy(run, root, "figures/*.png", "figures/*.svg")
 
 
 def _trained(run: Path, done: set[str]) -> Iterator[tuple[str, int]]:
-    """Return the model and seed of each training that has ended."""
+    """Yield the model and seed of each training that has ended."""
     for model, notebook in _TRAINERS.items():
         for folder in sorted((run / "data" / "generated" / model).glob("[0-9]*")):
             if {notebook, f"{notebook}_seed_{folder.name}"} & done:
                 yield model, int(folder.name)
 
 
-def _matching(run: Path, pattern: str) -> list[str]:
-    return sorted(path.relative_to(run).as_posix() for path in run.glob(pattern))
-
-
-def _copy(names: Iterable[str], run: Path, root: Path) -> list[str]:
-    """Copy the run's files over the released ones, each whole or not at all."""
-    found = [name for name in names if (run / name).is_file()]
-    for name in found:
-        target = root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".partial-{target.name}")
-        shutil.copyfile(run / name, temporary)
-        temporary.replace(target)
-    return found
+def _copy(run: Path, root: Path, *patterns: str, skip: Collection[str] = ()) -> list[str]:
+    """Copy the run's files that match over the released ones, each whole or not at all."""
+    paths = [path for pattern in patterns for path in sorted(run.glob(pattern))]
+    found = [path for path in paths if path.is_file() and path.name not in skip]
+    names = [path.relative_to(run).as_posix() for path in found]
+    for path, name in zip(found, names, strict=True):
+        with atomic_path(root / name) as temporary:
+            shutil.copyfile(path, temporary)
+    return names
 
 
 def _replace(folder: Path, target: Path) -> None:
@@ -203,25 +191,6 @@ def _replace(folder: Path, target: Path) -> None:
         if target.exists():
             target.rename(Path(aside, "old"))
         Path(aside, "new").rename(target)
-
-
-def manifest(root: Path) -> dict[str, Any]:
-    """Return the hash of each released folder, and the versions that release it."""
-    return {"versions": versions(), "sha256": _hashes(root)}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Release the runs that the command line names, in order, and return the exit status."""
-    parser = Parser(prog="release", description="Release what runs made.")
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
-    for run in parser.parse_args(arguments).runs:
-        try:
-            said = release(run.expanduser())
-        except (ReleaseError, FormError, OSError) as error:
-            print(f"release: {error}\nNothing of {run} was released.", file=sys.stderr, flush=True)
-            return 1
-        print("\n".join([f"Released from {run}:", *said]), flush=True)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,21 @@
-"""Run the study: every notebook in order, what did not change left out, then the table.
+"""Run the study: every notebook in order, skipping what did not change; then print the results.
 
     python -m study.runner --preset standard --seed 0 --corpus chorales
+    python -m study.runner lab          JupyterLab, with the settings under which the study computes
 
-Conventions: a notebook starts when those that it depends on have ended, several at once where the
-machine has the cores. A run has a folder of its own, ``runs/<preset>-<corpus>-<seed>/`` unless
-another is named; how it went stands in ``rendered/`` there. The exit status is 0 when all is done,
-1 when a notebook failed, 2 for a choice that cannot be, 130 when interrupted.
+A run has a folder of its own, ``runs/<preset>-<corpus>-<seed>/`` unless another is named, with
+``rendered/`` for the notebooks as run, their pages, ``run.json`` (what the run is) and
+``state.json`` (what is done). A notebook starts when those that it depends on have ended, several
+at once where the machine has the cores. The exit status is 0 when all is done, 1 when a notebook
+failed, 2 for a choice that is refused, 130 when interrupted.
+
+A notebook has one code cell tagged ``parameters``, of literals that a run may replace, and in its
+metadata ``"study": {"depends": [...], "writes": [...]}``: the notebooks that it reads from, and
+patterns of what it writes below the run's folder, in which ``{seed}`` stands for the parameter.
+``"reads"``, if there, are patterns of what people add between runs, ``"trains"`` of what its
+training writes: such a notebook is run once per training seed. Its *key* is a hash of all that
+decides its results: its code and what that reaches (`musiclib.code_hash`), its parameters, the
+versions of what computes, the keys of what it depends on, and the files that people added.
 """
 
 from __future__ import annotations
@@ -19,6 +29,7 @@ import csv
 import dataclasses
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import logging
 import os
@@ -29,6 +40,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import SUPPRESS
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,358 +54,357 @@ from nbformat import NotebookNode
 from musiclib.code_hash import CodeError, code_hash
 from musiclib.files import locked, remove_leftovers, sha256_of, write_json, write_text
 from musiclib.prepare import find_midi, pedal_asked
-from study.run import (
-    BUDGETS,
-    CORPORA,
-    KERNEL_THREADS,
-    MAX_SEED,
-    PRESET_NAMES,
-    Paths,
-    Preset,
-    corpus_folder,
-    kernel_environment,
-    preset,
-)
+from study import run as study_run
+from study.run import Paths, Preset, corpus_folder, kernel_environment, preset
 from study.sets import corpus_name
-from study.training import RUN_KEY
-
-# ---- study.runner ----
-# The form of a notebook of the study: its parameters, what it declares, and how it is committed.
-#
-# Conventions: a notebook has one code cell tagged ``parameters``, of literals that a run may
-# replace,
-# and, in its metadata, ``"study": {"depends": [...], "writes": [...]}``: the notebooks it reads
-# from,
-# and what it writes, as patterns below the output folder in which ``{seed}`` stands for the
-# parameter
-# of that name; ``"reads"``, if there, are patterns of what people add between runs. Sources always
-# come from ``notebooks/``, outputs from the last run.
-
 
 ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+RUNS = ROOT / "runs"  # git ignores it
+ABOUT = "run.json"
+MANIFEST = Path("data", "released.json")  # the hash of each released folder
 
-RUNS = ROOT / "runs"
-"""Where runs lie that name no other folder; git ignores it."""
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
-MAX_BYTES = 1_000_000
-MAX_CELL_LINES = 40
-
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_MACHINE_PATH = re.compile(r"(/home/\w|/Users/\w|/root/|/tmp/|/var/folders/|[A-Za-z]:\\+Users)")
-_BASE64 = re.compile(r"base64,[A-Za-z0-9+/=\s]+")
-_TEXT_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex")
+os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, no other
+os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 
 
 class FormError(ValueError):
-    """A notebook has not the form that the study needs."""
+    """A notebook does not have the form that the study needs."""
 
 
-def read_notebook(path: Path) -> NotebookNode:
-    """Read a notebook, or say in one sentence that `path` is none."""
+class NotebookError(RuntimeError):
+    """A notebook stopped; the message is one sentence with the cell and its error."""
+
+
+# The command line
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study as the command line says, and return the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # a failure is told in one line
     try:
-        return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, nbformat.ValidationError) as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        raise FormError(f"{path}: not a notebook that can be read ({reason})") from error
-
-
-def code_cells(nb: NotebookNode) -> list[NotebookNode]:
-    """Give the code cells."""
-    return [cell for cell in nb.cells if cell.cell_type == "code"]
-
-
-def parameters_cell(nb: NotebookNode, *, name: str) -> NotebookNode:
-    """Give the one cell tagged ``parameters``."""
-    found = [cell for cell in code_cells(nb) if "parameters" in _tags(cell)]
-    if len(found) != 1:
-        raise FormError(f"{name}: has {len(found)} cells tagged 'parameters', and needs one")
-    return found[0]
-
-
-def declared_parameters(cell: NotebookNode) -> dict[str, Any]:
-    """Read names and values off a parameters cell without running it."""
-    return {name: ast.literal_eval(node.value) for name, node in _assignments(cell.source)}
-
-
-def seen_from(notebooks: Path, output: Path) -> str:
-    """Return the output relative to a checkout's notebooks, so that they name no machine."""
-    if not output.is_relative_to(notebooks.parent):
-        return str(output)
-    return Path("..", output.relative_to(notebooks.parent)).as_posix()
-
-
-def with_parameters(source: str, values: Mapping[str, Any]) -> str:
-    """Replace the values in a parameters cell, and leave names, order and comments as they are.
-
-    Examples
-    --------
-    >>> with_parameters('seed = 0  # any integer', {"seed": 3})
-    'seed = 3  # any integer'
-    """
-    lines = [line.encode() for line in source.splitlines()]
-    for name, node in reversed(list(_assignments(source))):
-        if name in values and ast.literal_eval(node.value) != values[name]:
-            value = node.value
-            if value.lineno != value.end_lineno:
-                raise FormError(f"parameter {name}: its value must stand on one line")
-            line, end = lines[value.lineno - 1], value.end_col_offset
-            lines[value.lineno - 1] = line[: value.col_offset] + _literal(values[name]) + line[end:]
-    return b"\n".join(lines).decode()
-
-
-def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -> NotebookNode:
-    """Put the outputs of a run into the notebook as it stands, ready to be run again.
-
-    Parameters
-    ----------
-    source : NotebookNode
-        The notebook of ``notebooks/``: text, code, ids and metadata come from here.
-    run : NotebookNode
-        The notebook as executed.
-    name : str
-        For messages.
-    output : str
-        What the parameter ``output`` shall say.
-
-    Raises
-    ------
-    FormError
-        If the code differs from the code that was run.
-    """
-    result = copy.deepcopy(source)
-    old, new = code_cells(run), code_cells(result)
-    values = declared_parameters(parameters_cell(run, name=name)) | {"output": output}
-    target = parameters_cell(result, name=name)
-    target.source = with_parameters(target.source, values)
-    others = [[c.source for c in cells if "parameters" not in _tags(c)] for cells in (old, new)]
+        study = Study(options)
+    except (ValueError, OSError) as error:
+        return _refuse(error)
     try:
-        ran, written = (code_hash(cells=cells, packages=()) for cells in others)
-    except CodeError as error:
-        raise FormError(f"{name}: {error}") from error
-    if ran != written or len(old) != len(new):
-        raise FormError(f"{name}: its code has changed since it was run; run it again")
-    for number, (cell, before) in enumerate(zip(new, old, strict=True), start=1):
-        cell.execution_count = number
-        cell.outputs = [_cleaned(out, number) for out in before.outputs]
-        cell.metadata.pop("execution", None)
-    result.metadata.pop("widgets", None)
-    result.metadata.language_info = {"name": "python"}
-    return result
+        with locked(study.rendered / ABOUT, wait=False):
+            return _run(study)
+    except Timeout:
+        return _refuse(
+            f"another study is running in {study.output}; wait until it ends, or choose another "
+            "folder with OUTPUT=..."
+        )
+    except OSError as error:  # a full disk, a folder without permission
+        return _refuse(error)
 
 
-def without_stderr(nb: NotebookNode) -> NotebookNode:
-    """Drop warnings and log lines, which a committed notebook does not show."""
-    for cell in code_cells(nb):
-        cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
-    return nb
+def _refuse(error: Exception | str) -> int:
+    print(f"study: {error}", file=sys.stderr, flush=True)
+    return REFUSED
 
 
-def problems(nb: NotebookNode, *, size: int) -> list[str]:
-    """Say what keeps a notebook from being committed, a phrase each; none is well."""
-    cells = code_cells(nb)
-    tagged = sum("parameters" in _tags(cell) for cell in cells)
-    longest = max((len(cell.source.splitlines()) for cell in cells), default=0)
-    ids = [cell.get("id") for cell in nb.cells]
-    kinds = {kind for _, out in _outputs(nb) for kind in (out.output_type, out.get("name"))}
-    checks = {
-        "not run top to bottom": [c.execution_count for c in cells]
-        != list(range(1, len(cells) + 1)),
-        "an empty code cell": any(not cell.source.strip() for cell in cells),
-        f"{tagged} cells tagged 'parameters' instead of one": tagged != 1,
-        f"a code cell of {longest} lines": longest > MAX_CELL_LINES,
-        "cells without an id, or with the same": None in ids or len(set(ids)) < len(ids),
-        "an error among its outputs": "error" in kinds,
-        "log lines among its outputs": "stderr" in kinds,
-        f"{size:,} bytes, over {MAX_BYTES:,}": size > MAX_BYTES,
-        "no 'study' metadata with 'depends' and 'writes'": not declares(nb),
-    }
-    return [phrase for phrase, bad in checks.items() if bad] + _machine_paths(nb)
+def _run(study: Study) -> int:
+    paths = Paths(study.output)
+    if not study.trainings and (found := changed(ROOT)):
+        say(f"Not as it was released: {', '.join(found)}; git checkout brings it back.")
+    write_json(study.about, study.rendered / ABOUT)
+    for root in (study.rendered, paths.data, paths.figures):
+        for folder, _, _ in os.walk(root):
+            remove_leftovers(folder)
+    say(f"The study, preset {study.budget.name}, {study.jobs} at once, into {shown(study.output)}")
+    try:
+        status = asyncio.run(study.run())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        say("\nInterrupted. The same command resumes with the notebooks that were not done.")
+        return INTERRUPTED
+    if status == DONE:
+        print_results(paths, rendered=study.rendered)
+    word = "Done" if status == DONE else f"Not done: {', '.join(sorted(study.failed))}"
+    say(f"\n{word}, after {clock(study.watch.seconds)}.")
+    return status
 
 
-def declares(nb: NotebookNode) -> bool:
-    """Tell whether the notebook says what it depends on and what it writes."""
-    study = nb.metadata.get("study", {})
-    return isinstance(study.get("depends"), list) and isinstance(study.get("writes"), list)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("study", SUPPRESS, "Run every notebook in order.")
+    presets, corpora = ", ".join(study_run.PRESET_NAMES), ", ".join(study_run.CORPORA)
+    threads = study_run.KERNEL_THREADS
+    add = parser.add_argument
+    add("--preset", default="standard", help=f"{presets} (default: standard)")
+    add("--seed", type=whole(0), default=0, help="default: 0")
+    add("--corpus", default="chorales", help=f"{corpora}, or a folder of MIDI files")
+    add("--samples", type=whole(3), help="pieces of each training (default: the preset's)")
+    add("--output", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
+    add("--seeds", type=whole(1), help="trainings of each model, at most the preset's")
+    add("--only", nargs="+", metavar="NOTEBOOK", help="run these notebooks alone")
+    add("--remeasure", action="store_true", help="only measure the released pieces anew")
+    add("--jobs", type=whole(1), default=default_jobs(), help="notebooks at once")
+    add("--threads", type=whole(1), default=threads, help="threads of each kernel")
+    add("--force", action="store_true", help="run every notebook, changed or not")
+    add("--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks")
+    return parser
 
 
-def _tags(cell: NotebookNode) -> list[str]:
-    return cell.metadata.get("tags", [])
+def whole(low: int) -> Callable[[str], int]:
+    """Return the type of an option that is a whole number from `low` on."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"got {value}, allowed is {low} or more")
+        return value
+
+    return number
 
 
-def _outputs(nb: NotebookNode) -> Iterator[tuple[NotebookNode, NotebookNode]]:
-    return ((cell, out) for cell in code_cells(nb) for out in cell.outputs)
+def default_jobs() -> int:
+    """Return how many notebooks run at once: one more than cores, as each uses one of them."""
+    cores = os.cpu_count() or 1
+    return 1 if cores == 1 else min(3, cores + 1)  # the three models are what can run at once
 
 
-def _assignments(source: str) -> Iterator[tuple[str, Any]]:
-    """Give the assignments of literals to plain names; anything else is no parameters cell."""
-    for node in ast.parse(source).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        value = getattr(node, "value", None)
+def say(text: str) -> None:
+    """Print one line at once."""
+    print(text, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as ``m:ss`` or ``h:mm:ss``.
+
+    >>> clock(65), clock(3_725)
+    ('1:05', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def shown(path: Path) -> Path:
+    """Return `path` relative to the working folder if it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+# One run of the study
+
+
+class Study:
+    """One run of the study: what is chosen, and which notebooks that means.
+
+    A choice that is refused raises `ValueError` or `OSError` before any kernel starts.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.budget = preset(options.preset)
+        self.trainings = min(options.seeds or study_run.MAX_SEED, self.budget.trainings)
+        if options.remeasure:
+            self.trainings = 0
+        highest = study_run.MAX_SEED + 1 - max(self.trainings, 1)  # each training adds one
+        if options.seed > highest:
+            raise ValueError(f"seed: got {options.seed}, allowed is up to {highest}")
+        self.force, self.jobs, self.threads = options.force, options.jobs, options.threads
+        folder = corpus_folder(options.corpus)
+        if folder is not None and not self.budget.trainings:
+            raise ValueError(
+                f"corpus: the {options.preset} preset reads the released models, which are of "
+                "chorales; to study a folder of your own, train on it with PRESET=standard"
+            )
+        corpus = options.corpus if folder is None else str(folder.resolve())
+        self.about = {"preset": options.preset, "corpus": corpus, "seed": options.seed}
+        self.output = _output(options, corpus)
+        Paths(self.output)  # refuses the folder of what is released
+        self.rendered = self.output / "rendered"
+        notebooks = options.notebooks.resolve()
+        output = seen_from(notebooks, self.output)
+        given = {**self.about, "output": output, "remeasure": options.remeasure}
+        if options.samples is not None:
+            given["n_samples"] = options.samples
+        self.notebooks = read_notebooks(notebooks, given, trainings=self.trainings)
+        if options.remeasure:
+            self.notebooks = [nb for nb in self.notebooks if not trains(nb)]
+        if options.only:
+            self.notebooks = _only(self.notebooks, options.only)
+        around = surroundings(self.budget, threads=self.threads, corpus=folder)
+        set_keys(self.notebooks, surroundings=around, output=self.output)
+
+    async def run(self) -> int:
+        """Run what needs it, and return the exit status."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+            loop.add_signal_handler(signal.SIGTERM, self._stop, task)
+        self.stopping, self.failed = False, set[str]()
+        self.state = State(self.rendered)
+        self.watch = Watch(self.notebooks, expected=self._expected, jobs=self.jobs)
+        self.slots = asyncio.Semaphore(self.jobs)
+        self.over = {nb.name: asyncio.Event() for nb in self.notebooks}
+        for nb in self.notebooks:
+            if not self.force and self.state.is_done(nb, output=self.output):
+                earlier = read_notebook(self.rendered / f"{nb.name}.ipynb")
+                _write_rendered(nb, earlier, self.rendered)  # new text between unchanged code
+                self.over[nb.name].set()
+                self.watch.end(nb, "unchanged, not run again")
+        waiting = [nb for nb in self.notebooks if not self.over[nb.name].is_set()]
+        tasks = [asyncio.create_task(self._run_in_turn(nb)) for nb in waiting]
+        ticker = asyncio.create_task(self.watch.tick())
         try:
-            ast.literal_eval(value)
-        except (ValueError, TypeError):
-            value = None
-        if len(targets) != 1 or not isinstance(targets[0], ast.Name) or value is None:
-            raise FormError(f"parameters cell: line {node.lineno} is no NAME = LITERAL")
-        yield targets[0].id, node
+            await asyncio.gather(*tasks)
+        finally:
+            for running in (ticker, *tasks):
+                running.cancel()
+            await asyncio.gather(ticker, *tasks, return_exceptions=True)
+        return FAILED if self.failed else DONE
+
+    def _stop(self, task: asyncio.Task[Any]) -> None:
+        """End the run; kernels that the same signal has killed have not failed."""
+        self.stopping = True
+        task.cancel()
+
+    async def _run_in_turn(self, nb: Notebook) -> None:
+        """Run a notebook once those that it depends on are over, or give it up if one failed."""
+        for name in nb.depends:
+            await self.over[name].wait()
+        if lost := self.failed.intersection(nb.depends):
+            self.failed.add(nb.name)
+            self.watch.end(nb, f"not run, as it needs {min(lost)}")
+        else:
+            async with self.slots:
+                await self._run_one(nb)
+        self.over[nb.name].set()
+
+    async def _run_one(self, nb: Notebook) -> None:
+        self.state.forget(nb)
+        run = Run(nb)
+        self.watch.start(run)
+        try:
+            await run.execute(threads=self.threads)
+            if missing := nb.missing(self.output):
+                raise NotebookError(f"ended without writing {missing[0]}")
+        except NotebookError as error:
+            if self.stopping:
+                return
+            self.failed.add(nb.name)
+            log = run.keep_failure(error, self.rendered)
+            self.watch.end(nb, f"{error} (in full: {shown(log)})")
+            return
+        run.keep(self.rendered)
+        self.state.record(nb)
+        self.watch.end(nb, f"done in {clock(run.seconds)}")
+
+    def _expected(self, nb: Notebook) -> float:
+        """Return the seconds that a notebook is expected to take, as a share of the preset's.
+
+        Trainings take 70 % of it, side by side; any other notebook 10 %, or three minutes.
+        """
+        minutes = self.budget["minutes"] if self.trainings else preset("classroom")["minutes"]
+        trainers = sum(map(trains, self.notebooks))
+        side_by_side = 0.7 * minutes * min(self.jobs, trainers)
+        return 60 * (side_by_side / trainers if trains(nb) else min(0.1 * minutes, 3.0))
 
 
-def _literal(value: Any) -> bytes:
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
-    return text.encode(errors="backslashreplace")  # a name that is no UTF-8
+def _output(options: argparse.Namespace, corpus: str) -> Path:
+    """Return the folder of the run: the one named, else one of its own below ``runs/``."""
+    if options.output is not None:
+        return options.output.expanduser().resolve()
+    if options.remeasure:
+        return RUNS / "remeasure"
+    name = f"{options.preset}-{corpus_name(corpus)}-{options.seed}"
+    numbered = (RUNS / (f"{name}-{i}" if i > 1 else name) for i in itertools.count(1))
+    return next(path for path in numbered if _corpus_of(path) in ("", corpus))
 
 
-def _cleaned(output: NotebookNode, number: int) -> NotebookNode:
-    """Give an output without what differs from machine to machine and from run to run."""
-    output = copy.deepcopy(output)
-    if output.output_type == "execute_result":
-        output.execution_count = number
-    if "text" in output:
-        output.text = _without_machine(output.text)
-    for kind in _TEXT_TYPES:
-        if kind in output.get("data", {}):
-            output.data[kind] = _without_machine(output.data[kind])
-    return output
+def _corpus_of(run: Path) -> str:
+    """Return the corpus of an earlier run, so that two folders of one name have two runs."""
+    try:
+        return json.loads((run / "rendered" / ABOUT).read_text(encoding="utf-8"))["corpus"]
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
-def _without_machine(text: str) -> str:
-    for folder, sign in ((ROOT, ".."), (Path.home(), "~")):
-        if folder != Path(folder.anchor):
-            text = text.replace(str(folder), sign)
-    return _ADDRESS.sub("", text)
+def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
+    """Keep the notebooks of these names, which then wait for no other one."""
+    known = sorted({nb.path.stem for nb in notebooks})
+    if unknown := set(names) - set(known):
+        raise ValueError(f"only: got {min(unknown)}, the notebooks are {', '.join(known)}")
+    kept = [nb for nb in notebooks if nb.path.stem in names]
+    for nb in kept:
+        nb.depends = [name for name in nb.depends if name in {other.name for other in kept}]
+    return kept
 
 
-def _machine_paths(nb: NotebookNode) -> list[str]:
-    found = []
-    for number, cell in enumerate(nb.cells, start=1):
-        texts = [cell.source]
-        for out in cell.get("outputs", []):
-            texts += [out.get("text", ""), *(out.get("data", {}).get(k, "") for k in _TEXT_TYPES)]
-        hits = [m for text in texts if (m := _MACHINE_PATH.search(_BASE64.sub("", text)))]
-        found += [f"a path of a machine ({hits[0][0]}...) in cell {number}"] if hits else []
-    return found
-
-
-# ---- study.runner ----
-# Which notebooks there are, what each depends on, and which of them need not be run again.
-#
-# Conventions: a notebook's *key* is a hash of all that decides its results: its code and what that
-# reaches (`musiclib.code_hash`), its parameters, the versions of what computes, the keys of the
-# notebooks that it depends on, and the files that people add for it to read. The state of an output
-# folder stands in ``rendered/state.json``.
-
-
-ABOUT = "run.json"
-"""What a run is (preset, corpus, seed), in its folder ``rendered/``."""
-
-MANIFEST = Path("data", "released.json")
-"""The hash of each released folder, below the checkout."""
+# The notebooks of a run, and the keys that say which of them need not run again
 
 PACKAGES = (
-    "keras",
-    "librosa",
-    "matplotlib",
-    "music21",
-    "numpy",
-    "pandas",
-    "pretty_midi",
-    "pyfluidsynth",
-    "pyloudnorm",
-    "scikit-posthocs",
-    "scipy",
-    "soundfile",
-    "tensorflow",
-)
+    "keras", "librosa", "matplotlib", "music21", "numpy", "pandas", "pretty_midi", "pyfluidsynth",
+    "pyloudnorm", "scikit-posthocs", "scipy", "soundfile", "tensorflow",
+)  # fmt: skip
 
 
 @dataclasses.dataclass
 class Notebook:
-    """One notebook of a run, or one training seed more of a notebook that trains."""
+    """One notebook of a run, or one more training seed of a notebook that trains."""
 
-    name: str  # the file's name without ending, such as 02_lstm; 02_lstm_seed_1 for one seed more
+    name: str  # the file's name without ending, such as 02_lstm; 02_lstm_seed_1 for one more seed
     path: Path
     node: NotebookNode
     depends: list[str]
     writes: list[str]
-    reads: list[str]  # what people add between runs, as patterns below the output folder
+    reads: list[str]  # what people add between runs, as patterns below the run's folder
     given: dict[str, Any]  # the parameters that the run replaces
     parameters: dict[str, Any]  # all of them
     key: str = ""
 
     def missing(self, output: Path) -> list[str]:
-        """List the declared outputs that are not there."""
+        """Return the declared outputs that do not exist."""
         patterns = [pattern.format_map(self.parameters) for pattern in self.writes]
         return [pattern for pattern in patterns if not any(output.glob(pattern))]
 
     def added(self, output: Path) -> list[tuple[str, str]]:
-        """List the files that people added for it to read: name and SHA-256."""
+        """Return the files that people added for it to read: name and SHA-256."""
         paths = sorted({path for pattern in self.reads for path in output.glob(pattern)})
         files = [path for path in paths if path.is_file()]
         return [(path.relative_to(output).as_posix(), sha256_of(path)) for path in files]
 
 
+def trains(nb: Notebook) -> bool:
+    """Return whether a notebook trains a model, once for each training seed of the preset."""
+    return "trains" in nb.node.metadata.get("study", {})
+
+
 def read_notebooks(folder: Path, given: Mapping[str, Any], *, trainings: int = 1) -> list[Notebook]:
-    """Read the numbered notebooks of `folder` in order.
+    """Read the notebooks ``0*.ipynb`` of `folder` in order, or raise `FormError`.
 
-    Parameters
-    ----------
-    folder : Path
-        Where ``0*.ipynb`` stand.
-    given : mapping
-        The parameters of the run; each notebook receives those that its cell declares.
-    trainings : int
-        How often a notebook that trains (``"trains": [...]`` in its metadata: what its training
-        writes) is run, each time with the next seed. What depends on it depends on all of them.
-        With 0 it is run once, trains nothing, and nothing waits for it.
-
-    Raises
-    ------
-    FormError
-        If there is none, one cannot be read, or one depends on a notebook that does not come
-        before it.
+    Each receives those parameters of `given` that its cell declares. A notebook that trains stands
+    there `trainings` times, with one seed after the other, and what depends on it depends on all of
+    them. With 0 it is run once, trains nothing, and nothing waits for it.
     """
     paths = sorted(folder.glob("0*.ipynb"))
     if not paths:
         raise FormError(f"{folder}: holds no notebook named 0*.ipynb")
     found: list[Notebook] = []
     for path in paths:
-        found.append(_read(path, earlier=found, given=given))
-    training = {nb.name for nb in found if trains(nb)}
-    for nb in found:
-        if not trainings:
-            nb.depends = [name for name in nb.depends if name not in training]
-        else:
-            nb.writes += nb.node.metadata.get("study", {}).get("trains", [])
-    more = [_with_seed(nb, k) for k in range(1, trainings) for nb in found if trains(nb)]
+        found.append(_read(path, earlier=[nb.name for nb in found], given=given))
+    trainers = [nb for nb in found if trains(nb)]
+    if not trainings:
+        names = {nb.name for nb in trainers}
+        for nb in found:
+            nb.depends = [name for name in nb.depends if name not in names]
+        return found
+    for nb in trainers:
+        nb.writes += nb.node.metadata["study"]["trains"]
+    more = [_with_seed(nb, further) for further in range(1, trainings) for nb in trainers]
     for nb in found:
         nb.depends += [other.name for other in more if other.path.stem in nb.depends]
-    last = max((found.index(nb) for nb in found if trains(nb)), default=-1) + 1
+    last = found.index(trainers[-1]) + 1 if trainers else 0
     return [*found[:last], *more, *found[last:]]
 
 
-def trains(nb: Notebook) -> bool:
-    """Tell whether a notebook trains a model, once for each training seed of the preset."""
-    return "trains" in nb.node.metadata.get("study", {})
-
-
-def _with_seed(nb: Notebook, further: int) -> Notebook:
-    """Give the notebook `nb` with a seed that lies `further` beyond its own."""
-    seed = nb.parameters["seed"] + further
-    changed = {
-        name: {**values, "seed": seed}
-        for name, values in (("given", nb.given), ("parameters", nb.parameters))
-    }
-    return dataclasses.replace(
-        nb, name=f"{nb.name}_seed_{seed}", depends=list(nb.depends), **changed
-    )
-
-
-def _read(path: Path, *, earlier: Sequence[Notebook], given: Mapping[str, Any]) -> Notebook:
+def _read(path: Path, *, earlier: Sequence[str], given: Mapping[str, Any]) -> Notebook:
     node = read_notebook(path)
     study = node.metadata.get("study", {})
-    names = [nb.name for nb in earlier]
-    depends = list(study.get("depends", names))
-    if unknown := set(depends) - set(names):
+    depends = list(study.get("depends", earlier))
+    if unknown := set(depends) - set(earlier):
         raise FormError(f"{path.stem}: depends on {min(unknown)}, which does not come before it")
     declared = declared_parameters(parameters_cell(node, name=path.stem))
     taken = {name: value for name, value in given.items() if name in declared}
@@ -401,22 +412,33 @@ def _read(path: Path, *, earlier: Sequence[Notebook], given: Mapping[str, Any]) 
     return Notebook(path.stem, path, node, depends, writes, reads, taken, declared | taken)
 
 
-def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], output: Path) -> None:
-    """Give each notebook its key.
+def _with_seed(nb: Notebook, further: int) -> Notebook:
+    """Return the notebook `nb` with a seed that lies `further` beyond its own."""
+    seed = {"seed": nb.parameters["seed"] + further}
+    return dataclasses.replace(
+        nb,
+        name=f"{nb.name}_seed_{seed['seed']}",
+        depends=list(nb.depends),
+        given=nb.given | seed,
+        parameters=nb.parameters | seed,
+    )
 
-    Parameters
-    ----------
-    notebooks : list of Notebook
-        In order, so that what one depends on comes before it.
-    surroundings : mapping
-        What else decides the results of all of them.
-    output : Path
-        Where the files that people add are looked for.
+
+def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], output: Path) -> None:
+    """Give each notebook its key; `surroundings` is what else decides the results of all.
+
+    The tables of budgets are not hashed: only the run's own budget counts.
     """
+    budgets = [f"{Preset.__module__}:{name}" for name in ("BUDGETS", "PRESET_NAMES")]
     keys: dict[str, str] = {}
     for nb in notebooks:
+        cells = [cell.source for cell in code_cells(nb.node) if not _has_parameters(cell)]
+        try:
+            code = code_hash(cells=cells, leave_out=budgets)
+        except CodeError as error:
+            raise CodeError(f"{nb.name}: {error}") from error
         parts = {
-            "code": _code_of(nb),
+            "code": code,
             "parameters": {k: v for k, v in nb.parameters.items() if k != "output"},
             "surroundings": dict(surroundings),
             "added": nb.added(output),
@@ -426,50 +448,25 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
         nb.key = keys[nb.name] = hashlib.sha256(text.encode()).hexdigest()
 
 
-def _code_of(nb: Notebook) -> str:
-    """Hash a notebook's cells and what they reach, but the budgets, of which the run's own count.
-
-    Raises
-    ------
-    CodeError
-        If something in it cannot be followed.
-    """
-    parameters = parameters_cell(nb.node, name=nb.name)
-    cells = [cell.source for cell in code_cells(nb.node) if cell is not parameters]
-    budgets = [f"{Preset.__module__}:{name}" for name in ("BUDGETS", "PRESET_NAMES")]
-    try:
-        return code_hash(cells=cells, leave_out=budgets)
-    except CodeError as error:
-        raise CodeError(f"{nb.name}: {error}") from error
-
-
 def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[str, Any]:
-    """Give what decides the results of every notebook beside its own code and parameters.
+    """Return what decides the results of every notebook beside its own code and parameters.
 
-    Parameters
-    ----------
-    budget : Preset
-        Of the run; what other presets say does not count, but for the full one printed beside.
-    threads : int
-        Threads of each kernel.
-    corpus : Path or None
-        A folder of the user's own, whose files are then known by name, size and time.
+    Of the budgets those of the run count, and the full ones that are printed beside them. The files
+    of `corpus`, a folder of the user's own, are known by name, size and time.
     """
+    released = ROOT / MANIFEST  # a run that trains nothing depends on it
     return {
-        "budget": [(key, budget[key], budget.full(key)) for key in BUDGETS if key != "minutes"],
+        "budget": [
+            (key, budget[key], budget.full(key)) for key in study_run.BUDGETS if key != "minutes"
+        ],
         "versions": {package: _version(package) for package in PACKAGES},
         "python": platform.python_version_tuple()[:2],
         "backend": os.environ.get("KERAS_BACKEND", ""),
         "threads": threads,
         "corpus": _listing(corpus) if corpus else [],
         "pedal": str(pedal_asked()),
-        "released": "" if budget.trainings else _released(),
+        "released": sha256_of(released) if not budget.trainings and released.is_file() else "",
     }
-
-
-def _released() -> str:
-    """Return the hash of what is released, which a run that trains nothing depends on."""
-    return sha256_of(ROOT / MANIFEST) if (ROOT / MANIFEST).is_file() else ""
 
 
 def _version(package: str) -> str:
@@ -492,112 +489,42 @@ def _listing(folder: Path) -> list[tuple[str, int, int]]:
 
 
 class State:
-    """What stands in an output folder: a record of each notebook that was run to its end."""
+    """What stands in a run's folder: the key of each notebook that was run to its end."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "state.json"
-        self._content: dict[str, Any] = {"notebooks": {}, "seconds": {}}
+        self._notebooks: dict[str, Any] = {}
         if self.path.exists():
             try:
-                self._content |= json.loads(self.path.read_text(encoding="utf-8"))
-            except ValueError:
-                print(f"{self.path} cannot be read, so every notebook is run again.", flush=True)
+                self._notebooks = json.loads(self.path.read_text(encoding="utf-8"))["notebooks"]
+            except (ValueError, KeyError):
+                say(f"{self.path} cannot be read, so every notebook is run again.")
 
     def is_done(self, nb: Notebook, *, output: Path) -> bool:
-        """Tell whether `nb` was run with this key and what it wrote is still there."""
-        record = self._content["notebooks"].get(nb.name, {})
+        """Return whether `nb` was run with this key and what it wrote still exists."""
+        record = self._notebooks.get(nb.name, {})
         rendered = self.path.with_name(f"{nb.name}.ipynb").exists()
         return record.get("key") == nb.key and rendered and not nb.missing(output)
 
     def done(self) -> set[str]:
         """Return the names of the notebooks that were run to their end."""
-        return set(self._content["notebooks"])
+        return set(self._notebooks)
 
     def forget(self, nb: Notebook) -> None:
-        """Strike `nb` out before it is run, as its files may be half changed until it ends."""
-        if self._content["notebooks"].pop(nb.name, None) is not None:
-            write_json(self._content, self.path)
+        """Remove `nb` before it is run, as its files may be half changed until it ends."""
+        if self._notebooks.pop(nb.name, None) is not None:
+            write_json({"notebooks": self._notebooks}, self.path)
 
-    def record(self, nb: Notebook, *, preset: str, seconds: float) -> None:
-        """Note that `nb` was run to its end."""
-        self._content["notebooks"][nb.name] = {"key": nb.key}
-        self._content["seconds"].setdefault(preset, {})[nb.name] = round(seconds, 1)
-        write_json(self._content, self.path)
-
-    def seconds(self, nb: Notebook, *, preset: str) -> float | None:
-        """Give how long `nb` took with `preset` the last time, if it was ever run so here."""
-        return self._content["seconds"].get(preset, {}).get(nb.name)
+    def record(self, nb: Notebook) -> None:
+        """Write down that `nb` was run to its end."""
+        self._notebooks[nb.name] = {"key": nb.key}
+        write_json({"notebooks": self._notebooks}, self.path)
 
 
-# ---- study.runner ----
-# What the commands of `tools` share: numbers in their range, and refusals of one sentence.
-
-
-REFUSED = 2
-
-
-class Parser(argparse.ArgumentParser):
-    """Refuse what cannot be with one sentence, without the list of options."""
-
-    def error(self, message: str) -> Any:
-        """Print the sentence, and exit with status 2."""
-        self.exit(REFUSED, f"{self.prog}: {message}\n")
-
-
-def whole(low: int) -> Callable[[str], int]:
-    """Give the type of an option that is a whole number from `low` on."""
-
-    def number(text: str) -> int:
-        value = int(text)
-        if value < low:
-            raise argparse.ArgumentTypeError(f"got {value}, allowed is {low} or more")
-        return value
-
-    return number
-
-
-# ---- study.release ----
-# Release what a run made: put it over the repository's own data, figures and notebook outputs.
+# One notebook in a kernel of its own
 #
-#     python -m study.release runs/full-chorales-0
-#
-# Conventions: this is the one way into ``data/``, ``figures/`` and the outputs of ``notebooks/``. A
-# full run gives everything that it ended: pieces, histories and costs by model and seed, so that a
-# release may be made over several days; tables and figures; looks at test sets, which are appended.
-# A classroom run gives the outputs of the notebooks that train, a run of another budget its rows of
-# the table of budgets, a benchmark its looks. Nothing is written unless everything is in form.
-# ``data/released.json`` holds a hash of each folder and the versions that made it.
-
-
-def changed(root: Path = ROOT) -> list[str]:
-    """Return the released folders that are not as they were released."""
-    try:
-        told = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError):
-        return [MANIFEST.as_posix()]
-    return sorted({name for name, _ in set(told.items()) ^ set(_hashes(root).items())})
-
-
-def _hashes(root: Path) -> dict[str, str]:
-    folders = ["data/results", "data/splits", "data/weights", "figures"]
-    folders += sorted(p.relative_to(root).as_posix() for p in root.glob("data/generated/*/[0-9]*"))
-    return {name: folder_hash(root / name) for name in folders}
-
-
-def folder_hash(folder: Path) -> str:
-    """Return a hash of the files right below a folder: names and contents, hidden ones left out."""
-    files = sorted(p for p in folder.glob("[!.]*") if p.is_file())
-    listed = "".join(f"{path.name} {sha256_of(path)}\n" for path in files)
-    return hashlib.sha256(listed.encode()).hexdigest()
-
-
-# ---- study.runner ----
-# Run one notebook in a kernel of its own, and keep what came of it.
-#
-# Conventions: the kernel works in the notebook's folder, with a fixed number of threads and without
-# the user's IPython start-up files, so that it computes the same anywhere. A failure leaves
-# ``NAME.failed.ipynb`` and ``NAME.log`` in the folder of rendered notebooks.
-
+# The kernel works in the notebook's folder, with a fixed number of threads and without the user's
+# IPython start-up files, so that it computes the same anywhere.
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_SENTENCE = 300
@@ -605,36 +532,10 @@ _LAST_WORDS = 10_000
 _PATIENCE = 600  # seconds for a kernel to start or to send its last output, on a busy machine
 
 
-class NotebookError(RuntimeError):
-    """A notebook stopped; the message is one sentence with the cell and its error."""
-
-
-class _Client(NotebookClient):
-    """A client that leaves signals to the runner; nbclient would take them over."""
-
-    @contextlib.asynccontextmanager
-    async def async_setup_kernel(self, **kwargs: Any) -> AsyncIterator[None]:
-        kwargs.pop("cleanup_kc", None)
-        self.km = self.create_kernel_manager()
-        if os.name == "posix":  # no open port; the sockets lie in a folder with a short name
-            self.km.transport = "ipc"
-            self.km.connection_file = str(Path(kwargs["env"]["IPYTHONDIR"], "kernel.json"))
-        try:
-            await self.async_start_new_kernel(**kwargs)
-            await self.async_start_new_kernel_client()
-            yield
-        finally:
-            if self.km is not None:
-                await self._async_cleanup_kernel()
-
-
 class Run:
     """One notebook while it runs.
 
-    Attributes
-    ----------
-    cell, cells : int
-        The code cell at work, counted from 1 (0 while the kernel starts), and how many there are.
+    `cell` is the code cell at work, counted from 1 (0 while the kernel starts), of `cells`.
     """
 
     def __init__(self, nb: Notebook) -> None:
@@ -659,7 +560,7 @@ class Run:
         return time.monotonic() - self._cell_began
 
     def last_words(self) -> str:
-        """Give the last line of text that the cell at work has shown."""
+        """Return the last line of text that the cell at work has shown."""
         outputs = self.node.cells[self._code[self.cell - 1]].outputs if self.cell else []
         outputs = [out for out in outputs if out.get("name") != "stderr"]
         texts = [out.get("text") or out.get("data", {}).get("text/plain", "") for out in outputs]
@@ -668,7 +569,6 @@ class Run:
 
     async def execute(self, *, threads: int) -> None:
         """Run every cell, or raise `NotebookError`."""
-        folder = str(self.nb.path.parent)
         with tempfile.TemporaryDirectory(prefix="study-") as profile:
             client = _Client(
                 self.node,
@@ -676,12 +576,19 @@ class Run:
                 startup_timeout=_PATIENCE,
                 iopub_timeout=_PATIENCE,
                 kernel_name="python3",
-                resources={"metadata": {"path": folder}},
+                resources={"metadata": {"path": str(self.nb.path.parent)}},
                 record_timing=False,
                 shutdown_kernel="immediate",
                 on_cell_start=self._on_cell_start,
             )
-            environment = _environment(threads=threads, profile=profile) | {RUN_KEY: self.nb.key}
+            paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+            environment = {
+                **os.environ,
+                **kernel_environment(threads=threads),
+                "PYTHONPATH": os.pathsep.join(paths),  # this musiclib
+                "IPYTHONDIR": profile,
+                study_run.RUN_KEY: self.nb.key,
+            }
             with Path(profile, "kernel.log").open("wb") as log:  # what no cell shows
                 try:
                     await client.async_execute(env=environment, stdout=log, stderr=log)
@@ -690,7 +597,7 @@ class Run:
                 except (DeadKernelError, RuntimeError) as error:
                     said = Path(log.name).read_text(encoding="utf-8", errors="replace")
                     error.add_note(f"The kernel's last words:\n{said[-_LAST_WORDS:]}")
-                    reason = f"the kernel died, perhaps for want of memory ({error})"
+                    reason = f"the kernel died, perhaps for lack of memory ({error})"
                     raise NotebookError(self._where(reason)) from error
 
     def _on_cell_start(self, cell: NotebookNode, cell_index: int) -> None:
@@ -704,15 +611,12 @@ class Run:
 
     def keep(self, rendered: Path) -> None:
         """Write the notebook as run, and as a page, to the folder `rendered`."""
-        name, output = self.nb.name, str(self.nb.parameters.get("output", ""))
-        result = merged(self.nb.node, self.node, name=name, output=output)
-        write_text(nbformat.writes(result) + "\n", rendered / f"{name}.ipynb")
-        write_text(as_page(result, name=name), rendered / f"{name}.html")
-        for leftover in (f"{name}.failed.ipynb", f"{name}.log"):
+        _write_rendered(self.nb, self.node, rendered)
+        for leftover in (f"{self.nb.name}.failed.ipynb", f"{self.nb.name}.log"):
             (rendered / leftover).unlink(missing_ok=True)
 
     def keep_failure(self, error: BaseException, rendered: Path) -> Path:
-        """Write the notebook as far as it came, and the traceback; give the traceback's path."""
+        """Write ``NAME.failed.ipynb`` as far as it ran, and the traceback; return its path."""
         name, log = self.nb.name, rendered / f"{self.nb.name}.log"
         write_text(nbformat.writes(self.node) + "\n", rendered / f"{name}.failed.ipynb")
         cause = error.__cause__ or error
@@ -721,75 +625,54 @@ class Run:
         return log
 
 
-def as_page(node: NotebookNode, *, name: str) -> str:
-    """Render a notebook as one HTML page."""
+def _write_rendered(nb: Notebook, run: NotebookNode, rendered: Path) -> None:
+    """Write a notebook with the outputs of `run`, and as a page, unless both stand there."""
     from nbconvert import HTMLExporter
 
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(
-        node, resources={"metadata": {"name": name}}
-    )
-    return page
+    path = rendered / f"{nb.name}.ipynb"
+    result = merged(nb.node, run, name=nb.name, output=str(nb.parameters.get("output", "")))
+    text = nbformat.writes(result) + "\n"
+    if path.exists() and path.with_suffix(".html").exists() and text == path.read_text("utf-8"):
+        return
+    resources = {"metadata": {"name": nb.name}}
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(result, resources=resources)
+    write_text(page, path.with_suffix(".html"))
+    write_text(text, path)
 
 
-def _environment(*, threads: int, profile: str) -> dict[str, str]:
-    """Give the kernel's environment: this one, this musiclib, fixed threads, no start-up files."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {
-        **os.environ,
-        **kernel_environment(threads=threads),
-        "PYTHONPATH": os.pathsep.join(paths),
-        "IPYTHONDIR": profile,
-    }
+class _Client(NotebookClient):
+    """A client that leaves signals to the runner; nbclient would take them over."""
+
+    @contextlib.asynccontextmanager
+    async def async_setup_kernel(self, **kwargs: Any) -> AsyncIterator[None]:
+        kwargs.pop("cleanup_kc", None)
+        self.km = self.create_kernel_manager()
+        if os.name == "posix":  # no open port; the sockets lie in a folder with a short name
+            self.km.transport = "ipc"
+            self.km.connection_file = str(Path(kwargs["env"]["IPYTHONDIR"], "kernel.json"))
+        try:
+            await self.async_start_new_kernel(**kwargs)
+            await self.async_start_new_kernel_client()
+            yield
+        finally:
+            if self.km is not None:
+                await self._async_cleanup_kernel()
 
 
-# ---- study.runner ----
-# What a run of the study says: how far it is, and in the end the table and where things lie.
-#
-# Conventions: plain lines, one after the other, so that they read the same in a log.
+# What a run prints: plain lines, so that they read the same in a log
 
-
-_NEXT_CELL_SECONDS = 5.0  # a new cell is told at most this often
-_SAME_CELL_SECONDS = 20.0  # and a long one this often
+_NEXT_CELL_SECONDS = 5.0  # at most one line for a new cell in this time
+_SAME_CELL_SECONDS = 20.0  # and one for a long cell in this
 _WORDS = 60
-_PACE = 10.0  # seconds after which a loop's own pace tells more than what was expected
+_PACE = 10.0  # seconds after which a loop's own pace says more than what was expected
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?")
 _COUNT = re.compile(r": (\d+) of (\d+)")
 
 
-def say(text: str) -> None:
-    """Print one line at once."""
-    print(text, flush=True)
-
-
-def clock(seconds: float) -> str:
-    """Write seconds as ``m:ss`` or ``h:mm:ss``.
-
-    Examples
-    --------
-    >>> clock(65), clock(3_725)
-    ('1:05', '1:02:05')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def shown(path: Path) -> Path:
-    """Give `path` as it reads from here: relative if it lies below the working folder."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
-
-
 class Watch:
-    """Tells how far the notebooks have come.
+    """Print how far the notebooks are, those that are skipped included.
 
-    Parameters
-    ----------
-    notebooks : list of Notebook
-        All of the run, those that are skipped included.
-    expected : callable
-        Seconds that a notebook is expected to take.
-    jobs : int
-        Notebooks that run at once.
+    `expected` returns the seconds that a notebook is expected to take.
     """
 
     def __init__(
@@ -808,19 +691,14 @@ class Watch:
         """Seconds since the run began."""
         return time.monotonic() - self._began
 
-    def skip(self, nb: Notebook) -> None:
-        """Tell that `nb` need not be run."""
-        self._ended.add(nb.name)
-        say(f"{self._label(nb)}  unchanged, not run again")
-
     def start(self, run: Run) -> None:
-        """Tell that a notebook starts."""
+        """Print that a notebook starts."""
         self._running[run.nb.name] = run
         self._told[run.nb.name] = (0, time.monotonic())
         say(f"{self._label(run.nb)}  starts, {run.cells} cells  {self._times()}")
 
     def end(self, nb: Notebook, what: str) -> None:
-        """Tell how a notebook ended."""
+        """Print how a notebook ended."""
         self._ended.add(nb.name)
         if (run := self._running.pop(nb.name, None)) is not None:
             self._took[nb.name] = run.seconds
@@ -888,7 +766,7 @@ def print_results(paths: Paths, *, rendered: Path) -> None:
     ):
         table = paths.results / name
         if table.exists():
-            say(f"\n{title} ({shown(table)}):\n\n{_aligned(_read_study_report(table))}")
+            say(f"\n{title} ({shown(table)}):\n\n{_aligned(table)}")
     say("")
     for what, folder, pattern in (
         ("figures", paths.figures, "*.png"),
@@ -901,371 +779,237 @@ def print_results(paths: Paths, *, rendered: Path) -> None:
             say(f"{what + ':':20}{count:5} in {shown(folder)}")
 
 
-def _read_study_report(path: Path) -> list[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [[_short(field) for field in row] for row in csv.reader(file)]
+def _aligned(table: Path) -> str:
+    """Return a CSV as aligned text: numbers to the right, with five digits unless whole."""
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = [[_short(field) for field in row] for row in csv.reader(file)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=False)]
+    signs = [">" if _NUMBER.fullmatch(field) else "<" for field in rows[-1]]
+    lines = [zip(row, signs, widths, strict=False) for row in rows]
+    return "\n".join("  ".join(f"{f:{sign}{w}}" for f, sign, w in line).rstrip() for line in lines)
 
 
 def _short(field: str) -> str:
-    """Cut a number to five digits; leave whole numbers and words."""
+    return f"{float(field):.5g}" if "." in field and _NUMBER.fullmatch(field) else field
+
+
+# The form of a notebook: its parameters, and how it is committed
+
+MAX_BYTES = 1_000_000
+MAX_CELL_LINES = 40
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_MACHINE_PATH = re.compile(r"(/home/\w|/Users/\w|/root/|/tmp/|/var/folders/|[A-Za-z]:\\+Users)")
+_BASE64 = re.compile(r"base64,[A-Za-z0-9+/=\s]+")
+_TEXT_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex")
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """Read a notebook, or say in one sentence why `path` is none."""
     try:
-        return field if field.lstrip("+-").isdigit() else f"{float(field):.5g}"
-    except ValueError:
-        return field
+        return nbformat.read(path, as_version=4)
+    except (OSError, ValueError, nbformat.ValidationError) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise FormError(f"{path}: not a notebook that can be read ({reason})") from error
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Set rows as a table of text, with numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=False)]
-    numbers = [_is_number(field) for field in rows[-1]]
-    lines = []
-    for row in rows:
-        cells = zip(row, widths, numbers, strict=False)
-        lines.append("  ".join(f.rjust(w) if right else f.ljust(w) for f, w, right in cells))
-    return "\n".join(line.rstrip() for line in lines)
+def code_cells(nb: NotebookNode) -> list[NotebookNode]:
+    """Return the code cells."""
+    return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+def parameters_cell(nb: NotebookNode, *, name: str) -> NotebookNode:
+    """Return the one cell tagged ``parameters``."""
+    found = [cell for cell in code_cells(nb) if _has_parameters(cell)]
+    if len(found) != 1:
+        raise FormError(f"{name}: has {len(found)} cells tagged 'parameters', and needs one")
+    return found[0]
 
 
-# ---- study.runner ----
-# Move what an earlier version of the study left in the checkout to where it lies now, once.
-#
-# Conventions: only what git ignored then is moved, nothing is overwritten. Runs lay in the checkout
-# itself; now each has a folder below ``runs/``.
+def _has_parameters(cell: NotebookNode) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
 
 
-MOVED = {
-    "data/listening/answers": "runs/lab/data/listening/answers",
-    **{
-        name: f"runs/earlier/{name}"
-        for name in (
-            "rendered", "data/corpora", "data/prepared", "data/audio", "data/checkpoints",
-            "data/results/cache", "data/results/bench.csv",
-        )
-    },
-}  # fmt: skip
+def declared_parameters(cell: NotebookNode) -> dict[str, Any]:
+    """Read names and values off a parameters cell without running it."""
+    return {name: ast.literal_eval(value) for name, value in _assignments(cell.source)}
 
 
-def move_old(root: Path) -> list[str]:
-    """Move what lies where it lay before, and return a line for each."""
-    weights = (path.relative_to(root) for path in root.glob("data/weights/*_[0-9]*"))
-    moved = MOVED | {str(path): f"runs/earlier/{path}" for path in weights}
-    said = []
-    for old, new in moved.items():
-        if (root / old).exists() and not (root / new).exists():
-            (root / new).parent.mkdir(parents=True, exist_ok=True)
-            (root / old).rename(root / new)
-            said.append(f"moved {old} to {new}, where it lies in this version")
-    return said
+def with_parameters(source: str, values: Mapping[str, Any]) -> str:
+    """Replace the values in a parameters cell, and leave names, order and comments as they are.
 
-
-os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, no other
-os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
-
-DONE, FAILED, INTERRUPTED = 0, 1, 130
-
-_MOST_JOBS = 3  # the three models are what can run at once
-
-
-class Study:
-    """One run of the study: what is chosen, and which notebooks that means.
-
-    Raises
-    ------
-    ValueError, OSError
-        For a choice that cannot be, before any kernel starts.
+    >>> with_parameters('seed = 0  # any integer', {"seed": 3})
+    'seed = 3  # any integer'
     """
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.budget = preset(options.preset)
-        self.trainings = min(options.seeds or MAX_SEED, self.budget.trainings)
-        if options.remeasure:
-            self.trainings = 0
-        highest = MAX_SEED + 1 - max(self.trainings, 1)  # each training adds one
-        if options.seed > highest:
-            raise ValueError(f"seed: got {options.seed}, allowed is up to {highest}")
-        self.force, self.jobs, self.threads = options.force, options.jobs, options.threads
-        folder = corpus_folder(options.corpus)
-        if folder is not None and not self.budget.trainings:
-            raise ValueError(
-                f"corpus: the {options.preset} preset reads the released models, which are of "
-                "chorales; to study a folder of your own, train on it with PRESET=standard"
+    lines = [line.encode() for line in source.splitlines()]
+    for name, value in reversed(list(_assignments(source))):
+        if name in values and ast.literal_eval(value) != values[name]:
+            if value.lineno != value.end_lineno:
+                raise FormError(f"parameter {name}: its value must stand on one line")
+            line, new = lines[value.lineno - 1], values[name]
+            text = json.dumps(new, ensure_ascii=False) if isinstance(new, str) else repr(new)
+            literal = text.encode(errors="backslashreplace")  # a name that is not UTF-8
+            lines[value.lineno - 1] = (
+                line[: value.col_offset] + literal + line[value.end_col_offset :]
             )
-        self.output = _output(options, folder)
-        self.corpus = options.corpus if folder is None else str(folder.resolve())
-        self.about = {"preset": options.preset, "corpus": self.corpus, "seed": options.seed}
-        Paths(self.output)  # refuses the folder of what is released
-        self.rendered = self.output / "rendered"
-        if folder is not None:
-            _require_midi(folder)
-        notebooks = options.notebooks.resolve()
-        given: dict[str, Any] = {
-            "preset": options.preset,
-            "seed": options.seed,
-            "corpus": self.corpus,
-            "output": seen_from(notebooks, self.output),
-            "remeasure": options.remeasure,
-        }
-        if options.samples is not None:
-            given["n_samples"] = options.samples
-        self.notebooks = read_notebooks(notebooks, given, trainings=self.trainings)
-        if options.remeasure:
-            self.notebooks = [nb for nb in self.notebooks if not trains(nb)]
-        if options.only:
-            self.notebooks = _only(self.notebooks, options.only)
-        around = surroundings(self.budget, threads=self.threads, corpus=folder)
-        set_keys(self.notebooks, surroundings=around, output=self.output)
+    return b"\n".join(lines).decode()
 
-    async def run(self) -> int:
-        """Run what needs it, and give the exit status."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
-            loop.add_signal_handler(signal.SIGTERM, self._stop, task)
-        self.stopping = False
-        self.state = State(self.rendered)
-        self.watch = Watch(self.notebooks, expected=self._expected, jobs=self.jobs)
-        self.ended: set[str] = set()
-        self.failed: set[str] = set()
-        for nb in self.notebooks:
-            if not self.force and self.state.is_done(nb, output=self.output):
-                self._refresh(nb)
-                self.ended.add(nb.name)
-                self.watch.skip(nb)
-        ticker = asyncio.create_task(self.watch.tick())
+
+def _assignments(source: str) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of each assignment; anything but ``NAME = LITERAL`` is refused."""
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
         try:
-            await self._run_all()
-        finally:
-            ticker.cancel()
-        return FAILED if self.failed else DONE
-
-    def _stop(self, task: asyncio.Task[Any]) -> None:
-        """End the run; kernels that the same signal has killed have not failed."""
-        self.stopping = True
-        task.cancel()
-
-    async def _run_all(self) -> None:
-        waiting = [nb for nb in self.notebooks if nb.name not in self.ended]
-        tasks: set[asyncio.Task[None]] = set()
-        try:
-            while waiting or tasks:
-                self._drop_hopeless(waiting)
-                ready = [nb for nb in waiting if self.ended.issuperset(nb.depends)]
-                ready.sort(key=lambda nb: -sum(nb.name in other.depends for other in waiting))
-                for nb in ready[: self.jobs - len(tasks)]:
-                    waiting.remove(nb)
-                    tasks.add(asyncio.create_task(self._run_one(nb)))
-                if tasks:
-                    done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _drop_hopeless(self, waiting: list[Notebook]) -> None:
-        """Give up the notebooks that depend on a failed one."""
-        for nb in list(waiting):
-            if lost := self.failed.intersection(nb.depends):
-                waiting.remove(nb)
-                self.failed.add(nb.name)
-                self.watch.end(nb, f"not run, as it needs {min(lost)}")
-
-    async def _run_one(self, nb: Notebook) -> None:
-        self.state.forget(nb)
-        run = Run(nb)
-        self.watch.start(run)
-        try:
-            await run.execute(threads=self.threads)
-            if missing := nb.missing(self.output):
-                raise NotebookError(f"ended without writing {missing[0]}")
-        except NotebookError as error:
-            if self.stopping:
-                return
-            self.failed.add(nb.name)
-            log = run.keep_failure(error, self.rendered)
-            self.watch.end(nb, f"{error} (in full: {shown(log)})")
-            return
-        run.keep(self.rendered)
-        self.state.record(nb, preset=self.budget.name, seconds=run.seconds)
-        self.ended.add(nb.name)
-        self.watch.end(nb, f"done in {clock(run.seconds)}")
-
-    def _refresh(self, nb: Notebook) -> None:
-        """Bring new text between unchanged code cells into the rendered notebook."""
-        path = self.rendered / f"{nb.name}.ipynb"
-        output = str(nb.parameters.get("output", ""))
-        result = merged(nb.node, read_notebook(path), name=nb.name, output=output)
-        text = nbformat.writes(result) + "\n"
-        if text != path.read_text(encoding="utf-8"):
-            write_text(as_page(result, name=nb.name), path.with_suffix(".html"))
-            write_text(text, path)
-
-    def _expected(self, nb: Notebook) -> float:
-        """Expect what the notebook took the last time, else its share of the whole.
-
-        Trainings take 70 % of it, side by side; any other notebook 10 %, or three minutes.
-        """
-        minutes = self.budget["minutes"] if self.trainings else preset("classroom")["minutes"]
-        trainers = sum(map(trains, self.notebooks))
-        others = min(0.1 * minutes, 3.0)
-        share = 0.7 * minutes * min(self.jobs, trainers) / trainers if trains(nb) else others
-        return self.state.seconds(nb, preset=self.budget.name) or 60 * share
+            ast.literal_eval(value)
+        except (ValueError, TypeError):
+            value = None
+        if len(targets) != 1 or not isinstance(targets[0], ast.Name) or value is None:
+            raise FormError(f"parameters cell: line {node.lineno} is not NAME = LITERAL")
+        yield targets[0].id, value
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the study as the command line says, and give the exit status."""
-    options = _parser().parse_args(arguments)
-    logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # what fails is told in one line
+def seen_from(notebooks: Path, output: Path) -> str:
+    """Return the output relative to a checkout's notebooks, so that they name no machine."""
+    if not output.is_relative_to(notebooks.parent):
+        return str(output)
+    return Path("..", output.relative_to(notebooks.parent)).as_posix()
+
+
+def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -> NotebookNode:
+    """Put the outputs of a run into the notebook as it stands, ready to be run again.
+
+    Text, code, ids and metadata come from `source`, the outputs from `run`, and `output` is what
+    the parameter of that name shall say. If the code differs from the code that was run,
+    `FormError` is raised, with `name` in its message.
+    """
+    result = copy.deepcopy(source)
+    old, new = code_cells(run), code_cells(result)
+    values = declared_parameters(parameters_cell(run, name=name)) | {"output": output}
+    target = parameters_cell(result, name=name)
+    target.source = with_parameters(target.source, values)
+    others = [[c.source for c in cells if not _has_parameters(c)] for cells in (old, new)]
     try:
-        study = Study(options)
-    except (ValueError, OSError) as error:
-        return _refuse(error)
+        ran, written = (code_hash(cells=cells, packages=()) for cells in others)
+    except CodeError as error:
+        raise FormError(f"{name}: {error}") from error
+    if ran != written or len(old) != len(new):
+        raise FormError(f"{name}: its code has changed since it was run; run it again")
+    for number, (cell, before) in enumerate(zip(new, old, strict=True), start=1):
+        cell.execution_count = number
+        cell.outputs = [_cleaned(out, number) for out in before.outputs]
+        cell.metadata.pop("execution", None)
+    result.metadata.pop("widgets", None)
+    result.metadata.language_info = {"name": "python"}
+    return result
+
+
+def _cleaned(output: NotebookNode, number: int) -> NotebookNode:
+    """Return an output without what differs from machine to machine and from run to run."""
+    output = copy.deepcopy(output)
+    if output.output_type == "execute_result":
+        output.execution_count = number
+    data = output.get("data", {})
+    for holder, key in [(output, "text"), *((data, kind) for kind in _TEXT_TYPES)]:
+        if key in holder:
+            holder[key] = _without_machine(holder[key])
+    return output
+
+
+def _without_machine(text: str) -> str:
+    for folder, sign in ((ROOT, ".."), (Path.home(), "~")):
+        if folder != Path(folder.anchor):
+            text = text.replace(str(folder), sign)
+    return _ADDRESS.sub("", text)
+
+
+def problems(nb: NotebookNode, *, size: int) -> list[str]:
+    """Return what keeps a notebook of `size` bytes from being committed, one phrase each."""
+    cells, study = code_cells(nb), nb.metadata.get("study", {})
+    tagged = sum(_has_parameters(cell) for cell in cells)
+    longest = max((len(cell.source.splitlines()) for cell in cells), default=0)
+    ids = [cell.get("id") for cell in nb.cells]
+    outputs = [out for cell in cells for out in cell.outputs]
+    numbers = list(range(1, len(cells) + 1))
+    checks = {
+        "not run top to bottom": [c.execution_count for c in cells] != numbers,
+        "an empty code cell": any(not cell.source.strip() for cell in cells),
+        f"{tagged} cells tagged 'parameters' instead of one": tagged != 1,
+        f"a code cell of {longest} lines": longest > MAX_CELL_LINES,
+        "cells without an id, or with the same": None in ids or len(set(ids)) < len(ids),
+        "an error among its outputs": any(out.output_type == "error" for out in outputs),
+        "log lines among its outputs": any(out.get("name") == "stderr" for out in outputs),
+        f"{size:,} bytes, over {MAX_BYTES:,}": size > MAX_BYTES,
+        "no 'study' metadata with 'depends' and 'writes'": not all(
+            isinstance(study.get(key), list) for key in ("depends", "writes")
+        ),
+    }
+    return [phrase for phrase, bad in checks.items() if bad] + _machine_paths(nb)
+
+
+def _machine_paths(nb: NotebookNode) -> list[str]:
+    found = []
+    for number, cell in enumerate(nb.cells, start=1):
+        texts = [cell.source]
+        for out in cell.get("outputs", []):
+            texts += [out.get("text", ""), *(out.get("data", {}).get(k, "") for k in _TEXT_TYPES)]
+        hits = [m for text in texts if (m := _MACHINE_PATH.search(_BASE64.sub("", text)))]
+        found += [f"a path of a machine ({hits[0][0]}...) in cell {number}"] if hits else []
+    return found
+
+
+# What is released
+
+
+def changed(root: Path) -> list[str]:
+    """Return the released folders that are not as they were released."""
     try:
-        with locked(study.rendered / ABOUT, wait=False):
-            return _run(study)
-    except Timeout:
-        return _refuse(
-            f"another study is running in {study.output}; wait until it ends, or choose another "
-            "folder with OUTPUT=..."
-        )
-    except OSError as error:  # a full disk, a folder without permission
-        return _refuse(error)
-
-
-def _refuse(error: Exception | str) -> int:
-    print(f"study: {error}", file=sys.stderr, flush=True)
-    return REFUSED
-
-
-def _run(study: Study) -> int:
-    for line in move_old(ROOT):
-        say(line)
-    if not study.trainings and (found := changed(ROOT)):
-        say(f"Not as it was released: {', '.join(found)}; git checkout brings it back.")
-    write_json(study.about, study.rendered / ABOUT)
-    for root in (study.rendered, Paths(study.output).data, Paths(study.output).figures):
-        for folder, _, _ in os.walk(root):
-            remove_leftovers(folder)
-    say(f"The study, preset {study.budget.name}, {study.jobs} at once, into {shown(study.output)}")
-    try:
-        status = asyncio.run(study.run())
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("\nInterrupted. The same command goes on with the notebooks that were not done.")
-        return INTERRUPTED
-    if status == DONE:
-        print_results(Paths(study.output), rendered=study.rendered)
-    word = "Done" if status == DONE else f"Not done: {', '.join(sorted(study.failed))}"
-    say(f"\n{word}, after {clock(study.watch.seconds)}.")
-    return status
-
-
-def _output(options: argparse.Namespace, folder: Path | None) -> Path:
-    """Return the folder of the run: the one named, else one of its own below ``runs/``."""
-    if options.output is not None:
-        return options.output.expanduser().resolve()
-    if options.remeasure:
-        return RUNS / "remeasure"
-    corpus = options.corpus if folder is None else str(folder.resolve())
-    name = f"{options.preset}-{corpus_name(corpus)}-{options.seed}"
-    taken = [RUNS / name, *(RUNS / f"{name}-{i}" for i in range(2, 1000))]
-    return next(path for path in taken if _corpus_of(path) in ("", corpus))
-
-
-def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
-    """Keep the notebooks of these names, which then wait for no other one."""
-    known = sorted({nb.path.stem for nb in notebooks})
-    if unknown := set(names) - set(known):
-        raise ValueError(f"only: got {min(unknown)}, the notebooks are {', '.join(known)}")
-    kept = [nb for nb in notebooks if nb.path.stem in names]
-    for nb in kept:
-        nb.depends = [name for name in nb.depends if name in {other.name for other in kept}]
-    return kept
-
-
-def _corpus_of(run: Path) -> str:
-    """Return the corpus of an earlier run, so that two folders of one name have two runs."""
-    try:
-        return json.loads((run / "rendered" / ABOUT).read_text(encoding="utf-8"))["corpus"]
+        told = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError):
-        return ""
+        return [MANIFEST.as_posix()]
+    return sorted({name for name, _ in set(told.items()) ^ set(released_hashes(root).items())})
 
 
-def _require_midi(folder: Path) -> None:
-    from musiclib.prepare import find_midi
-
-    find_midi(folder)
-
-
-def default_jobs() -> int:
-    """Give how many notebooks run at once: one more than cores, as each uses one of them."""
-    cores = os.cpu_count() or 1
-    return 1 if cores == 1 else min(_MOST_JOBS, cores + 1)
+def released_hashes(root: Path) -> dict[str, str]:
+    """Return the hash of each released folder."""
+    folders = ["data/results", "data/splits", "data/weights", "figures"]
+    folders += sorted(p.relative_to(root).as_posix() for p in root.glob("data/generated/*/[0-9]*"))
+    return {name: folder_hash(root / name) for name in folders}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="study", description="Run every notebook in order.")
-    add = parser.add_argument
-    add("--preset", default="standard", help=f"{', '.join(PRESET_NAMES)} (default: standard)")
-    add("--seed", type=whole(0), default=0, help="default: 0")
-    add("--corpus", default="chorales", help=f"{', '.join(CORPORA)}, or a folder of MIDI files")
-    add("--samples", type=whole(3), help="pieces of each training (default: the preset's)")
-    add("--output", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
-    add("--seeds", type=whole(1), help="trainings of each model, at most the preset's")
-    add("--only", nargs="+", metavar="NOTEBOOK", help="run these notebooks alone")
-    add("--remeasure", action="store_true", help="only measure the released pieces anew")
-    add("--jobs", type=whole(1), default=default_jobs(), help="notebooks at once")
-    add("--threads", type=whole(1), default=KERNEL_THREADS, help="threads of each kernel")
-    add("--force", action="store_true", help="run every notebook, changed or not")
-    add("--notebooks", type=Path, default=ROOT / "notebooks", help="folder of the notebooks")
-    return parser
+def folder_hash(folder: Path) -> str:
+    """Return a hash of the files right below a folder, without hidden ones: names and contents."""
+    files = sorted(p for p in folder.glob("[!.]*") if p.is_file())
+    listed = "".join(f"{path.name} {sha256_of(path)}\n" for path in files)
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
-# ---- study.runner ----
-# Run the tagged code cells of a notebook alone: tests try what they define, a bench times it.
-#
-# Conventions: the notebooks are those of this checkout, found by name; no other file is run.
-
-
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+# Notebooks outside of a run
 
 
 def load_cells(notebook: str, tag: str, namespace: dict[str, Any]) -> dict[str, Any]:
-    """Execute the code cells of `notebook` that carry `tag`, in order, in `namespace`.
+    """Execute the code cells of `notebook` of this checkout that carry `tag`, in `namespace`.
 
     What the notebook imports is there, unless `namespace` has another thing of that name.
     """
-    nb = nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", as_version=4)
-    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    code = code_cells(read_notebook(NOTEBOOKS / f"{notebook}.ipynb"))
     cells = [cell for cell in code if tag in cell.metadata.get("tags", [])]
     if not cells:
         raise ValueError(f"{notebook} has no code cell tagged {tag!r}")
+    statements = [node for cell in code for node in ast.parse(cell.source).body]
+    imports = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
     imported: dict[str, Any] = {}
-    for statement in (node for cell in code for node in ast.parse(cell.source).body):
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            exec(compile(ast.Module([statement], []), notebook, "exec"), imported)
-    for name in set(imported) - set(namespace):
-        namespace[name] = imported[name]
+    exec(compile(ast.Module(imports, []), notebook, "exec"), imported)
+    for name, value in imported.items():
+        namespace.setdefault(name, value)
     for cell in cells:
         exec(compile(cell.source, f"{notebook}[{cell.id}]", "exec"), namespace)
     return namespace
 
 
-# ---- study.runner ----
-# Open JupyterLab on the notebooks, trusted, under the settings with which the study computes.
-#
-# python -m study.runner
-
-
 def lab() -> int:
-    """Trust the notebooks, open JupyterLab, and give its exit status."""
-    environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1", **kernel_environment()}
+    """Trust the notebooks, open JupyterLab, and return its exit status."""
+    environment = {**os.environ, **kernel_environment()}
     jupyter = [sys.executable, "-m", "jupyter"]
     folder = ROOT / "notebooks"
     trust = [*jupyter, "trust", *map(str, sorted(folder.glob("*.ipynb")))]
@@ -1277,8 +1021,7 @@ def lab() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["lab"]:
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # the usual way to end JupyterLab
             sys.exit(lab())
-        except KeyboardInterrupt:  # the usual way to end JupyterLab
-            sys.exit(0)
-    sys.exit(main())
+    else:
+        sys.exit(main())

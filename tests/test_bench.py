@@ -1,6 +1,6 @@
-"""The benchmark: its rows do the same job on both sides, and its table says what was timed.
+"""The bench: its rows do the same job on both sides, and its table says what was timed.
 
-The command that runs the benchmark: what it hands to the notebook, and what it refuses."""
+The benchmark: what it hands to the notebook, and what it refuses."""
 
 from __future__ import annotations
 
@@ -134,5 +134,8 @@ def test_a_number_out_of_range_is_refused_in_a_sentence(fake, capsys, more):
     with pytest.raises(SystemExit) as stop:
         command(fake, *more)
     assert stop.value.code == runner.REFUSED
-    assert f"benchmark: argument {more[0]}: got {more[1]}, allowed is" in capsys.readouterr().err
+    assert (
+        f"benchmark: error: argument {more[0]}: got {more[1]}, allowed is"
+        in capsys.readouterr().err
+    )
     assert not FakeRun.seen

@@ -1,6 +1,6 @@
-"""What the installer refuses, leaves alone and falls back on; nothing is installed here.
+"""What the installer refuses, leaves alone and falls back on, and what make clean removes.
 
-What make clean removes, and what an earlier version's files become."""
+Nothing is installed here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 
 from musiclib import synth
 from study import install
-from study.runner import move_old
 
 
 @pytest.mark.parametrize("version", [(3, 10, 4), (2, 7), (3, 14, 0)])
@@ -31,8 +30,9 @@ def test_a_python_with_tensorflow_will_do(version):
 
 def test_without_fluidsynth_each_system_has_its_command(monkeypatch):
     monkeypatch.setattr(install, "apt_install", lambda package: False)
+    monkeypatch.setattr(install, "find_fluidsynth", lambda: None)
     with pytest.raises(install.InstallError, match="FluidSynth's library is missing") as caught:
-        install.require_fluidsynth(lambda: None)
+        install.require_fluidsynth()
     commands = re.findall(r"'([^']+)'", synth._INSTALL.split("Its Python binding")[0])
     assert len(commands) == 5
     for command in commands:  # musiclib says the same
@@ -40,11 +40,13 @@ def test_without_fluidsynth_each_system_has_its_command(monkeypatch):
 
 
 def test_fluidsynth_is_installed_only_where_it_is_missing(monkeypatch):
-    asked = []
+    asked, library = [], "libfluidsynth.so.3"
     monkeypatch.setattr(install, "apt_install", lambda package: not asked.append(package))
-    install.require_fluidsynth(lambda: "libfluidsynth.so.3")
+    monkeypatch.setattr(install, "find_fluidsynth", lambda: library)
+    install.require_fluidsynth()
     assert asked == []
-    install.require_fluidsynth(lambda: "libfluidsynth.so.3" if asked else None)
+    monkeypatch.setattr(install, "find_fluidsynth", lambda: library if asked else None)
+    install.require_fluidsynth()
     assert asked == ["libfluidsynth3"]
 
 
@@ -173,7 +175,6 @@ def test_uv_is_used_unless_it_fails_or_pip_has_an_index_of_its_own(
 
 
 def test_the_command_says_its_error_in_a_sentence(monkeypatch, capsys):
-    monkeypatch.setattr(install, "find_fluidsynth", lambda: None)
     monkeypatch.setattr(install, "require_fluidsynth", lambda: install.require_python((3, 9)))
     assert install.main([]) == 1
     assert capsys.readouterr().err.startswith("Python 3.9 cannot run the study")
@@ -191,7 +192,6 @@ def test_runs_and_caches_go_and_the_size_is_told(tmp_path, capsys, monkeypatch):
     put(tmp_path / "data/results/verdict.csv")
     (tmp_path / "runs/a/link").symlink_to(tmp_path / "data")
     monkeypatch.setattr(install, "ROOT", tmp_path)
-    monkeypatch.setattr("sys.argv", ["clean"])
     assert install.clean() == 0
     left = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert left == ["data/results/verdict.csv"]
@@ -203,25 +203,10 @@ def test_runs_and_caches_go_and_the_size_is_told(tmp_path, capsys, monkeypatch):
 def test_listeners_answers_stay(tmp_path, capsys, monkeypatch):
     put(tmp_path / "runs/lab/data/listening/answers/heron.csv")
     put(tmp_path / "runs/lab/data/results/verdict.csv")
+    put(tmp_path / "elsewhere/mine.txt")
+    (tmp_path / "runs/lab/link").symlink_to(tmp_path / "elsewhere")
     monkeypatch.setattr(install, "ROOT", tmp_path)
-    monkeypatch.setattr("sys.argv", ["clean"])
     install.clean()
-    left = [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()]
-    assert left == ["runs/lab/data/listening/answers/heron.csv"]
+    left = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
+    assert left == ["elsewhere/mine.txt", "runs/lab/data/listening/answers/heron.csv"]
     assert "runs/lab, listeners' answers kept" in capsys.readouterr().out
-
-
-def test_an_earlier_versions_files_are_moved_once_and_nothing_is_overwritten(tmp_path):
-    put(tmp_path / "data/listening/answers/heron.csv", "4")
-    put(tmp_path / "rendered/state.json")
-    put(tmp_path / "data/weights/lstm_1.weights.h5")
-    put(tmp_path / "data/weights/lstm.weights.h5")
-    put(tmp_path / "runs/earlier/rendered/mine.txt")
-    said = move_old(tmp_path)
-    assert len(said) == 2
-    answers = tmp_path / "runs/lab/data/listening/answers/heron.csv"
-    assert answers.read_text() == "4"
-    assert (tmp_path / "data/weights/lstm.weights.h5").exists()
-    assert not (tmp_path / "data/weights/lstm_1.weights.h5").exists()
-    assert (tmp_path / "rendered/state.json").exists()  # its place was taken
-    assert move_old(tmp_path) == []

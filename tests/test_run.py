@@ -1,15 +1,11 @@
-"""Presets, folders, seeds, progress, figures and tables.
-
-Leaving out the rest of a notebook, in a real IPython shell."""
+"""Presets, folders, seeds, progress, figures, tables, and cells that are skipped."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,7 +22,6 @@ from study.run import (
     KERNEL_THREADS,
     PRESET_NAMES,
     Paths,
-    _Line,
     corpus_folder,
     kernel_environment,
     leave_out_rest,
@@ -105,8 +100,6 @@ def test_paths_stay_as_given_and_create_nothing(tmp_path):
     names = ("prepared", "generated", "results", "audio", "weights")
     assert [getattr(below, name) for name in names] == [tmp_path / "data" / n for n in names]
     assert not list(tmp_path.iterdir())
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        below.output = Path("elsewhere")
 
 
 # Seeds
@@ -177,11 +170,11 @@ def test_in_a_notebook_one_display_is_updated():
         def update(self, data, raw):
             calls.append(("update", data["text/plain"], raw))
 
-    line = _Line()
-    line._handle, line._every = Handle(), 0.0
-    for text in ("a: 1", "a: 1", "a: 2"):
-        line.show(text)
-    assert calls == [("display", "a: 1", True), ("update", "a: 2", True)]
+    bar = progress(2, "a")
+    bar._handle, bar._every = Handle(), 0.0
+    assert list(bar) == [0, 1]
+    bar.close()
+    assert calls == [("display", "a: 1 of 2", True), ("update", "a: 2 of 2", True)]
 
 
 # Figures
@@ -282,8 +275,8 @@ def test_two_writers_at_once_lose_no_row(tmp_path):
     assert pd.read_csv(path)["n"].tolist() == list(range(20))
 
 
-def test_musiclib_study_starts_no_backend():
-    code = "import sys, study.run; print('keras' in sys.modules, 'tensorflow' in sys.modules)"
+def test_neither_a_run_nor_the_runner_starts_a_backend():
+    code = "import sys, study.runner; print('keras' in sys.modules, 'tensorflow' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]
 
@@ -357,12 +350,12 @@ def shell():
     InteractiveShell.clear_instance()
 
 
-def test_later_cells_say_that_they_are_left_out_until_the_parameters_come_again(shell, capsys):
+def test_later_cells_are_skipped_until_the_parameters_come_again(shell, capsys):
     shell.run_cell("import study.run\nx = 1\nstudy.run.leave_out_rest('no notes')")
     shell.run_cell("x = 2\nraise SystemError")
     shell.run_cell("def f():\n    x = 3\nf()")
     assert shell.user_ns["x"] == 1
-    assert capsys.readouterr().out == "Left out: no notes.\n" * 2
+    assert capsys.readouterr().out == "Skipped: no notes.\n" * 2
     shell.run_cell("preset = 'smoke'\ncorpus = 'chorales'")
     shell.run_cell("x = 4")
     assert (shell.user_ns["corpus"], shell.user_ns["x"]) == ("chorales", 4)

@@ -1,6 +1,4 @@
-"""The runner on notebooks of its own: what is run, what is not, and how it ends.
-
-Parameters, merging and the form in which a notebook is committed; no kernel is started."""
+"""The runner on notebooks of its own: what is run, what is not, how it ends, and their form."""
 
 from __future__ import annotations
 
@@ -135,18 +133,13 @@ def test_a_study_from_first_run_to_changed_notebook(folder, capsys, monkeypatch)
     change(folder, "01_a", "steps", "strides")
     assert study(folder, *same) == 0
     assert ran(folder) == ["01", "02"]
-    assert json.loads((folder / "rendered" / "state.json").read_text())["seconds"]["smoke"]["02_b"]
+    state = json.loads((folder / "rendered" / "state.json").read_text())
+    assert set(state["notebooks"]) == {"01_a", "02_b"}
 
 
 def test_a_notebook_that_trains_is_run_for_each_seed_of_the_preset(folder, capsys):
-    write(
-        folder / "notebooks",
-        "02_b",
-        SECOND,
-        depends=["01_a"],
-        writes=["data/b{seed}.txt"],
-        trains=True,
-    )
+    declared = {"depends": ["01_a"], "writes": ["data/b{seed}.txt"]}
+    write(folder / "notebooks", "02_b", SECOND, **declared, trains=True)
     last = "with open('ran.txt', 'a') as file:\n    file.write('03 ')"
     write(folder / "notebooks", "03_c", last, depends=["02_b"])
     n = preset("full").trainings
@@ -175,7 +168,7 @@ def test_a_failing_notebook_says_one_line_and_is_run_again(folder, capsys):
     )
     assert "[2/4] 02_b  not run, as it needs 01_a" in out
     assert "03_c  ended without writing data/never.txt (in full: " in out
-    assert "04_d  stopped in cell 3 of 3: the kernel died, perhaps for want of memory" in out
+    assert "04_d  stopped in cell 3 of 3: the kernel died, perhaps for lack of memory" in out
     assert "Traceback" not in out + err
     assert "Traceback" in log.read_text()
     assert (folder / "rendered" / "01_a.failed.ipynb").exists()
@@ -197,11 +190,7 @@ def hear_interrupts():
 
 def start(folder):
     """Start a study whose second notebook sleeps, and wait until it does."""
-    sleep = (
-        "import os, time\nfrom pathlib import Path\nPath('pid.txt').write_text(str(os.getpid()))"
-    )
-    sleep += "\nwhile not Path('awake.txt').exists():\n    time.sleep(0.1)"
-    write(folder / "notebooks", "02_b", sleep, SECOND, depends=["01_a"], writes=["data/b0.txt"])
+    write(folder / "notebooks", "02_b", SLEEP, SECOND, depends=["01_a"], writes=["data/b0.txt"])
     command = [sys.executable, "-m", "study.runner", *arguments(folder)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=hear_interrupts
@@ -235,7 +224,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(folder, capsys, how):
     assert is_gone(kernel, within=300)
     if how == signal.SIGINT:
         assert process.returncode == runner.INTERRUPTED
-        assert "Interrupted. The same command goes on" in out
+        assert "Interrupted. The same command resumes" in out
         assert "Traceback" not in out
     assert ran(folder) == ["01"]
     (folder / "notebooks" / "awake.txt").touch()
@@ -251,12 +240,12 @@ def test_an_interrupted_study_goes_on_where_it_stopped(folder, capsys, how):
         (["--corpus", ""], "study: corpus: got '', allowed are chorales"),
         (["--corpus", str(ROOT / "study")], "holds no MIDI file"),
         (["--notebooks", "nowhere"], "holds no notebook named 0*.ipynb"),
-        (["--seed", "-1"], "study: argument --seed: got -1, allowed is 0 or more"),
+        (["--seed", "-1"], "study: error: argument --seed: got -1, allowed is 0 or more"),
         (["--seed", str(2**32)], "study: seed: got 4294967296, allowed is up to 429496729"),
-        (["--jobs", "two"], "study: argument --jobs: invalid"),
+        (["--jobs", "two"], "study: error: argument --jobs: invalid"),
         (["--output", str(ROOT / "Makefile")], "Makefile"),
         (["--output", str(ROOT)], "holds the released files, which no run changes"),
-        (["--samples", "2"], "study: argument --samples: got 2, allowed is 3 or more"),
+        (["--samples", "2"], "study: error: argument --samples: got 2, allowed is 3 or more"),
         (["--only", "07_x"], "study: only: got 07_x, the notebooks are 01_a, 02_b"),
         (
             ["--preset", "classroom", "--corpus", str(ROOT / "notebooks")],
@@ -419,15 +408,9 @@ def test_a_damaged_notebook_or_state_is_named(folder, capsys):
 
 
 def watch(names, *, jobs, trains=""):
-    notebooks = [
-        SimpleNamespace(
-            name=name,
-            node=nbformat.v4.new_notebook(
-                metadata={"study": {"trains": []} if name in trains else {}}
-            ),
-        )
-        for name in names
-    ]
+    studies = [{"trains": []} if name in trains else {} for name in names]
+    nodes = [nbformat.v4.new_notebook(metadata={"study": study}) for study in studies]
+    notebooks = [SimpleNamespace(name=n, node=node) for n, node in zip(names, nodes, strict=True)]
     return Watch(notebooks, expected=lambda nb: 10.0, jobs=jobs), notebooks
 
 
@@ -441,7 +424,7 @@ def at_work(nb, seconds, *, words="", cell_seconds=0.0):
 def test_time_left_knows_that_trainings_run_side_by_side(jobs, seconds, capsys):
     left, notebooks = watch("12345", jobs=jobs, trains="234")
     assert left.left() == seconds
-    left.skip(notebooks[0])
+    left.end(notebooks[0], "unchanged")
     assert left.left() == seconds - 10
     left.start(at_work(notebooks[1], 4.0))
     assert left.left() == pytest.approx({1: 36, 2: 23, 3: 20}[jobs])
@@ -482,10 +465,10 @@ def test_as_many_notebooks_at_once_as_the_machine_bears(monkeypatch):
         assert runner.default_jobs() == jobs
 
 
+# Form
+
 CELL = 'preset = "full"  # budgets\nseed: int = 0  # any\nn_samples = None\noutput = ".."'
-
-
-RUN = CELL.replace("full", "smoke").replace('".."', '"/somewhere"')
+RAN = CELL.replace("full", "smoke").replace('".."', '"/somewhere"')
 
 
 def notebook(*sources, parameters=CELL, study=True):
@@ -498,9 +481,9 @@ def notebook(*sources, parameters=CELL, study=True):
     return v4.new_notebook(cells=cells, metadata=metadata)
 
 
-def run(*sources, outputs=()):
+def as_run(*sources, outputs=()):
     """Make a notebook as it is after a run: counted, with outputs in its last cell."""
-    node = notebook(*sources, parameters=RUN)
+    node = notebook(*sources, parameters=RAN)
     code = [cell for cell in node.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code, start=1):
         cell.execution_count = number
@@ -540,7 +523,7 @@ def test_a_value_is_cut_by_bytes_not_signs():
     "source", ["seed = 1 + x", "a = b = 1", "import os", "print(1)", "a[0] = 1"]
 )
 def test_a_parameters_cell_holds_literals_only(source):
-    with pytest.raises(runner.FormError, match="parameters cell: line 1 is no NAME = LITERAL"):
+    with pytest.raises(runner.FormError, match="parameters cell: line 1 is not NAME = LITERAL"):
         runner.declared_parameters(notebook(parameters=source).cells[1])
 
 
@@ -560,7 +543,7 @@ def test_outputs_come_back_with_the_parameters_of_the_run_and_can_be_run_again()
     source = notebook("1 + 1", "print(2)")
     source.cells[0].source = "# Better title"
     result = runner.merged(
-        source, run("1 + 1", "print(2)", outputs=[stream("2\n")]), name="02", output=".."
+        source, as_run("1 + 1", "print(2)", outputs=[stream("2\n")]), name="02", output=".."
     )
     nbformat.validate(result)
     assert result.cells[0].source == "# Better title"
@@ -577,26 +560,23 @@ def test_outputs_come_back_with_the_parameters_of_the_run_and_can_be_run_again()
 def test_code_that_changed_since_the_run_is_refused():
     for other in (notebook("1 + 2"), notebook("1 + 1", "2"), notebook()):
         with pytest.raises(runner.FormError, match="02: its code has changed since it was run"):
-            runner.merged(other, run("1 + 1"), name="02", output="..")
+            runner.merged(other, as_run("1 + 1"), name="02", output="..")
 
 
 def test_a_comment_that_changed_since_the_run_is_taken_over():
-    result = runner.merged(notebook("1 + 1  # two"), run("(1 + 1)"), name="02", output="..")
+    result = runner.merged(notebook("1 + 1  # two"), as_run("(1 + 1)"), name="02", output="..")
     assert result.cells[2].source == "1 + 1  # two"
     with pytest.raises(runner.FormError, match="02: cell 1:1: cannot be read as Python"):
-        runner.merged(notebook("no python"), run("1 + 1"), name="02", output="..")
+        runner.merged(notebook("no python"), as_run("1 + 1"), name="02", output="..")
 
 
 def test_what_differs_between_machines_is_taken_out():
     value = {"text/plain": f"<Model at 0x7f00aa> in {runner.ROOT}/data"}
     out = {"output_type": "execute_result", "execution_count": 9, "metadata": {}, "data": value}
-    result = runner.merged(notebook("m"), run("m", outputs=[out]), name="02", output="..")
+    result = runner.merged(notebook("m"), as_run("m", outputs=[out]), name="02", output="..")
     cleaned = result.cells[-1].outputs[0]
     assert cleaned.data["text/plain"] == "<Model> in ../data"
     assert cleaned.execution_count == 2
-
-
-# Form
 
 
 @pytest.mark.parametrize(
@@ -627,7 +607,7 @@ def test_what_differs_between_machines_is_taken_out():
     ],
 )
 def test_each_fault_of_form_is_named(change, phrase):
-    node = runner.merged(notebook("1"), run("1"), name="02", output="..")
+    node = runner.merged(notebook("1"), as_run("1"), name="02", output="..")
     assert runner.problems(node, size=10) == []
     change(node)
     assert any(found.startswith(phrase) for found in runner.problems(node, size=10))
@@ -636,6 +616,6 @@ def test_each_fault_of_form_is_named(change, phrase):
 def test_size_counts_and_sound_is_not_taken_for_a_path():
     sound = "data:audio/mpeg;base64,AAAA/tmp/BBBB/home/x"
     out = nbformat.v4.new_output("display_data", data={"text/html": f'<audio src="{sound}">'})
-    node = runner.merged(notebook("1"), run("1", outputs=[out]), name="02", output="..")
+    node = runner.merged(notebook("1"), as_run("1", outputs=[out]), name="02", output="..")
     assert runner.problems(node, size=1_000_000) == []
     assert runner.problems(node, size=1_000_001) == ["1,000,001 bytes, over 1,000,000"]
