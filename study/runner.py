@@ -84,7 +84,7 @@ class NotebookError(RuntimeError):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study as the command line says, and return the exit status."""
     options = _parser().parse_args(arguments)
-    logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # a failure is told in one line
+    logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # a failure is one line
     try:
         study = Study(options)
     except (ValueError, OSError) as error:
@@ -454,11 +454,10 @@ def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[s
     Of the budgets those of the run count, and the full ones that are printed beside them. The files
     of `corpus`, a folder of the user's own, are known by name, size and time.
     """
+    keys = [key for key in study_run.BUDGETS if key != "minutes"]
     released = ROOT / MANIFEST  # a run that trains nothing depends on it
     return {
-        "budget": [
-            (key, budget[key], budget.full(key)) for key in study_run.BUDGETS if key != "minutes"
-        ],
+        "budget": [(key, budget[key], budget.full(key)) for key in keys],
         "versions": {package: _version(package) for package in PACKAGES},
         "python": platform.python_version_tuple()[:2],
         "backend": os.environ.get("KERAS_BACKEND", ""),
@@ -683,7 +682,7 @@ class Watch:
         self._running: dict[str, Run] = {}
         self._ended: set[str] = set()
         self._took: dict[str, float] = {}
-        self._told: dict[str, tuple[int, float]] = {}
+        self._printed: dict[str, tuple[int, float]] = {}
         self._began = time.monotonic()
 
     @property
@@ -694,7 +693,7 @@ class Watch:
     def start(self, run: Run) -> None:
         """Print that a notebook starts."""
         self._running[run.nb.name] = run
-        self._told[run.nb.name] = (0, time.monotonic())
+        self._printed[run.nb.name] = (0, time.monotonic())
         say(f"{self._label(run.nb)}  starts, {run.cells} cells  {self._times()}")
 
     def end(self, nb: Notebook, what: str) -> None:
@@ -709,14 +708,14 @@ class Watch:
         while True:
             await asyncio.sleep(1.0)
             for run in self._running.values():
-                self._tell(run)
+                self._print(run)
 
-    def _tell(self, run: Run) -> None:
-        cell, when = self._told[run.nb.name]
+    def _print(self, run: Run) -> None:
+        cell, when = self._printed[run.nb.name]
         wait = _NEXT_CELL_SECONDS if run.cell != cell else _SAME_CELL_SECONDS
         if time.monotonic() - when < wait:
             return
-        self._told[run.nb.name] = (run.cell, time.monotonic())
+        self._printed[run.nb.name] = (run.cell, time.monotonic())
         words = run.last_words()[:_WORDS]
         line = f"{self._label(run.nb)}  cell {run.cell} of {run.cells}  {self._times()}"
         say(f"{line} | {words}" if words else line)
@@ -805,7 +804,7 @@ _TEXT_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex")
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """Read a notebook, or say in one sentence why `path` is none."""
+    """Read a notebook, or say in one sentence why `path` is not one."""
     try:
         return nbformat.read(path, as_version=4)
     except (OSError, ValueError, nbformat.ValidationError) as error:
@@ -964,10 +963,10 @@ def _machine_paths(nb: NotebookNode) -> list[str]:
 def changed(root: Path) -> list[str]:
     """Return the released folders that are not as they were released."""
     try:
-        told = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["sha256"]
+        released = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError):
         return [MANIFEST.as_posix()]
-    return sorted({name for name, _ in set(told.items()) ^ set(released_hashes(root).items())})
+    return sorted({name for name, _ in set(released.items()) ^ set(released_hashes(root).items())})
 
 
 def released_hashes(root: Path) -> dict[str, str]:
