@@ -150,7 +150,8 @@ def feature_distances(pieces: Pieces, reference: Pieces) -> pd.DataFrame:
     judged, real = _table(pieces, "pieces"), _table(reference, "reference")
     if judged.empty:
         raise ValueError("pieces must hold at least one piece; got none")
-    kept = [name for name in FEATURES if name not in dropped_features(real)]
+    dropped = dropped_features(real)
+    kept = [name for name in FEATURES if name not in dropped]
     if not kept:
         raise ValueError(_TOO_FEW.format(len(real)))
     rows = []
