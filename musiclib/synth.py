@@ -29,8 +29,8 @@ import pretty_midi
 
 from musiclib.midi import sound_end
 
-# Chosen once: the loudest of music21's 368 four-part Bach chorales (BWV 40.8; piano, velocity 80, 80
-# quarter notes a minute) peaks at 0.307 with a gain of 1, so at 0.707, -3.0 dBFS, with 2.3.
+# Chosen once: the loudest of music21's 368 four-part Bach chorales (BWV 40.8; piano, velocity 80,
+# 80 quarter notes a minute) peaks at 0.307 with a gain of 1, so at 0.707, -3.0 dBFS, with 2.3.
 GAIN = 2.3
 RELEASE_TAIL = 1.0  # seconds, in which a damped piano note falls by more than 100 dB
 FADE = 0.02  # seconds at the end of the tail in which what still sounds fades, without a click
@@ -184,11 +184,9 @@ def _share_voices(tracks: list[pretty_midi.Instrument]) -> _Voices:
         voices[bool(track.is_drum), int(track.program), controls] += track.notes
     if len(voices) < MAX_CHANNELS:
         return voices
-    text = (
-        f"the piece needs {len(voices)} channels of {MAX_CHANNELS - 1}: tracks of one program now "
-    )
-    text += "share one channel and follow each other's volume, pedal and bends"
-    warnings.warn(text, RuntimeWarning, stacklevel=4)
+    text = f"the piece needs {len(voices)} channels of {MAX_CHANNELS - 1}: tracks of one program"
+    shared = "now share one channel and follow each other's volume, pedal and bends"
+    warnings.warn(f"{text} {shared}", RuntimeWarning, stacklevel=4)
     notes, merged = defaultdict(list), defaultdict(list)
     for (is_drum, program, own), its_notes in voices.items():
         notes[is_drum, program] += its_notes
