@@ -48,37 +48,20 @@ MP3_RATES = (16_000, 22_050, 24_000, 32_000, 44_100)
 LONGEST = 60.0  # seconds that an MP3 lasts at most: it is embedded in a notebook
 
 AUDIO_UNITS = {  # the measures of `audio_measures`, in order
-    "energy": "",
-    "mean": "",
-    "power": "",
-    "rms_dbfs": "dBFS (AES17)",
-    "peak_dbfs": "dBFS",
-    "loudness_lufs": "LUFS",
-    "crest_factor_db": "dB",
-    "dc_offset_dbfs": "dBFS",
-    "spectral_centroid": "Hz",
-    "spectral_flatness": "",
-    "onset_density": "1/s",
-    "high_band_db": "dB",
-    "noise_floor_db": "dB",
-}
+    "energy": "", "mean": "", "power": "", "rms_dbfs": "dBFS (AES17)", "peak_dbfs": "dBFS",
+    "loudness_lufs": "LUFS", "crest_factor_db": "dB", "dc_offset_dbfs": "dBFS",
+    "spectral_centroid": "Hz", "spectral_flatness": "", "onset_density": "1/s",
+    "high_band_db": "dB", "noise_floor_db": "dB",
+}  # fmt: skip
 
 
 def audio_measures(x: ArrayLike, *, sr: int) -> dict[str, float]:
     """Return every measure of a clip by name, in the order and units of `AUDIO_UNITS`."""
     values = (
-        energy(x),
-        mean(x),
-        power(x),
-        rms_dbfs(x),
-        peak_dbfs(x),
-        loudness(x, sr=sr),
-        20 * math.log10(crest_factor(x)),
-        to_dbfs(abs(mean(x)), convention="square"),
-        *spectral_measures(x, sr=sr),
-        high_band_db(x, sr=sr),
-        noise_floor_db(x),
-    )
+        energy(x), mean(x), power(x), rms_dbfs(x), peak_dbfs(x), loudness(x, sr=sr),
+        20 * math.log10(crest_factor(x)), to_dbfs(abs(mean(x)), convention="square"),
+        *spectral_measures(x, sr=sr), high_band_db(x, sr=sr), noise_floor_db(x),
+    )  # fmt: skip
     return dict(zip(AUDIO_UNITS, values, strict=True))
 
 
@@ -95,9 +78,6 @@ def validate(x: ArrayLike) -> np.ndarray:
         count = np.count_nonzero(~np.isfinite(x))
         raise ValueError(f"x: {count} of {x.size} samples are NaN or infinite")
     return x.astype(np.float64, copy=False)
-
-
-# Levels
 
 
 def energy(x: ArrayLike) -> float:
@@ -181,9 +161,6 @@ def loudness(x: ArrayLike, *, sr: int) -> float:
         return float(pyloudnorm.Meter(sr).integrated_loudness(x))
 
 
-# Spectra and noise
-
-
 def spectral_measures(x: ArrayLike, *, sr: int) -> tuple[float, float, float]:
     """Return centroid, flatness and onset density: they share a spectrum, the cost of most of it.
 
@@ -260,9 +237,6 @@ def _ratio_db(part: float, whole: float) -> float:
     return 10 * math.log10(max(part / whole, 10 ** (FLOOR_DB / 10)))
 
 
-# Files
-
-
 def write_wav(x: np.ndarray, path: str | os.PathLike[str], *, sr: int, clip: bool = False) -> None:
     """Write `x`, of shape (N,) or (N, 2), as a 16-bit PCM WAV file.
 
@@ -323,9 +297,6 @@ def _encode(x: np.ndarray, sr: int, **kind: Any) -> bytes:
 def _write(path: str | os.PathLike[str], data: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
-
-
-# Clips of equal loudness
 
 
 def match_loudness(

@@ -46,11 +46,7 @@ Pieces = pd.DataFrame | Iterable[np.ndarray]
 
 
 class Feature(NamedTuple):
-    """The aspect of music that a feature describes, the unit of its values, and a floor.
-
-    The floor, in that unit, is the smallest spread by which a difference is divided: where real
-    pieces are all alike, a tiny difference must not count as an enormous one.
-    """
+    """The aspect a feature describes, its unit, and the least spread to divide by, in that unit."""
 
     aspect: str
     unit: str
@@ -150,8 +146,7 @@ def feature_distances(pieces: Pieces, reference: Pieces) -> pd.DataFrame:
     judged, real = _table(pieces, "pieces"), _table(reference, "reference")
     if judged.empty:
         raise ValueError("pieces must hold at least one piece; got none")
-    dropped = dropped_features(real)
-    kept = [name for name in FEATURES if name not in dropped]
+    kept = [name for name in FEATURES if real[name].count() >= 2]
     if not kept:
         raise ValueError(_TOO_FEW.format(len(real)))
     rows = []
@@ -164,11 +159,9 @@ def feature_distances(pieces: Pieces, reference: Pieces) -> pd.DataFrame:
     frame = pd.DataFrame(rows, index=pd.Index(kept, name="feature"), columns=columns)
     if (frame["n"] < len(judged)).any():
         lacking = int(judged[kept].isna().any(axis=1).sum())
-        warnings.warn(
-            f"{lacking} of {len(judged)} pieces do not define every feature; column n says how "
-            "many count (check_piece names silent and stuck pieces)",
-            stacklevel=2,
-        )
+        text = f"{lacking} of {len(judged)} pieces do not define every feature; column n says how"
+        more = "many count (check_piece names silent and stuck pieces)"
+        warnings.warn(f"{text} {more}", stacklevel=2)
     return frame
 
 
@@ -240,13 +233,10 @@ def _compare_vectors(ours: np.ndarray, real: np.ndarray) -> dict[str, float]:
         "intra": ratio(intra.sum(), intra.size),
         "intra_reference": ratio(intra_real.sum(), intra_real.size),
         "inter": ratio(inter.sum(), inter.size),
-        "overlap": beside_real.area,
-        "kld": beside_real.kld,
-        "overlap_own": beside_own.area,
-        "kld_own": beside_own.kld,
-        "n": len(ours),
-        "n_reference": len(real),
-    }
+        "overlap": beside_real.area, "kld": beside_real.kld,
+        "overlap_own": beside_own.area, "kld_own": beside_own.kld,
+        "n": len(ours), "n_reference": len(real),
+    }  # fmt: skip
 
 
 def feature_vectors(rolls: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
@@ -271,7 +261,7 @@ def _vectors(roll: np.ndarray) -> dict[str, np.ndarray | list[float]]:
     lengths, top_lengths = (_length_class(line) for line in (notes, top))
     moves = np.abs(np.diff(top.key))
     gaps = np.diff(np.unique(notes.start)) / STEPS_PER_QUARTER
-    n_lengths = len(LENGTH_CLASSES)
+    n = len(LENGTH_CLASSES)
     return {
         "pitch_count": [np.unique(notes.key).size],
         "pitch_class_histogram": _shares(classes, 12),
@@ -280,15 +270,12 @@ def _vectors(roll: np.ndarray) -> dict[str, np.ndarray | list[float]]:
         "pitch_interval": [ratio(moves.sum(), moves.size)],
         "note_count": [notes.start.size],
         "onset_interval": [ratio(gaps.sum(), gaps.size)],
-        "note_length_histogram": _shares(lengths, n_lengths),
-        "note_length_transitions": _shares(
-            top_lengths[:-1] * n_lengths + top_lengths[1:], n_lengths**2
-        ),
+        "note_length_histogram": _shares(lengths, n),
+        "note_length_transitions": _shares(top_lengths[:-1] * n + top_lengths[1:], n * n),
     }
 
 
 def _shares(codes: np.ndarray, size: int) -> np.ndarray:
-    """Return the share of each code below size, NaN throughout if there is no code."""
     counts = np.bincount(codes, minlength=size).astype(float)
     return counts / counts.sum() if counts.any() else np.full(size, np.nan)
 
@@ -298,10 +285,7 @@ def _length_class(notes: NoteList) -> np.ndarray:
 
 
 class Overlap(NamedTuple):
-    """How alike two distributions are: `area` is under the smaller density, 0 to 1 (the same).
-
-    `kld` is the Kullback-Leibler divergence of the first from the second, in nats, at least 0.
-    """
+    """Common area of two densities, 0 to 1, and divergence of the first from the second (nats)."""
 
     area: float
     kld: float
@@ -341,10 +325,7 @@ def density(ordered: np.ndarray, at: np.ndarray, *, width: float) -> np.ndarray:
 
 
 class Diversity(NamedTuple):
-    """How far apart the `n` pieces of a set lie, in cells or as a ratio to real music's.
-
-    `nearest` is the mean distance of a piece to the nearest other, `pairwise` that of all pairs.
-    """
+    """Mean distance of the `n` pieces of a set to the nearest other, and of all pairs, in cells."""
 
     nearest: float
     pairwise: float

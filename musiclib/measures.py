@@ -41,16 +41,11 @@ _SCALES = np.array([[(c - root) % 12 in _MAJOR for c in range(12)] for root in r
 CONSONANT_INTERVALS = (0, 3, 4, 5, 7, 8, 9)
 
 CHORD_TYPES = {  # pitch classes above the root
-    "major": (0, 4, 7),
-    "minor": (0, 3, 7),
-    "diminished": (0, 3, 6),
-    "augmented": (0, 4, 8),
-    "dominant seventh": (0, 4, 7, 10),
-    "major seventh": (0, 4, 7, 11),
-    "minor seventh": (0, 3, 7, 10),
-    "half-diminished seventh": (0, 3, 6, 10),
+    "major": (0, 4, 7), "minor": (0, 3, 7), "diminished": (0, 3, 6), "augmented": (0, 4, 8),
+    "dominant seventh": (0, 4, 7, 10), "major seventh": (0, 4, 7, 11),
+    "minor seventh": (0, 3, 7, 10), "half-diminished seventh": (0, 3, 6, 10),
     "diminished seventh": (0, 3, 6, 9),
-}
+}  # fmt: skip
 LARGE_LEAP = 7  # an outer voice that moves by more than a fifth leaps (our choice)
 EDGE_BARS = 2  # bars at each end of a piece between which drift is measured (our choice)
 STUCK_QUARTERS = 8.0  # a piece is stuck where the same keys sound for longer
@@ -398,9 +393,6 @@ def _edges(roll: np.ndarray, **bars: int) -> tuple[np.ndarray, np.ndarray] | Non
     return np.concatenate(each[:EDGE_BARS]), np.concatenate(each[-EDGE_BARS:])
 
 
-# Fit to hear, and all measures
-
-
 def check_piece(roll: np.ndarray, **bars: int) -> list[str]:
     """Return what makes a piece unfit to hear, one sentence per problem; none for a sound piece.
 
@@ -434,7 +426,6 @@ _ALL = (
     repetition_1, repetition_2, repetition_4, repeated_bars,
     pitch_drift, density_drift, key_drift,
 )  # fmt: skip
-
 MEASURES: dict[str, Callable[..., float]] = {measure.__name__: measure for measure in _ALL}
 BAR_MEASURES = tuple(
     name for name, how in MEASURES.items() if "bars" in inspect.signature(how).parameters

@@ -104,9 +104,8 @@ class TrainingIndex:
     def longest_run(self, roll: np.ndarray, *, transposed: bool = False) -> CopiedRun:
         """Return the first of the longest stretches of a piece that the training music holds.
 
-        This is the longest common substring of two sequences of `_tokens`. A run counts once it
-        reaches back to a step in which a key sounds; rests within it and at its ends count. Up to
-        transposition it has at least two steps.
+        The longest common substring of two sequences of `_tokens`: it counts once it reaches back
+        to a step in which a key sounds. Up to transposition it has at least two steps.
         """
         steps, places = self._read(require_piece(roll)), self._places[transposed]
         sounded = steps.last_sounding()
@@ -118,10 +117,8 @@ class TrainingIndex:
             run[last] = 0
             run[here] = grown
             last = here
-            if sounded[step] < 0 or not here.size:
-                continue
             rest = step - int(sounded[step])  # steps since a key sounded
-            if grown.max() > max(length, rest - transposed):
+            if here.size and sounded[step] >= 0 and grown.max() > max(length, rest - transposed):
                 length, end, place = int(grown.max()), step, int(here[grown.argmax()])
         if not length:
             return CopiedRun(0, 0, -1, 0, 0)

@@ -1,10 +1,9 @@
 """Plot piano rolls, waveforms, histograms, training curves and estimates, in one look.
 
 Conventions: ``plot_x(data, *, ax=None) -> Axes``: without `ax` a new figure is made; nothing is
-shown or saved here. Every axis names its unit (`unit`, where the data do not say it). `model` says
-whose colour is drawn: a source of music, in lower case, has the same colour everywhere and a marker
-and a hatch beside it, so that a figure can be read without colours. Text is large enough for a
-projector: 12 points on a figure 7 to 12 inches wide. Rolls have shape (T, 88, 2).
+shown or saved here. Every axis names its unit (`unit`, where the data do not say it). `model` is a
+source of music, in lower case: it has the same colour everywhere, and a marker and a hatch beside
+it, so that a figure can be read without colours. Rolls have shape (T, 88, 2).
 """
 
 from __future__ import annotations
@@ -51,18 +50,18 @@ LABELS = {name: one.label for name, one in LOOKS.items()}
 
 _SPARE_COLOURS = ("#5B4B8A", "#8C564B", "#2F4F4F", "#B07AA1", "#7F9F3F")
 _SPARE = list(zip(_SPARE_COLOURS, "<>pdH", ("||", "OO", "**", "/|", "-/"), strict=True))
-_STYLE = {
-    "font.size": 12, "axes.titlesize": 13, "axes.labelsize": 12,
-    "xtick.labelsize": 11, "ytick.labelsize": 11, "legend.fontsize": 11, "legend.frameon": False,
-    "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
-    "axes.axisbelow": True, "grid.color": "#dddddd", "grid.linewidth": 0.8, "lines.linewidth": 2.0,
-    "figure.constrained_layout.use": True, "figure.dpi": 80, "svg.fonttype": "path",
-}  # fmt: skip
 
 
 def use_style() -> None:
     """Set matplotlib's defaults for the whole session: quiet axes, text for a projector."""
-    plt.rcParams.update(_STYLE)
+    plt.rcParams.update({
+        "font.size": 12, "axes.titlesize": 13, "axes.labelsize": 12, "xtick.labelsize": 11,
+        "ytick.labelsize": 11, "legend.fontsize": 11, "legend.frameon": False,
+        "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
+        "axes.axisbelow": True, "grid.color": "#dddddd", "grid.linewidth": 0.8,
+        "lines.linewidth": 2.0, "figure.constrained_layout.use": True, "figure.dpi": 80,
+        "svg.fonttype": "path",
+    })  # fmt: skip
 
 
 def look(name: str, *, index: int = 0) -> Look:
@@ -80,8 +79,6 @@ def axes_or_new(ax: Axes | None, *, size: tuple[float, float]) -> Axes:
     """Return `ax`, or the axes of a new figure of `size` inches."""
     return plt.subplots(figsize=size)[1] if ax is None else ax
 
-
-# Piano rolls
 
 _BLACK_KEYS = (1, 3, 6, 8, 10)  # pitch classes
 _NAMED_KEYS = (((0, 2, 4, 5, 7, 9, 11), 14), ((0, 4, 7), 28), ((0, 7), 60), ((0,), N_KEYS))
@@ -101,10 +98,8 @@ def plot_roll(
 ) -> Axes:
     """Draw a piano roll: a bar for as long as a key sounds, with a dark head at each onset.
 
-    A key that sounds without an onset (a window that cuts its note) has no head. Bar lines stand
-    every `bar` steps, or where `position`, that of a `Piece`, is 0: that shows upbeats and metre
-    changes. `keys` are the lowest and highest key to show; by default those that sound, and two
-    beyond.
+    Bar lines stand every `bar` steps, or where `position`, that of a `Piece`, is 0: that shows
+    upbeats and metre changes. `keys` are the lowest and highest key to show.
     """
     check_roll(roll)
     if position is not None and len(position) != len(roll):
@@ -161,8 +156,6 @@ def _draw_bars(ax: Axes, steps: int, lines: np.ndarray) -> None:
         ax.axvline(line, color="#cccccc", linewidth=0.8, zorder=1)
     ax.set_xlabel("bar (small ticks: quarter notes)" if steps <= 400 else "bar")
 
-
-# Histograms of notes
 
 _LONGEST = 16  # steps; longer durations share the last column
 _DURATIONS = {1: "¼", 2: "½", 3: "¾", 4: "1", 6: "1½", 8: "2", 12: "3", 16: "4", 17: "over 4"}
@@ -223,8 +216,6 @@ def _draw_shares(
     return ax
 
 
-# Waveforms
-
 _COLUMNS = 1500  # no screen can tell so many from all samples, and figure files stay small
 
 
@@ -263,8 +254,6 @@ def envelope(x: np.ndarray, *, columns: int) -> tuple[np.ndarray, np.ndarray, np
     low, high = np.minimum.reduceat(x, edges[:-1]), np.maximum.reduceat(x, edges[:-1])
     return (edges[:-1] + edges[1:] - 1) / 2, low, high
 
-
-# Numbers: training curves, estimates with intervals, distributions
 
 _SIDE = re.compile(r"(train|valid|val)(_|$)|")
 _TERM_MARKERS = "osDv^Px"

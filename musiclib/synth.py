@@ -84,16 +84,14 @@ def synthesize(
 ) -> np.ndarray:
     """Render a piece with FluidSynth, at `sr` of 8,000 to 96,000.
 
-    `normalize` divides by the peak. This erases loudness: it is here to show what pretty_midi does
-    unasked. `duration` is how many seconds the piece lasts, for pieces that end with rests; None
-    stands for `midi.sound_end`. `stereo` gives both channels, shape (N, 2); mono, shape (N,), is
-    their mean.
+    `normalize` divides by the peak, which erases loudness: it shows what pretty_midi does unasked.
+    `duration` is how many seconds the piece lasts, for pieces that end with rests; None stands for
+    `midi.sound_end`. `stereo` gives both channels, shape (N, 2); mono, shape (N,), is their mean.
 
-    N is the samples of the piece and `RELEASE_TAIL`, at most `MAX_SAMPLES`: a longer piece is
-    refused before anything is rendered. A piece without notes gives N zeros. A `ValueError` names
-    an argument or a note out of range, or a piece of which the soundfont plays nothing. A
-    `RuntimeWarning` says that the peak is above full scale (the samples are kept), that it is so
-    low that 16 bits hold nothing of it, or that a program is missing.
+    N is the samples of the piece and `RELEASE_TAIL`; past `MAX_SAMPLES` a piece is refused before
+    anything is rendered. No notes give N zeros. A `ValueError` names what is out of range, or a
+    piece of which the soundfont plays nothing; a `RuntimeWarning` a peak above full scale (the
+    samples are kept) or too low for 16 bits, or a missing program.
 
     Our choice: the paper names neither renderer nor level. pretty_midi's own ``fluidsynth()``
     divides by the peak, or else by the number of tracks: four tracks play softer than one.
@@ -314,7 +312,6 @@ def _float_renderer(fluidsynth: Any) -> Any:  # pyfluidsynth does not name it
 
 
 def _fill(render: Any, synth: Any, out: np.ndarray) -> None:
-    """Render into `out`, shape (n, 2), C order, or (n,) for the mean of both channels."""
     for start in range(0, len(out), _CHUNK):
         part = out[start : start + _CHUNK]
         block = part if part.ndim == 2 else np.empty((len(part), 2), np.float32)
