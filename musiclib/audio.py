@@ -3,8 +3,8 @@
 Conventions:
 
 - A waveform `x` is one channel of floats, shape (N,), N at least 1, every sample finite; full scale
-  is 1.0 and may be passed. `sr` is samples per second. `validate` refuses everything else. Sums
-  run in float64 whatever the type of `x`.
+  is 1.0 and may be passed. `validate` refuses everything else. `sr` is samples per second. Sums
+  run in float64.
 - dBFS of a level has two conventions that differ by 3.01 dB, so `convention` is always named:
   ``"aes17"`` (AES17-2020, also IEC 61606): a full-scale sine reads 0 dBFS, a full-scale square
   +3.01; ``"square"``: a full-scale square reads 0 dBFS, a full-scale sine -3.01. Peaks have one: a
@@ -12,8 +12,8 @@ Conventions:
 - Silence has energy, mean, power, RMS and peak 0; its levels and loudness are -inf; ratios (crest
   factor, centroid, flatness, noise) are NaN, as they divide by nothing. The two noise levels stop
   at `FLOOR_DB` instead of -inf.
-- Spectra have frames of 2048 samples (46 ms at 44.1 kHz), one every 512. librosa is imported where
-  it is needed, as it compiles code on its first call.
+- Spectra have frames of 2048 samples (46 ms at 44.1 kHz), one every 512. librosa compiles code on
+  its first call, so it is imported where it is needed.
 - Files are written whole or not at all, of 16 bits or MP3, and nothing is clipped unasked.
 """
 
@@ -41,63 +41,37 @@ CEILING_DBTP = -1.0  # EBU R 128's limit, which also leaves room for MP3's overs
 OVERSAMPLING = 4  # where the peaks between samples are looked for (BS.1770-4, annex 2)
 FLOOR_DB = -120.0  # where the noise levels stop: below what 16 bits can hold (-98 dB)
 ACTIVE_DB = 60.0  # frames within this of the loudest count as sounding (our choice)
-HIGH_BAND_HZ = (
-    8000.0  # above lie only overtones (no piano key passes 4.2 kHz) and noise: our choice
-)
+HIGH_BAND_HZ = 8000.0  # above lie only a piano's overtones and noise (our choice)
 N_FFT, HOP = 2048, 512
 FULL_SCALE_16 = 32_768  # steps from zero to full scale, as `soundfile.read` counts them
 MP3_RATES = (16_000, 22_050, 24_000, 32_000, 44_100)
 LONGEST = 60.0  # seconds that an MP3 lasts at most: it is embedded in a notebook
 
-AUDIO_UNITS = {
-    "energy": "",
-    "mean": "",
-    "power": "",
-    "rms_dbfs": "dBFS (AES17)",
-    "peak_dbfs": "dBFS",
-    "loudness_lufs": "LUFS",
-    "crest_factor_db": "dB",
-    "dc_offset_dbfs": "dBFS",
-    "spectral_centroid": "Hz",
-    "spectral_flatness": "",
-    "onset_density": "1/s",
-    "high_band_db": "dB",
-    "noise_floor_db": "dB",
-}
-"""The measures of `audio_measures`, in order, and their units."""
+AUDIO_UNITS = {  # the measures of `audio_measures`, in order
+    "energy": "", "mean": "", "power": "", "rms_dbfs": "dBFS (AES17)", "peak_dbfs": "dBFS",
+    "loudness_lufs": "LUFS", "crest_factor_db": "dB", "dc_offset_dbfs": "dBFS",
+    "spectral_centroid": "Hz", "spectral_flatness": "", "onset_density": "1/s",
+    "high_band_db": "dB", "noise_floor_db": "dB",
+}  # fmt: skip
 
 
 def audio_measures(x: ArrayLike, *, sr: int) -> dict[str, float]:
     """Return every measure of a clip by name, in the order and units of `AUDIO_UNITS`."""
     values = (
-        energy(x),
-        mean(x),
-        power(x),
-        rms_dbfs(x),
-        peak_dbfs(x),
-        loudness(x, sr=sr),
-        20 * math.log10(crest_factor(x)),
-        to_dbfs(abs(mean(x)), convention="square"),
-        *spectral_measures(x, sr=sr),
-        high_band_db(x, sr=sr),
-        noise_floor_db(x),
-    )
+        energy(x), mean(x), power(x), rms_dbfs(x), peak_dbfs(x), loudness(x, sr=sr),
+        20 * math.log10(crest_factor(x)), to_dbfs(abs(mean(x)), convention="square"),
+        *spectral_measures(x, sr=sr), high_band_db(x, sr=sr), noise_floor_db(x),
+    )  # fmt: skip
     return dict(zip(AUDIO_UNITS, values, strict=True))
 
 
 def validate(x: ArrayLike) -> np.ndarray:
-    """Return a waveform as float64, or say what is wrong with it.
-
-    >>> validate(np.array([0, 1]))  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    ValueError: x must be floats of shape (N,), N > 0, got int64, shape (2,); divide ...
-    """
+    """Return a waveform as float64, or say what is wrong with it."""
     x = np.asarray(x)
     floats = np.issubdtype(x.dtype, np.floating)
     if x.ndim != 1 or not x.size or not floats:
-        advice = "of two channels choose one, or take the mean"
-        if not floats:
-            advice = f"divide samples of type {x.dtype} by full scale (16-bit integers by 32768)"
+        integers = f"divide samples of type {x.dtype} by full scale (16-bit integers by 32768)"
+        advice = "of two channels choose one, or take the mean" if floats else integers
         got = f"got {x.dtype}, shape {x.shape}"
         raise ValueError(f"x must be floats of shape (N,), N > 0, {got}; {advice}")
     if not np.isfinite(x).all():
@@ -106,25 +80,14 @@ def validate(x: ArrayLike) -> np.ndarray:
     return x.astype(np.float64, copy=False)
 
 
-# Levels
-
-
 def energy(x: ArrayLike) -> float:
-    """Return the energy, the sum of x[n]^2 (the paper's "energy"; no unit, and no dBFS).
-
-    >>> energy([0.5, -0.5, 0.5, -0.5])
-    1.0
-    """
+    """Return the energy, the sum of x[n]^2 (the paper's "energy"; no unit, and no dBFS)."""
     x = validate(x)
     return float(x @ x)
 
 
 def mean(x: ArrayLike) -> float:
-    """Return the mean, the sum of x[n] over N (the paper's "mean"): the waveform's DC offset.
-
-    >>> mean([0.5, 0.0, -0.25, -0.25])
-    0.0
-    """
+    """Return the mean, the sum of x[n] over N (the paper's "mean"): the waveform's DC offset."""
     return float(validate(x).mean())
 
 
@@ -145,9 +108,7 @@ def peak(x: ArrayLike) -> float:
 
 
 def to_dbfs(amplitude: float, *, convention: Convention) -> float:
-    """Return 20 log10 of an RMS amplitude (0 or above), 3.01 more under AES17; -inf for 0.
-
-    Peaks take ``"square"``.
+    """Return 20 log10 of an RMS amplitude or, under ``"square"``, of a peak; -inf for 0.
 
     >>> to_dbfs(1.0, convention="square"), round(to_dbfs(1.0, convention="aes17"), 2)
     (0.0, 3.01)
@@ -171,10 +132,7 @@ def peak_dbfs(x: ArrayLike) -> float:
 
 
 def true_peak_dbtp(x: ArrayLike) -> float:
-    """Return the highest peak of the 4 times oversampled waveform in dBFS; -inf for silence.
-
-    Never below the sample peak.
-    """
+    """Return the peak of the 4 times oversampled waveform in dBFS, not below the sample peak."""
     from scipy.signal import resample_poly
 
     x = validate(x)
@@ -191,8 +149,8 @@ def crest_factor(x: ArrayLike) -> float:
 def loudness(x: ArrayLike, *, sr: int) -> float:
     """Return the integrated loudness in LUFS (ITU-R BS.1770-4, by pyloudnorm), as one mono channel.
 
-    A full-scale sine of 997 Hz reads -3.01. -inf if nothing passes the gate at -70 LUFS, as in
-    silence; NaN for a clip under 0.4 s, the standard's block.
+    A full-scale sine of 997 Hz reads -3.01; -inf if nothing passes the gate at -70 LUFS; NaN for a
+    clip under 0.4 s, the standard's block.
     """
     import pyloudnorm
 
@@ -203,18 +161,13 @@ def loudness(x: ArrayLike, *, sr: int) -> float:
         return float(pyloudnorm.Meter(sr).integrated_loudness(x))
 
 
-# Spectra and noise
-
-
 def spectral_measures(x: ArrayLike, *, sr: int) -> tuple[float, float, float]:
     """Return centroid, flatness and onset density: they share a spectrum, the cost of most of it.
 
-    Centroid: centre of the magnitude spectrum in Hz, a sine's frequency for a sine; NaN for silence
-    (librosa's ``spectral_centroid``, mean over the sounding frames). Flatness: see
-    `spectral_flatness`. Onset density: onsets that librosa hears per second of the clip, release
-    tail included; 0 for silence (``onset_detect`` with its defaults: spectral flux of the mel
-    spectrogram in dB). Notes that start together count once, and soft repeats may be missed: notes
-    per second are better counted in the notes. The waveform is divided by its peak first.
+    Centroid: mean of librosa's over the sounding frames, in Hz; NaN for silence. Flatness: see
+    `spectral_flatness`. Onset density: onsets that librosa hears per second of the clip (spectral
+    flux of the mel spectrogram in dB), release tail included; 0 for silence. Notes that start
+    together count once, and soft repeats may be missed: notes are better counted in the notes.
     """
     import librosa
 
@@ -238,11 +191,9 @@ def spectral_measures(x: ArrayLike, *, sr: int) -> tuple[float, float, float]:
 def spectral_flatness(x: ArrayLike, *, sr: int) -> float:
     """Return how noise-like the spectrum is: geometric over arithmetic mean of the power spectrum.
 
-    0 (a pure tone) to 1; about exp(-0.5772) = 0.561 for white noise, whose power spectrum scatters
-    exponentially; NaN for silence. librosa's ``spectral_flatness``, mean over the sounding frames,
-    after division by the peak, so that the level does not count, and up to `HIGH_BAND_HZ` only (our
-    choice): above it a rendered piano is empty, and the geometric mean would be of rounding errors.
-    `high_band_db` measures what is there.
+    0 (a pure tone) to 1; about exp(-0.5772) = 0.561 for white noise; NaN for silence. librosa's,
+    mean over the sounding frames, after division by the peak, and up to `HIGH_BAND_HZ` only (our
+    choice): above it a rendered piano is empty, and rounding errors would count.
     """
     return spectral_measures(x, sr=sr)[1]
 
@@ -266,9 +217,9 @@ def high_band_db(x: ArrayLike, *, sr: int) -> float:
 def noise_floor_db(x: ArrayLike) -> float:
     """Return what remains between the notes: the quietest tenth's level over the mean power, in dB.
 
-    `FLOOR_DB` to 0; about 0 for steady sound or steady noise; NaN for silence. Our choice: power of
-    frames of 2048 samples side by side, from the first to the last sounding one (see `ACTIVE_DB`),
-    10th percentile over mean. Music that never pauses has a high floor without any noise.
+    `FLOOR_DB` to 0 (steady sound, steady noise); NaN for silence. Our choice: frames side by side,
+    from the first to the last sounding one (see `ACTIVE_DB`). Music that never pauses has a high
+    floor without any noise.
     """
     x = validate(x)
     starts = np.arange(0, x.size, N_FFT)
@@ -281,38 +232,31 @@ def noise_floor_db(x: ArrayLike) -> float:
 
 
 def _ratio_db(part: float, whole: float) -> float:
-    """Return 10 log10(part / whole), not below FLOOR_DB; NaN where there is no whole."""
     if not whole:
         return math.nan
     return 10 * math.log10(max(part / whole, 10 ** (FLOOR_DB / 10)))
 
 
-# Files
-
-
 def write_wav(x: np.ndarray, path: str | os.PathLike[str], *, sr: int, clip: bool = False) -> None:
     """Write `x`, of shape (N,) or (N, 2), as a 16-bit PCM WAV file.
 
-    Rounded to the nearest of 65,536 steps without dither, so the file is the waveform to within
-    half a step, 1.5e-5; +1.0 itself becomes the highest step, 32,767. Integers cannot pass full
-    scale: a waveform that does is refused, or with `clip` cut, with a warning that counts samples.
+    Rounded without dither, to within half a step (1.5e-5); +1.0 itself becomes the highest step,
+    32,767. A waveform that passes full scale is refused, or with `clip` cut, with a warning that
+    counts samples.
     """
     if not (sr >= 1 and sr % 1 == 0):
         raise ValueError(f"sr: got {sr!r}, allowed is a whole number of samples per second")
     x = np.asarray(x)
     validate(x.ravel() if x.shape[1:] == (2,) else x)
     if over := int(np.count_nonzero(np.abs(x) > 1)):
-        found = (
-            f"{over} of {x.size} samples are above full scale, the highest {np.abs(x).max():.3f}"
-        )
+        highest = np.abs(x).max()
+        found = f"{over} of {x.size} samples are above full scale, the highest {highest:.3f}"
         if not clip:
             raise ValueError(f"x: {found}; lower the gain, divide by the peak, or pass clip=True")
         warnings.warn(f"{found}: they are cut", RuntimeWarning, stacklevel=2)
     steps = np.rint(np.multiply(np.clip(x, -1, 1), FULL_SCALE_16))
     steps = np.minimum(steps, FULL_SCALE_16 - 1).astype(np.int16)
-    data = _encode(steps, int(sr), format="WAV", subtype="PCM_16")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+    _write(path, _encode(steps, int(sr), format="WAV", subtype="PCM_16"))
 
 
 def encode_mp3(x: np.ndarray, sr: int, *, compression: float = 0.9) -> bytes:
@@ -320,8 +264,7 @@ def encode_mp3(x: np.ndarray, sr: int, *, compression: float = 0.9) -> bytes:
 
     Loudness is left as it is. Only a sound beyond full scale is divided by its peak, and the peak
     is printed. `sr` is one of `MP3_RATES`, the length `LONGEST` at most; `compression`, 0 to below
-    1, is that of a variable bit rate: at 0.9 about 26 kbit a second at 22.05 kHz. A `RuntimeError`
-    says that the installed libsndfile writes no MP3.
+    1, is that of a variable bit rate: at 0.9 about 26 kbit a second at 22.05 kHz.
     """
     import soundfile
 
@@ -330,9 +273,8 @@ def encode_mp3(x: np.ndarray, sr: int, *, compression: float = 0.9) -> bytes:
     if sr not in MP3_RATES:
         raise ValueError(f"sr: got {sr}, allowed are {', '.join(map(str, MP3_RATES))}")
     if x.size > LONGEST * sr:
-        raise ValueError(
-            f"x lasts {x.size / sr:.0f} s, but a player embeds at most {LONGEST:.0f} s"
-        )
+        seconds = x.size / sr
+        raise ValueError(f"x lasts {seconds:.0f} s, but a player embeds at most {LONGEST:.0f} s")
     if "MP3" not in soundfile.available_formats():
         raise RuntimeError("this libsndfile writes no MP3; install libsndfile 1.1 or later")
     if highest > 1:
@@ -352,7 +294,9 @@ def _encode(x: np.ndarray, sr: int, **kind: Any) -> bytes:
     return memory.getvalue()
 
 
-# Clips of equal loudness
+def _write(path: str | os.PathLike[str], data: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def match_loudness(
@@ -360,13 +304,12 @@ def match_loudness(
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Bring clips, all of one length, to one loudness by a gain alone: no limiter, no clipping.
 
-    Louder clips are liked better for being louder. Loudness is integrated over the whole clip,
-    release tail included. All aim at `TARGET_LUFS`; where a clip would then pass `CEILING_DBTP`,
-    the target of *all* is lowered to what that clip can reach, so that they stay equal.
+    Louder clips are liked better for being louder. All aim at `TARGET_LUFS`, over the whole clip;
+    where one would then pass `CEILING_DBTP`, the target of *all* is lowered to what it can reach.
 
     Returns the clips (float32) and a table: code, loudness (LUFS before), gain_db, matched (LUFS
-    after), true_peak (dBTP after), silent. A silent clip (loudness -inf) cannot be matched: it
-    stays in, as it is, with gain 0 dB, since leaving it out would flatter the set it comes from.
+    after), true_peak (dBTP after), silent. A silent clip cannot be matched: it stays in, with gain
+    0 dB, since leaving it out would flatter the set it comes from.
     """
     lengths = sorted({len(x) for x in waves.values()})
     if len(lengths) != 1:
@@ -390,16 +333,14 @@ def write_clips(
 ) -> list[Path]:
     """Write each clip as ``<code>.mp3``, and remove other clips that an earlier test left there.
 
-    The files name no model and carry no tags. A clip beyond full scale is refused, never changed.
+    A clip beyond full scale is refused, never changed.
     """
     folder = Path(folder)
     files = [folder / f"{code}.mp3" for code in waves]
     for file, x in zip(files, waves.values(), strict=True):
         if peak(x) > 1:
             raise ValueError(f"waves: {file.stem} has a peak of {peak(x):.3f}; allowed is 1.0")
-        data = encode_mp3(x, sr, compression=0.4)  # libsndfile's own choice: larger and clearer
-        with atomic_path(file) as temporary:
-            temporary.write_bytes(data)
+        _write(file, encode_mp3(x, sr, compression=0.4))  # libsndfile's default: larger, clearer
     for old in set(folder.glob("*.mp3")) - set(files):
         old.unlink()
     return files

@@ -1,20 +1,18 @@
 """Measure how far a set of pieces lies from real music, and how far its pieces lie apart.
 
-Conventions: a set of pieces is a sequence of rolls, uint8 of shape (T, 88, 2), which
-`roll.require_piece` checks, or the table that `feature_table` made of it; rolls to be compared have
-one length. The reference is held-out real music, frozen before any model is judged. Every table
-says n, the pieces that count. Empty sets and malformed rolls are a ``ValueError``.
+Conventions: a set of pieces is a sequence of rolls, uint8 of shape (T, 88, 2), or its
+`feature_table`; rolls to be compared have one length. The reference is held-out real music, frozen
+before any model is judged. Every table says n, the pieces that count. Empty sets and malformed
+rolls are a ``ValueError``.
 
 Three views: `distance_to_real` compares 18 features of single pieces, in standard deviations of the
 reference (features and floors are our choice); `set_distances` compares distances between pieces,
-after Yang and Lerch; `diversity_ratio` shows collapse, a model that always makes nearly the same
-piece.
+after Yang and Lerch; `diversity_ratio` shows collapse to nearly one piece.
 
 Undefined features: a feature that fewer than two reference pieces define is dropped, for every set
-(`dropped_features` names them): tunes of one voice have no consonance, and a mean over the other
-features still compares. A single piece that does not define a kept feature is skipped in it. A set
-in which no piece defines a kept feature has no distance: NaN, never infinity and never the mean of
-the rest. Whoever ranks sets puts it last (`rank_key`).
+(`dropped_features`): tunes of one voice have no consonance. A single piece that does not define a
+kept feature is skipped in it. A set in which no piece defines a kept feature has no distance: NaN,
+never infinity and never the mean of the rest. Whoever ranks sets puts it last (`rank_key`).
 """
 
 from __future__ import annotations
@@ -48,11 +46,7 @@ Pieces = pd.DataFrame | Iterable[np.ndarray]
 
 
 class Feature(NamedTuple):
-    """The aspect of music that a feature describes, the unit of its values, and a floor.
-
-    The floor, in that unit, is the smallest spread by which a difference is divided: below it, real
-    pieces count as all alike, and a tiny difference must not count as an enormous one.
-    """
+    """The aspect a feature describes, its unit, and the least spread to divide by, in that unit."""
 
     aspect: str
     unit: str
@@ -79,37 +73,14 @@ FEATURES: dict[str, Feature] = {
     "quarter_onsets": Feature("rhythm", "share", 0.02),
     "groove_consistency": Feature("rhythm", "share", 0.02),
 }
-"""The 18 features of the distance, one number per piece each. With N notes of start s, length l (in
-sixteenths) and pitch p, T steps, K_t the set of keys sounding at step t, and averages over the
-steps with K_t not empty unless said otherwise:
-
-density: ``note_density`` = 4 N / T; ``mean_duration`` = mean of l / 4.
-pitch: ``mean_pitch``, ``pitch_spread``: mean and standard deviation of the pitches in all K_t;
-``pitch_range`` = highest - lowest.
-scale: ``pitch_classes`` = number of classes p mod 12 among the notes; ``pitch_class_entropy`` =
--sum_c f_c log2 f_c, f_c the share of notes of class c; ``scale_consistency`` = max over the twelve
-major scales S (their relative natural minors hold the same classes) of the share of notes in S.
-polyphony: ``polyphony``, ``polyphony_spread``: mean and standard deviation of |K_t|.
-consonance: ``consonant_share`` = share of pairs of keys in all K_t whose interval modulo 12 is 0,
-3, 4, 5, 7, 8 or 9.
-chords: ``chord_fit`` = share of steps with K_t mod 12 a subset of a triad or seventh chord;
-``chord_rate`` = 4 (C - 1) / T with C the number of successive different K_t.
-voice leading: ``top_step``, ``bottom_step`` = mean |move| of the highest and of the lowest key over
-the C - 1 changes; ``leap_share`` = share of these moves (without those of 0) above 7 semitones.
-rhythm: ``quarter_onsets`` = share of notes with s mod 4 = 0, s counted from the bar line;
-``groove_consistency`` = 1 - mean Hamming distance of neighbouring bars' onset patterns, per
-step of the bar.
-"""
+"""The 18 features of the distance, one number per piece each: see `musiclib.measures`."""
 
 _FLOORS = np.array([feature.floor for feature in FEATURES.values()])
 _TOO_FEW = "reference must hold at least 2 pieces that define a feature; it holds {}"
 
 
 def feature_table(rolls: Iterable[np.ndarray], bars: Sequence[Bars] | None = None) -> pd.DataFrame:
-    """Return the `FEATURES`, one row per piece, in order; NaN where a piece does not define one.
-
-    Each piece has its own `bars`; by default 4/4 without an upbeat.
-    """
+    """Return the `FEATURES`, one row per piece; each has its own `bars`, by default 4/4."""
     rolls = list(rolls)
     bars = [COMMON_BARS] * len(rolls) if bars is None else bars
     if len(bars) != len(rolls):
@@ -117,10 +88,8 @@ def feature_table(rolls: Iterable[np.ndarray], bars: Sequence[Bars] | None = Non
     rows = []
     for index, (roll, own) in enumerate(zip(rolls, bars, strict=True)):
         require_piece(roll, name=f"rolls[{index}]")
-        given = own.for_measures()
-        rows.append(
-            [MEASURES[name](roll, **(given if name in BAR_MEASURES else {})) for name in FEATURES]
-        )
+        given = {name: own.for_measures() for name in BAR_MEASURES}
+        rows.append([MEASURES[name](roll, **given.get(name, {})) for name in FEATURES])
     return pd.DataFrame(rows, columns=list(FEATURES), dtype=float)
 
 
@@ -140,38 +109,28 @@ def dropped_features(reference: Pieces) -> tuple[str, ...]:
 
 def say_dropped(reference: Pieces) -> str:
     """Return a sentence that names the `dropped_features`; empty if there are none."""
-    dropped = dropped_features(reference)
-    if not dropped:
+    if not (dropped := dropped_features(reference)):
         return ""
     return (
-        f"Dropped from every distance, as fewer than two real pieces define it: "
+        "Dropped from every distance, as fewer than two real pieces define it: "
         f"{', '.join(dropped)}. {len(FEATURES) - len(dropped)} features are left."
     )
 
 
 def in_words(value: float, *, digits: int = 2) -> str:
-    """Write a number to be read, and "none" for one that is undefined.
-
-    >>> in_words(0.4321), in_words(math.nan)
-    ('0.43', 'none')
-    """
+    """Write a number to be read, and "none" for one that is undefined."""
     return "none" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def rank_key(distance: float) -> float:
-    """Return what to sort distances by: infinity for an undefined one, so that it ranks last.
-
-    >>> sorted([math.nan, 0.4, 0.2], key=rank_key)
-    [0.2, 0.4, nan]
-    """
+    """Return what to sort distances by: infinity for an undefined one, so that it ranks last."""
     return math.inf if math.isnan(distance) else float(distance)
 
 
 def distance_to_real(pieces: Pieces, reference: Pieces) -> float:
     """Return the mean of the `feature_distances` of a set of pieces from real music.
 
-    It is 0 for equal sets, about 0.2 for other real pieces of the same kind, NaN where no piece
-    defines some kept feature.
+    0 for equal sets, about 0.2 for other real pieces of the same kind; NaN where one is undefined.
     """
     return float(feature_distances(pieces, reference)["distance"].mean(skipna=False))
 
@@ -179,18 +138,15 @@ def distance_to_real(pieces: Pieces, reference: Pieces) -> float:
 def feature_distances(pieces: Pieces, reference: Pieces) -> pd.DataFrame:
     """Return the distance of a set of pieces from real music in each kept feature.
 
-    Index ``feature``; columns ``aspect``, ``distance`` (at least 0; NaN where no piece defines the
-    feature), ``spread`` (what was divided by), ``n`` and ``n_reference``. Warns if some pieces do
-    not define every kept feature; a reference without any kept feature is a ``ValueError``.
-
     distance_f = W1(pieces_f, reference_f) / max(sd(reference_f), floor_f), with W1 the
-    one-dimensional Wasserstein distance and sd of ddof 0.
+    one-dimensional Wasserstein distance. Index ``feature``; columns ``aspect``, ``distance``,
+    ``spread`` (what was divided by), ``n`` and ``n_reference``. Warns if some pieces do not define
+    every kept feature; a reference without any kept feature is a ``ValueError``.
     """
     judged, real = _table(pieces, "pieces"), _table(reference, "reference")
     if judged.empty:
         raise ValueError("pieces must hold at least one piece; got none")
-    dropped = dropped_features(real)
-    kept = [name for name in FEATURES if name not in dropped]
+    kept = [name for name in FEATURES if real[name].count() >= 2]
     if not kept:
         raise ValueError(_TOO_FEW.format(len(real)))
     rows = []
@@ -203,11 +159,9 @@ def feature_distances(pieces: Pieces, reference: Pieces) -> pd.DataFrame:
     frame = pd.DataFrame(rows, index=pd.Index(kept, name="feature"), columns=columns)
     if (frame["n"] < len(judged)).any():
         lacking = int(judged[kept].isna().any(axis=1).sum())
-        warnings.warn(
-            f"{lacking} of {len(judged)} pieces do not define every feature; column n says how "
-            "many count (check_piece names silent and stuck pieces)",
-            stacklevel=2,
-        )
+        text = f"{lacking} of {len(judged)} pieces do not define every feature; column n says how"
+        more = "many count (check_piece names silent and stuck pieces)"
+        warnings.warn(f"{text} {more}", stacklevel=2)
     return frame
 
 
@@ -216,8 +170,7 @@ def distance_of_drawn(values: np.ndarray, reference: np.ndarray) -> Callable[[np
 
     It takes places of pieces, shape (N,), each as often as it counts. `values` (n, 18) and
     `reference` (m, 18) hold `FEATURES`, NaN where undefined. W1 is the integral of the distance
-    between the two cumulative distributions: the values at which they rise are sorted once, and a
-    draw only says how often each counts.
+    between two cumulative distributions: the values at which they rise are sorted only once.
     """
     for name, array in (("values", values), ("reference", reference)):
         if array.ndim != 2 or array.shape[1] != len(FEATURES) or not len(array):
@@ -245,14 +198,13 @@ def distance_of_drawn(values: np.ndarray, reference: np.ndarray) -> Callable[[np
     return distance
 
 
-# Yang and Lerch's intra- and inter-set distances: L.-C. Yang and A. Lerch, On the evaluation of
-# generative models in music, Neural Computing and Applications 32, 2020. Their toolbox evaluates
-# the two densities of its Kullback-Leibler divergence on two different grids; here they share one.
+# Intra- and inter-set distances: L.-C. Yang and A. Lerch, On the evaluation of generative models in
+# music, Neural Computing and Applications 32, 2020. Their toolbox evaluates the two densities of
+# its Kullback-Leibler divergence on two different grids; here they share one.
 
+# Note lengths in sixteenths, plain and dotted; a note counts to the nearest (by ratio).
 LENGTH_CLASSES = np.array([1, 2, 3, 4, 6, 8, 12, 16])
-"""Note lengths in sixteenths, plain and dotted; a note counts to the nearest (by ratio)."""
-GRID_POINTS = 256
-"""Points at which the densities are evaluated."""
+GRID_POINTS = 256  # at which the densities are evaluated
 
 
 def set_distances(
@@ -262,12 +214,10 @@ def set_distances(
     """Return the intra- and inter-set distances of two sets (or their `feature_vectors`).
 
     Intra-set distances are those of all pairs of pieces of one set, inter-set distances those of
-    all pairs across the two, each in one feature. Index ``feature``; columns ``intra``,
-    ``intra_reference``, ``inter`` (mean Euclidean distances), ``overlap`` and ``kld`` (of the
-    inter-set distances with the reference's intra-set ones, see `overlap`), ``overlap_own`` and
-    ``kld_own`` (with the judged set's own), ``n``, ``n_reference``. NaN where fewer than two pieces
-    of a set define the feature. A model that makes what the real set holds has both intra-set and
-    inter-set distances distributed as real music's intra-set ones.
+    all pairs across the two. Index ``feature``; columns ``intra``, ``intra_reference``, ``inter``
+    (mean Euclidean distances), ``overlap`` and ``kld`` (of the inter-set distances with the
+    reference's intra-set ones), ``overlap_own`` and ``kld_own`` (with the judged set's own), ``n``,
+    ``n_reference``. NaN where fewer than two pieces of a set define the feature.
     """
     ours, real = (s if isinstance(s, dict) else feature_vectors(s) for s in (pieces, reference))
     rows = [_compare_vectors(ours[name], real[name]) for name in ours]
@@ -283,21 +233,17 @@ def _compare_vectors(ours: np.ndarray, real: np.ndarray) -> dict[str, float]:
         "intra": ratio(intra.sum(), intra.size),
         "intra_reference": ratio(intra_real.sum(), intra_real.size),
         "inter": ratio(inter.sum(), inter.size),
-        "overlap": beside_real.area,
-        "kld": beside_real.kld,
-        "overlap_own": beside_own.area,
-        "kld_own": beside_own.kld,
-        "n": len(ours),
-        "n_reference": len(real),
-    }
+        "overlap": beside_real.area, "kld": beside_real.kld,
+        "overlap_own": beside_own.area, "kld_own": beside_own.kld,
+        "n": len(ours), "n_reference": len(real),
+    }  # fmt: skip
 
 
 def feature_vectors(rolls: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """Return Yang and Lerch's nine features, each of shape (n, its size); NaN where undefined.
 
-    Intervals are absolute, in semitones; times between onsets are in quarters. Intervals and
-    transitions are those of the top line, since the notes of polyphonic music have no single order
-    (our choice).
+    Intervals are absolute, times between onsets in quarters. Intervals and transitions are those of
+    the top line, as the notes of polyphonic music have no single order (our choice).
     """
     pieces = [require_piece(roll, name=f"rolls[{i}]") for i, roll in enumerate(rolls)]
     if not pieces:
@@ -307,12 +253,15 @@ def feature_vectors(rolls: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _vectors(roll: np.ndarray) -> dict[str, np.ndarray | list[float]]:
-    notes, top = notes_of(roll), _top_line(roll)
+    notes, sound = notes_of(roll), sounding_keys(roll)
+    highest = sound.shape[1] - 1 - sound[:, ::-1].argmax(axis=1)
+    melody = notes.key == highest[notes.start]  # the notes that start as the highest sounding key
+    top = NoteList(*(column[melody] for column in notes))
     classes, top_classes = ((line.key + LOWEST_PITCH) % 12 for line in (notes, top))
     lengths, top_lengths = (_length_class(line) for line in (notes, top))
     moves = np.abs(np.diff(top.key))
     gaps = np.diff(np.unique(notes.start)) / STEPS_PER_QUARTER
-    n_lengths = len(LENGTH_CLASSES)
+    n = len(LENGTH_CLASSES)
     return {
         "pitch_count": [np.unique(notes.key).size],
         "pitch_class_histogram": _shares(classes, 12),
@@ -321,38 +270,22 @@ def _vectors(roll: np.ndarray) -> dict[str, np.ndarray | list[float]]:
         "pitch_interval": [ratio(moves.sum(), moves.size)],
         "note_count": [notes.start.size],
         "onset_interval": [ratio(gaps.sum(), gaps.size)],
-        "note_length_histogram": _shares(lengths, n_lengths),
-        "note_length_transitions": _shares(
-            top_lengths[:-1] * n_lengths + top_lengths[1:], n_lengths**2
-        ),
+        "note_length_histogram": _shares(lengths, n),
+        "note_length_transitions": _shares(top_lengths[:-1] * n + top_lengths[1:], n * n),
     }
 
 
-def _top_line(roll: np.ndarray) -> NoteList:
-    """Return the notes that start as the highest sounding key: the melody."""
-    notes = notes_of(roll)
-    sound = sounding_keys(roll)
-    top = sound.shape[1] - 1 - sound[:, ::-1].argmax(axis=1)
-    return NoteList(*(column[notes.key == top[notes.start]] for column in notes))
-
-
 def _shares(codes: np.ndarray, size: int) -> np.ndarray:
-    """Return the share of each code below size, NaN throughout if there is no code."""
     counts = np.bincount(codes, minlength=size).astype(float)
     return counts / counts.sum() if counts.any() else np.full(size, np.nan)
 
 
 def _length_class(notes: NoteList) -> np.ndarray:
-    """Return the index of each note's length in `LENGTH_CLASSES`."""
     return np.abs(np.log(notes.length[:, None] / LENGTH_CLASSES)).argmin(axis=1)
 
 
 class Overlap(NamedTuple):
-    """How alike two distributions are.
-
-    `area` lies under the smaller of the two densities, 0 (apart) to 1 (the same); `kld` is the
-    Kullback-Leibler divergence of the first from the second, in nats, at least 0.
-    """
+    """Common area of two densities, 0 to 1, and divergence of the first from the second (nats)."""
 
     area: float
     kld: float
@@ -362,9 +295,8 @@ def overlap(first: np.ndarray, second: np.ndarray) -> Overlap:
     """Return how alike the densities of two samples of shape (n,) and (m,) are.
 
     Gaussian kernel densities p, q (Scott's bandwidth) on one shared grid that reaches three
-    bandwidths past both samples; area = sum min(p, q) dx, kld = sum p log(p / q) dx, with densities
-    scaled to sum to one on the grid and 1e-12 added to each, so that the divergence stays finite.
-    Both are NaN where a sample has fewer than two different values, and so no density.
+    bandwidths past both samples; area = sum min(p, q) dx, kld = sum p log(p / q) dx, with 1e-12
+    added to each so that it stays finite. NaN where a sample has fewer than two different values.
     """
     if len(first) < 2 or len(second) < 2 or not (np.ptp(first) > 0 and np.ptp(second) > 0):
         return Overlap(math.nan, math.nan)
@@ -393,11 +325,7 @@ def density(ordered: np.ndarray, at: np.ndarray, *, width: float) -> np.ndarray:
 
 
 class Diversity(NamedTuple):
-    """How far apart the pieces of a set lie, in cells or as a ratio to real music's.
-
-    `nearest` is the mean distance of a piece to the nearest other, `pairwise` that of all pairs;
-    `n` is the number of pieces to which both refer.
-    """
+    """Mean distance of the `n` pieces of a set to the nearest other, and of all pairs, in cells."""
 
     nearest: float
     pairwise: float
@@ -407,14 +335,12 @@ class Diversity(NamedTuple):
 def diversity_ratio(pieces: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> Diversity:
     """Return a set's diversity over that of real music, at the size of the smaller set.
 
-    It is 1.0 for sets as diverse as real music, 0.0 for one piece repeated, NaN where a set has one
-    piece. Sets of different lengths, and a reference of equal pieces, are a ``ValueError``.
+    1.0 is as diverse as real music, 0.0 one piece repeated; NaN where a set has one piece. Sets of
+    different lengths, and a reference of equal pieces, are a ``ValueError``.
     """
     if len(pieces) and len(reference) and len(pieces[0]) != len(reference[0]):
-        raise ValueError(
-            f"pieces and reference must be of one length; got {len(pieces[0])} and "
-            f"{len(reference[0])} steps"
-        )
+        got = f"{len(pieces[0])} and {len(reference[0])} steps"
+        raise ValueError(f"pieces and reference must be of one length; got {got}")
     size = min(len(pieces), len(reference))
     if size == 1:
         return Diversity(math.nan, math.nan, 1)
@@ -454,7 +380,7 @@ def _log_choose(n: np.ndarray | int, k: int) -> np.ndarray:
 def hamming_distances(pieces: Sequence[np.ndarray]) -> np.ndarray:
     """Return how many of their 2 T 88 cells differ, for all pairs: int of shape (n, n).
 
-    With rolls as rows x of 0 and 1: d(x, y) = |x| + |y| - 2 x . y, one matrix product.
+    For rolls x, y of 0 and 1: d(x, y) = |x| + |y| - 2 x . y, one matrix product.
     """
     rolls = [require_piece(piece, name=f"pieces[{i}]") for i, piece in enumerate(pieces)]
     lengths = sorted({len(roll) for roll in rolls})

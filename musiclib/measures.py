@@ -1,13 +1,13 @@
 """Measure one piece by every measure there is, and say whether it is fit to hear at all.
 
 Conventions: every measure takes a roll as in `musiclib.roll` (uint8, shape (T, 88, 2), time in
-sixteenths, T at least 1), refuses anything else with a `ValueError`, and returns a float. Some
-count bars, or places in a bar: these take ``**bars``, which is `steps_per_bar` and `upbeat` as in
-`roll.Bars`, 4/4 without an upbeat unless told otherwise, and skip a last bar that is not whole.
+sixteenths, T at least 1), refuses anything else with a `ValueError`, and returns a float. Those
+that count bars, or places in a bar, take ``**bars``: `steps_per_bar` and `upbeat` as in
+`roll.Bars`, 4/4 without an upbeat unless told otherwise; they skip a last bar that is not whole.
 Pitches, intervals and moves are in semitones, durations in quarter notes, shares in 0 to 1; pitch
 class 0 is C. Standard deviations have ddof 0. What a piece does not define (the pitch range of
-silence) is NaN, never 0; each measure says when. A chord is a set of keys sounding together, and
-the voices known to a roll are the outer ones: the highest and the lowest key that sounds.
+silence) is NaN, never 0. A chord is a set of keys sounding together, and the voices known to a
+roll are the outer ones: the highest and the lowest key that sounds.
 """
 
 from __future__ import annotations
@@ -37,34 +37,22 @@ PITCH_CLASSES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "
 _MAJOR = (0, 2, 4, 5, 7, 9, 11)
 _SCALES = np.array([[(c - root) % 12 in _MAJOR for c in range(12)] for root in range(12)])
 
+# Unison, thirds, fourth (our choice: among inner voices it is consonant), fifth, sixths, modulo 12.
 CONSONANT_INTERVALS = (0, 3, 4, 5, 7, 8, 9)
-"""Consonant intervals modulo 12: unison, thirds, fourth, fifth, sixths. The fourth counts as
-consonant (our choice: among inner voices it is)."""
 
-CHORD_TYPES = {
-    "major": (0, 4, 7),
-    "minor": (0, 3, 7),
-    "diminished": (0, 3, 6),
-    "augmented": (0, 4, 8),
-    "dominant seventh": (0, 4, 7, 10),
-    "major seventh": (0, 4, 7, 11),
-    "minor seventh": (0, 3, 7, 10),
-    "half-diminished seventh": (0, 3, 6, 10),
+CHORD_TYPES = {  # pitch classes above the root
+    "major": (0, 4, 7), "minor": (0, 3, 7), "diminished": (0, 3, 6), "augmented": (0, 4, 8),
+    "dominant seventh": (0, 4, 7, 10), "major seventh": (0, 4, 7, 11),
+    "minor seventh": (0, 3, 7, 10), "half-diminished seventh": (0, 3, 6, 10),
     "diminished seventh": (0, 3, 6, 9),
-}
-"""Pitch classes above the root of the triads and seventh chords that `chord_fit` knows."""
-
+}  # fmt: skip
 LARGE_LEAP = 7  # an outer voice that moves by more than a fifth leaps (our choice)
 EDGE_BARS = 2  # bars at each end of a piece between which drift is measured (our choice)
 STUCK_QUARTERS = 8.0  # a piece is stuck where the same keys sound for longer
 
 
 def pitch_name(pitch: int) -> str:
-    """Return the name of a MIDI pitch with its octave; 60 is middle C, C4.
-
-    >>> pitch_name(60), pitch_name(21), pitch_name(108)
-    ('C4', 'A0', 'C8')
-    """
+    """Return the name of a MIDI pitch with its octave; 60 is middle C, C4."""
     return f"{PITCH_CLASSES[pitch % 12]}{pitch // 12 - 1}"
 
 
@@ -85,8 +73,7 @@ def mean_duration(roll: np.ndarray) -> float:
 def long_note_share(roll: np.ndarray) -> float:
     """Return the share of notes that last at least two steps, an eighth; NaN for no note.
 
-    MuseGAN's qualified notes are those longer than a 32nd: all of them on a grid of sixteenths. So
-    the bound stands one step of the grid higher here (our choice).
+    MuseGAN's qualified notes are longer than a 32nd: on a grid of sixteenths all are (our choice).
     """
     length = notes_of(roll).length
     return ratio((length >= 2).sum(), length.size)
@@ -100,36 +87,25 @@ def silence(roll: np.ndarray) -> float:
 def empty_bars(roll: np.ndarray, **bars: int) -> float:
     """Return the share of whole bars in which no key sounds; NaN for a roll shorter than a bar.
 
-    MuseGAN's empty bars. MusPy's ``empty_measure_rate`` counts a note that ends on a bar line into
-    the next bar too, and is no oracle for this one.
+    As MuseGAN's; MusPy's counts a note that ends on a bar line into the next bar too.
     """
-    empty = _silent_bars(roll, **bars)
+    empty = ~whole_bars(sounding_keys(roll), **bars).any(axis=(1, 2))
     return ratio(empty.sum(), empty.size)
-
-
-def _silent_bars(roll: np.ndarray, **bars: int) -> np.ndarray:
-    """Return which whole bars are silent, as bool of shape (B,)."""
-    sound = sounding_keys(roll).any(axis=1)
-    return ~whole_bars(sound, **bars).any(axis=1)
 
 
 def polyphony(roll: np.ndarray) -> float:
     """Return the mean number of keys that sound together, over the sounding steps; NaN if silent.
 
-    MusPy's ``polyphony``. Two voices on one key count once.
+    Two voices on one key count once.
     """
     counts = sounding_keys(roll).sum(axis=1)
     return ratio(counts.sum(), np.count_nonzero(counts))
 
 
 def polyphony_spread(roll: np.ndarray) -> float:
-    """Return the standard deviation of the number of keys over the sounding steps.
-
-    NaN for a silent roll.
-    """
+    """Return the standard deviation of the number of keys over the sounding steps."""
     counts = sounding_keys(roll).sum(axis=1)
-    counts = counts[counts > 0]
-    return float(counts.std()) if counts.size else float("nan")
+    return float(counts[counts > 0].std()) if counts.any() else math.nan
 
 
 # Pitch
@@ -142,10 +118,7 @@ def mean_pitch(roll: np.ndarray) -> float:
 
 
 def pitch_spread(roll: np.ndarray) -> float:
-    """Return the standard deviation of the sounding pitches in semitones; NaN if silent.
-
-    Weighted by time, as `mean_pitch`: a key that sounds for four steps counts four times.
-    """
+    """Return the standard deviation of the sounding pitches in semitones; NaN if silent."""
     weights = sounding_keys(roll).sum(axis=0)
     keys = np.arange(weights.size)
     centre = ratio(weights @ keys, weights.sum())
@@ -155,10 +128,10 @@ def pitch_spread(roll: np.ndarray) -> float:
 def pitch_range(roll: np.ndarray) -> float:
     """Return the highest minus the lowest pitch that sounds, in semitones; NaN for a silent roll.
 
-    MusPy returns 0 for silence; a lone note has a range of 0 here too.
+    0 for a lone note; MusPy returns 0 for silence too.
     """
     keys = np.flatnonzero(sounding_keys(roll).any(axis=0))
-    return float(keys[-1] - keys[0]) if keys.size else float("nan")
+    return float(keys[-1] - keys[0]) if keys.size else math.nan
 
 
 def pitch_classes(roll: np.ndarray) -> float:
@@ -169,12 +142,11 @@ def pitch_classes(roll: np.ndarray) -> float:
 def pitch_class_entropy(roll: np.ndarray) -> float:
     """Return the entropy of the notes' pitch classes in bits, 0 to log2(12); NaN for no note.
 
-    H = -sum_c p_c log2 p_c with p_c the share of notes of class c (Wu and Yang, The Jazz
-    Transformer on the Front Line, ISMIR 2020; MusPy's ``pitch_class_entropy``).
+    H = -sum_c p_c log2 p_c with p_c the share of class c (Wu and Yang, ISMIR 2020).
     """
     histogram = _class_histogram(roll)
     if not histogram.any():
-        return float("nan")
+        return math.nan
     share = histogram[histogram > 0] / histogram.sum()
     return float(max(0.0, -(share @ np.log2(share))))
 
@@ -182,16 +154,14 @@ def pitch_class_entropy(roll: np.ndarray) -> float:
 def scale_consistency(roll: np.ndarray) -> float:
     """Return the largest share of the notes that lie in one major or natural minor scale.
 
-    At least 7 / 12, for notes spread evenly over the twelve classes; NaN for no note. MusPy's
-    ``scale_consistency`` (after Mogren, C-RNN-GAN, 2016), by number of notes. Each natural minor
-    scale holds the pitch classes of its relative major, so twelve scales are tried.
+    At least 7 / 12. A natural minor scale holds the classes of its relative major: 12 are tried.
+    MusPy's measure, after Mogren, C-RNN-GAN, 2016; NaN for no note.
     """
     histogram = _class_histogram(roll)
     return ratio((_SCALES @ histogram).max(), histogram.sum())
 
 
 def _class_histogram(roll: np.ndarray) -> np.ndarray:
-    """Return the number of notes of each pitch class."""
     return np.bincount((notes_of(roll).key + LOWEST_PITCH) % 12, minlength=12)
 
 
@@ -208,15 +178,9 @@ def fold_classes(sound: np.ndarray) -> np.ndarray:
 def consonant_share(roll: np.ndarray) -> float:
     """Return the share of pairs of keys sounding together that are consonant.
 
-    Over all pairs of all steps; NaN where two keys never sound together. A pair is consonant if its
-    interval modulo 12 is in `CONSONANT_INTERVALS`. With c_t the keys of each pitch class at step t
-    and G = sum_t c_t c_t^T, the pairs d classes apart number sum_i G[i, i + d] / 2 for each
-    ordering, and those in the same class (sum_i G[i, i] - sum_t |c_t|) / 2.
-
-    >>> roll = np.zeros((4, 88, 2), dtype=np.uint8)
-    >>> roll[:, [39, 43, 46], 1] = 1  # C, E, G: all three intervals are consonant
-    >>> consonant_share(roll)
-    1.0
+    Over all pairs of all steps; NaN where two keys never sound together. With c_t the keys of each
+    pitch class at step t and G = sum_t c_t c_t^T, the pairs d classes apart number
+    sum_i G[i, i + d] / 2 for each ordering, those in one class (sum_i G[i, i] - sum_t |c_t|) / 2.
     """
     counts = fold_classes(sounding_keys(roll)).astype(np.int64)
     together = counts.T @ counts
@@ -226,23 +190,19 @@ def consonant_share(roll: np.ndarray) -> float:
     return ratio(consonant, together.sum())
 
 
-def _sets_within_chords() -> np.ndarray:
-    """Return for each of the 4096 pitch-class sets (bit c: class c) whether a chord holds it."""
-    sets = np.arange(4096)
-    chords = itertools.product(range(12), CHORD_TYPES.values())
-    masks = [sum(1 << (root + tone) % 12 for tone in chord) for root, chord in chords]
-    return np.any([sets & ~mask == 0 for mask in masks], axis=0)
-
-
-_FITS = _sets_within_chords()
+_CHORDS = [
+    sum(1 << (root + tone) % 12 for tone in chord)
+    for root, chord in itertools.product(range(12), CHORD_TYPES.values())
+]
+# Whether a chord holds each of the 4096 sets of pitch classes (bit c: class c).
+_FITS = np.any([np.arange(4096) & ~chord == 0 for chord in _CHORDS], axis=0)
 
 
 def chord_fit(roll: np.ndarray) -> float:
     """Return the share of sounding steps whose pitch classes all belong to one chord.
 
-    NaN for a silent roll. A step fits if its set of pitch classes is a subset of a chord of
-    `CHORD_TYPES` on any root, so a bare interval or single key that occurs in such a chord fits
-    too: read it beside polyphony (our choice).
+    A chord of `CHORD_TYPES` on any root; a bare interval or single key that occurs in one fits too:
+    read it beside polyphony (our choice). NaN for a silent roll.
     """
     classes = fold_classes(sounding_keys(roll)) > 0
     classes = classes[classes.any(axis=1)]
@@ -264,7 +224,7 @@ def outer_voices(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def top_step(roll: np.ndarray) -> float:
     """Return the mean absolute move of the top line between successive chords, in semitones.
 
-    Chords over which the line stays put count as 0; NaN for fewer than two different chords.
+    A line that stays put counts as 0; NaN for fewer than two different chords.
     """
     moves = np.abs(np.diff(outer_voices(roll)[0]))
     return ratio(moves.sum(), moves.size)
@@ -288,8 +248,8 @@ def leap_share(roll: np.ndarray) -> float:
 def outer_parallels(roll: np.ndarray) -> float:
     """Return the share of chord changes in which the outer voices move in parallel fifths, octaves.
 
-    Counted where top and bottom are different keys, a fifth or an octave apart (modulo 12), and
-    both move by the same interval, not 0; NaN for fewer than two different chords.
+    Top and bottom are different keys, a fifth or an octave apart (modulo 12), and both move by the
+    same interval, not 0; NaN for fewer than two different chords.
     """
     top, bottom = outer_voices(roll)
     moves = np.diff((top, bottom))
@@ -307,10 +267,7 @@ def onset_steps(roll: np.ndarray) -> float:
 
 
 def quarter_onsets(roll: np.ndarray, **bars: int) -> float:
-    """Return the share of notes that start on a quarter note, 0 to 1; NaN for no note.
-
-    Quarters are counted from the bar line. The three shares of onsets add up to 1.
-    """
+    """Return the share of notes that start on a quarter note, 0 to 1; NaN for no note."""
     return _share_at(roll, (0,), **bars)
 
 
@@ -325,7 +282,6 @@ def sixteenth_onsets(roll: np.ndarray, **bars: int) -> float:
 
 
 def _share_at(roll: np.ndarray, positions: tuple[int, ...], **bars: int) -> float:
-    """Return the share of notes that start at these steps of a quarter, counted in their bar."""
     steps_per_bar, upbeat, _ = Bars(**bars)
     in_bar = (notes_of(roll).start - upbeat) % steps_per_bar
     return ratio(np.isin(in_bar % STEPS_PER_QUARTER, positions).sum(), in_bar.size)
@@ -336,11 +292,9 @@ def groove_consistency(roll: np.ndarray, **bars: int) -> float:
 
     GC = 1 - sum_b d(g_b, g_{b+1}) / ((B - 1) S), with g_b the binary onset pattern of bar b, d the
     Hamming distance, S steps to a bar (Wu and Yang, ISMIR 2020): 1 for bars alike, and for silence;
-    NaN for fewer than two bars. MusPy's ``groove_consistency`` adds an empty bar to a piece that
-    ends on a bar line.
+    NaN for fewer than two bars.
     """
-    onsets = note_starts(roll).any(axis=1)
-    patterns = whole_bars(onsets, **bars)
+    patterns = whole_bars(note_starts(roll).any(axis=1), **bars)
     return 1.0 - ratio((patterns[1:] != patterns[:-1]).sum(), patterns[1:].size)
 
 
@@ -350,12 +304,11 @@ def groove_consistency(roll: np.ndarray, **bars: int) -> float:
 def self_similarity(roll: np.ndarray, **bars: int) -> np.ndarray:
     """Return the cosine similarity of each two of the B whole bars, shape (B, B), 0 to 1.
 
-    A bar is the vector of its steps' pitch classes (how many keys of each sound), 12 per step, so
-    that an octave does not matter but time does. A silent bar is like another silent bar (1) and
-    unlike any other (0). Our choice; self-similarity matrices: Foote, ACM Multimedia 1999.
+    A bar is the vector of its steps' pitch classes (how many keys of each sound), so that an octave
+    does not matter but time does. A silent bar is like another silent bar (1) and unlike any other
+    (0). Our choice; self-similarity matrices: Foote, ACM Multimedia 1999.
     """
-    classes = fold_classes(sounding_keys(roll)).astype(float)
-    vectors = whole_bars(classes, **bars)
+    vectors = whole_bars(fold_classes(sounding_keys(roll)).astype(float), **bars)
     vectors = vectors.reshape(len(vectors), np.prod(vectors.shape[1:]))
     silent = ~vectors.any(axis=1)
     length = np.linalg.norm(vectors, axis=1) + silent
@@ -367,8 +320,7 @@ def repetition(roll: np.ndarray, *, lag: int, **bars: int) -> float:
     """Return the mean `self_similarity` of all pairs `lag` bars apart; NaN if there is none."""
     if lag < 1:
         raise ValueError(f"lag must be at least 1; got {lag}")
-    similarity = self_similarity(roll, **bars)
-    lagged = np.diagonal(similarity, offset=lag)
+    lagged = np.diagonal(self_similarity(roll, **bars), offset=lag)
     return ratio(lagged.sum(), lagged.size)
 
 
@@ -400,24 +352,21 @@ def repeated_bars(roll: np.ndarray, **bars: int) -> float:
 def pitch_drift(roll: np.ndarray, **bars: int) -> float:
     """Return how far the mean pitch moves from the first two bars to the last two, in semitones.
 
-    NaN for fewer than four bars or where either end is silent.
+    This and the other drifts are NaN for fewer than four bars; this one where an end is silent too.
     """
     edges = _edges(roll, **bars)
     if edges is None:
-        return float("nan")
+        return math.nan
     counts = [sounding_keys(edge).sum(axis=0) for edge in edges]
     first, last = (ratio(count @ np.arange(count.size), count.sum()) for count in counts)
     return abs(last - first)
 
 
 def density_drift(roll: np.ndarray, **bars: int) -> float:
-    """Return how far the note density moves from the first two bars to the last two.
-
-    In notes per quarter note; NaN for fewer than four bars.
-    """
+    """Return how far the note density moves from the first two bars to the last two."""
     edges = _edges(roll, **bars)
     if edges is None:
-        return float("nan")
+        return math.nan
     first, last = (float(note_starts(edge).sum()) for edge in edges)
     return abs(last - first) * STEPS_PER_QUARTER / len(edges[0])
 
@@ -425,26 +374,23 @@ def density_drift(roll: np.ndarray, **bars: int) -> float:
 def key_drift(roll: np.ndarray, **bars: int) -> float:
     """Return how far the pitch classes move from the first two bars to the last two.
 
-    Total variation distance sum_c |p_c - q_c| / 2 of the shares of sounding time of the twelve
-    classes (our choice): 0 for the same shares, 1 for no class in common; NaN as `pitch_drift`.
+    Total variation distance sum_c |p_c - q_c| / 2 of their shares of sounding time (our choice): 0
+    for the same shares, 1 for no class in common; NaN as `pitch_drift`.
     """
     edges = _edges(roll, **bars)
     if edges is None or not all(sounding_keys(edge).any() for edge in edges):
-        return float("nan")
+        return math.nan
     counts = [fold_classes(sounding_keys(edge)).sum(axis=0) for edge in edges]
     first, last = (count / count.sum() for count in counts)
     return float(np.abs(first - last).sum() / 2)
 
 
 def _edges(roll: np.ndarray, **bars: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the first and the last `EDGE_BARS` whole bars, or None where they would overlap."""
+    """Return the first and last `EDGE_BARS` whole bars, or None where they would overlap."""
     each = whole_bars(require_piece(roll), **bars)
     if len(each) < 2 * EDGE_BARS:
         return None
     return np.concatenate(each[:EDGE_BARS]), np.concatenate(each[-EDGE_BARS:])
-
-
-# Fit to hear, and all measures
 
 
 def check_piece(roll: np.ndarray, **bars: int) -> list[str]:
@@ -453,32 +399,23 @@ def check_piece(roll: np.ndarray, **bars: int) -> list[str]:
     A sentence begins with "no note" (then it is the only one), with "stuck" (one set of keys, held
     or struck again and again, sounds for more than `STUCK_QUARTERS` quarter notes) or with "empty
     bars" (whole bars in which no key sounds).
-
-    >>> check_piece(np.zeros((128, 88, 2), dtype=np.uint8))
-    ['no note: the piece is silent']
     """
     sound = sounding_keys(roll)
     if not sound.any():
         return ["no note: the piece is silent"]
     problems = []
-    start, length = _longest_same(sound)
-    if length > STUCK_QUARTERS * STEPS_PER_QUARTER:
-        quarters = length / STEPS_PER_QUARTER
-        problems.append(f"stuck: the same keys sound for {quarters:g} quarters from step {start}")
-    empty = _silent_bars(roll, **bars)
+    changes = np.flatnonzero((sound[1:] != sound[:-1]).any(axis=1)) + 1
+    starts = np.concatenate(([0], changes))
+    lengths = np.diff(np.append(starts, len(sound))) * sound[starts].any(axis=1)
+    longest = lengths.argmax()
+    quarters = lengths[longest] / STEPS_PER_QUARTER
+    if quarters > STUCK_QUARTERS:
+        at = starts[longest]
+        problems.append(f"stuck: the same keys sound for {quarters:g} quarters from step {at}")
+    empty = ~whole_bars(sound, **bars).any(axis=(1, 2))
     if empty.any():
         problems.append(f"empty bars: {empty.sum()} of {empty.size} hold no note")
     return problems
-
-
-def _longest_same(sound: np.ndarray) -> tuple[int, int]:
-    """Return the first step and length of the longest run of one set of keys that is not empty."""
-    edges = np.flatnonzero((sound[1:] != sound[:-1]).any(axis=1)) + 1
-    starts = np.concatenate(([0], edges))
-    lengths = np.diff(np.append(starts, len(sound)))
-    lengths = np.where(sound[starts].any(axis=1), lengths, 0)
-    longest = int(lengths.argmax())
-    return int(starts[longest]), int(lengths[longest])
 
 
 _ALL = (
@@ -489,21 +426,14 @@ _ALL = (
     repetition_1, repetition_2, repetition_4, repeated_bars,
     pitch_drift, density_drift, key_drift,
 )  # fmt: skip
-
 MEASURES: dict[str, Callable[..., float]] = {measure.__name__: measure for measure in _ALL}
-"""Every measure of one roll by its name."""
-
 BAR_MEASURES = tuple(
     name for name, how in MEASURES.items() if "bars" in inspect.signature(how).parameters
 )
-"""The measures that take `steps_per_bar` and `upbeat`, since they count bars or places in them."""
 
 
 def measures(roll: np.ndarray, **bars: int) -> dict[str, float]:
-    """Return every measure of a piece by name, in the order of `MEASURES`.
-
-    With the bars that the piece itself has: ``measures(roll, **bars.for_measures())``.
-    """
+    """Return every measure of a piece by name; its own bars are ``bars.for_measures()``."""
     return {
         name: measure(roll, **bars) if name in BAR_MEASURES else measure(roll)
         for name, measure in MEASURES.items()

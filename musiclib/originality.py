@@ -3,8 +3,8 @@
 Rolls are ``uint8 (T, 88, 2)``, a step is a sixteenth (see `musiclib.roll`). A window is a stretch
 of 8, 16 or 32 steps from any step of a piece. Two windows are the same if every onset and every
 sounding key agrees, exactly or after one of them is transposed as a whole. A window counts only if
-three or more different chords sound in it, because two held chords are found everywhere. Held-out
-real music also repeats some of the training music, so read every rate beside theirs.
+three or more chords sound in it: two held chords are found everywhere. Held-out real music also
+repeats some of the training music, so read every rate beside theirs.
 """
 
 from __future__ import annotations
@@ -17,18 +17,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from musiclib.roll import SUSTAIN, require_piece
 
-WINDOW_LENGTHS = (8, 16, 32)
-"""Steps of the windows: two quarters, a bar of 4/4, two bars."""
-FEWEST_CHORDS = 3
-"""Different chords (sets of sounding keys) that a window must hold to count."""
+WINDOW_LENGTHS = (8, 16, 32)  # steps: two quarters, a bar of 4/4, two bars
+FEWEST_CHORDS = 3  # different sets of sounding keys that a window must hold to count
 
 
 class CopiedRun(NamedTuple):
-    """The longest stretch that a piece shares with the training music.
+    """The longest stretch that a piece shares with the training music: so many steps (`length`).
 
-    It has `length` steps, 0 if no step agrees in which a key sounds. It begins at `step` of the
-    piece and at `source_step` of training piece number `source` (-1 for no run), which must be
-    moved by so many `semitones` to agree.
+    It begins at `step` of the piece and at `source_step` of training piece number `source` (-1 for
+    no run), which must be moved by so many `semitones` to agree.
     """
 
     length: int
@@ -46,8 +43,7 @@ class _Steps(NamedTuple):
     silent: np.ndarray
     chord: np.ndarray
 
-    def last_sounding(self) -> np.ndarray:
-        """Return for each step the last one up to it in which a key sounds, -1 for none."""
+    def last_sounding(self) -> np.ndarray:  # the last step up to each that sounds, -1 for none
         return np.maximum.accumulate(np.where(self.silent, -1, np.arange(len(self.silent))))
 
 
@@ -56,8 +52,7 @@ class TrainingIndex:
 
     Each step is a shape (its onsets and sounding keys, moved down so that the lowest is key 0) and
     a lowest key. A window is the bytes of its shapes and of its lowest keys, as they are (exact) or
-    less the first (up to transposition). A set of these bytes for each length answers in constant
-    time and without the false matches of a short hash.
+    less the first (up to transposition): without the false matches of a short hash.
     """
 
     def __init__(self, training: Iterable[np.ndarray]) -> None:
@@ -98,8 +93,7 @@ class TrainingIndex:
 
         For each length L: ``windows_L``, ``exact_L``, ``transposed_L`` (which includes the exact).
         """
-        steps = self._read(require_piece(roll))
-        counts = {}
+        steps, counts = self._read(require_piece(roll)), {}
         for length in WINDOW_LENGTHS:
             exact, moved = (_windows(steps, length, moved) for moved in (False, True))
             counts[f"windows_{length}"] = len(exact)
@@ -110,9 +104,8 @@ class TrainingIndex:
     def longest_run(self, roll: np.ndarray, *, transposed: bool = False) -> CopiedRun:
         """Return the first of the longest stretches of a piece that the training music holds.
 
-        This is the longest common substring of two sequences of `_tokens`. A run counts once it
-        reaches back to a step in which a key sounds; rests within it and at its ends count. Up to
-        transposition it has at least two steps.
+        The longest common substring of two sequences of `_tokens`: it counts once it reaches back
+        to a step in which a key sounds. Up to transposition it has at least two steps.
         """
         steps, places = self._read(require_piece(roll)), self._places[transposed]
         sounded = steps.last_sounding()
@@ -124,10 +117,8 @@ class TrainingIndex:
             run[last] = 0
             run[here] = grown
             last = here
-            if sounded[step] < 0 or not here.size:
-                continue
             rest = step - int(sounded[step])  # steps since a key sounded
-            if grown.max() > max(length, rest - transposed):
+            if here.size and sounded[step] >= 0 and grown.max() > max(length, rest - transposed):
                 length, end, place = int(grown.max()), step, int(here[grown.argmax()])
         if not length:
             return CopiedRun(0, 0, -1, 0, 0)
@@ -136,13 +127,11 @@ class TrainingIndex:
         source_start = place - int(self._starts[source]) - length + 1
         first = int(steps.silent[start : end + 1].argmin())
         there = self._pieces[source].low[source_start + first]
-        return CopiedRun(
-            length, start, source, source_start, int(steps.low[start + first]) - int(there)
-        )
+        semitones = int(steps.low[start + first]) - int(there)
+        return CopiedRun(length, start, source, source_start, semitones)
 
 
-def _windows(steps: _Steps, length: int, moved: bool) -> list[bytes]:
-    """Return the windows of a piece that count, each as bytes."""
+def _windows(steps: _Steps, length: int, moved: bool) -> list[bytes]:  # those that count
     if len(steps.shape) < length:
         return []
     shape, low, silent, chord = (sliding_window_view(column, length) for column in steps)
@@ -158,8 +147,8 @@ def _windows(steps: _Steps, length: int, moved: bool) -> list[bytes]:
 def _tokens(steps: _Steps, moved: bool) -> list[tuple[int, ...] | None]:
     """Return a token per step: its shape and lowest key.
 
-    If moved: the shapes of the step before and of this one, and the move of the lowest key between
-    them (over silence, the move from the last key before it); None for the first step.
+    If moved: the shapes of the last step and this one, and the move of the lowest key between them
+    (over silence, that from the last key before it); None for the first step.
     """
     shape, low = steps.shape.tolist(), steps.low.astype(int)
     if not moved:

@@ -1,7 +1,7 @@
 """Show and play a piece in a notebook: its roll above a player, small enough to be committed.
 
 Conventions: sound is embedded as mono MP3, for listening only (measure the waveform, never this);
-nothing plays by itself. A clip of 24 s takes about 110 kB of the notebook, one of 12 s half.
+nothing plays by itself. A clip of 24 s takes about 110 kB of the notebook.
 JupyterLab cleans the HTML of a notebook that it does not trust, such as that of a fresh clone: it
 keeps ``src`` of ``<audio>`` and strips that of ``<source>``, which IPython's own player has.
 """
@@ -24,8 +24,7 @@ from musiclib.plots import plot_roll
 from musiclib.roll import STEPS_PER_QUARTER, check_roll, to_midi, to_piano_roll
 from musiclib.synth import RELEASE_TAIL, synthesize
 
-RATE = 22_050
-"""Samples per second of what is played: half a CD's, enough for a piano's strongest partials."""
+RATE = 22_050  # samples per second of what is played: half a CD's
 _STEP = 60 / 80.0 / STEPS_PER_QUARTER  # seconds, at the tempo of `to_midi`
 
 
@@ -46,8 +45,7 @@ class Player:
 def play(x: np.ndarray, sr: int) -> Player:
     """Return a player of a waveform, shape (N,), float; shown as the last value of a cell.
 
-    Loudness is left as it is: a soft piece plays softly. Only a sound beyond full scale (1.0) is
-    divided by its peak, and the peak is printed. `sr` is one of MP3's rates from 16,000 to 44,100.
+    Loudness is left as it is, but see `audio.encode_mp3`; `sr` is one of its `MP3_RATES`.
     """
     return Player(encode_mp3(x, sr))
 
@@ -62,9 +60,8 @@ def show_piece(
 ) -> None:
     """Show the first `seconds` of a piece in a notebook: its roll, and below it a player.
 
-    A roll, shape (T, 88, 2), is played on a piano at velocity 80 and 80 quarter notes per minute,
-    whole steps only (24 s are the 128 steps of a piece for comparison); a MIDI piece as it stands.
-    `seconds` is at most 59; `model` and `position` are those of `plot_roll`.
+    A roll, shape (T, 88, 2), is played on a piano at velocity 80 and 80 quarter notes per minute
+    (24 s are 128 steps); a MIDI piece as it stands. `model` and `position`: see `plot_roll`.
     """
     most = LONGEST - RELEASE_TAIL
     if not 0 < seconds <= most:
@@ -86,7 +83,6 @@ def show_piece(
 
 
 def _beginning(piece: pretty_midi.PrettyMIDI, seconds: float) -> pretty_midi.PrettyMIDI:
-    """Return a copy that is cut after `seconds`."""
     midi = copy.deepcopy(piece)
     for track in midi.instruments:
         track.notes = [note for note in track.notes if note.start < seconds]

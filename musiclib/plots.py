@@ -1,10 +1,9 @@
 """Plot piano rolls, waveforms, histograms, training curves and estimates, in one look.
 
 Conventions: ``plot_x(data, *, ax=None) -> Axes``: without `ax` a new figure is made; nothing is
-shown or saved here. Every axis names its unit (`unit`, where the data do not say it). `model` says
-whose colour is drawn: a source of music, in lower case, has the same colour everywhere and a marker
-and a hatch beside it, so that a figure can be read without colours. Text is large enough for a
-projector: 12 points on a figure 7 to 12 inches wide. Rolls have shape (T, 88, 2).
+shown or saved here. Every axis names its unit (`unit`, where the data do not say it). `model` is a
+source of music, in lower case: it has the same colour everywhere, and a marker and a hatch beside
+it, so that a figure can be read without colours. Rolls have shape (T, 88, 2).
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ from numpy.typing import ArrayLike
 from musiclib.measures import PITCH_CLASSES, pitch_name
 from musiclib.roll import LOWEST_PITCH, N_KEYS, ONSET, STEPS_PER_QUARTER, check_roll, roll_to_notes
 
-Rolls = Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]]
-"""Pieces, or pieces by model."""
+Rolls = Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]]  # pieces, or pieces by model
 
 
 class Look(NamedTuple):
@@ -37,7 +35,7 @@ class Look(NamedTuple):
     label: str
 
 
-LOOKS = {
+LOOKS = {  # VAE blue, GAN red, LSTM orange: as in the paper
     "vae": Look("#0072B2", "o", "//", "VAE"),
     "gan": Look("#C0392B", "s", "\\\\", "GAN"),
     "lstm": Look("#E69F00", "^", "..", "LSTM"),
@@ -47,44 +45,27 @@ LOOKS = {
     "shuffled": Look("#CC79A7", "P", "++", "shuffled"),
     "random": Look("#999933", "X", "--", "random"),
 }
-"""VAE blue, GAN red, LSTM orange: as in figures 5 to 7 of the paper that `study` repeats."""
 COLOURS = {name: one.colour for name, one in LOOKS.items()}
 LABELS = {name: one.label for name, one in LOOKS.items()}
 
 _SPARE_COLOURS = ("#5B4B8A", "#8C564B", "#2F4F4F", "#B07AA1", "#7F9F3F")
 _SPARE = list(zip(_SPARE_COLOURS, "<>pdH", ("||", "OO", "**", "/|", "-/"), strict=True))
-_STYLE = {
-    "font.size": 12,
-    "axes.titlesize": 13,
-    "axes.labelsize": 12,
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
-    "legend.fontsize": 11,
-    "legend.frameon": False,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 2.0,
-    "figure.constrained_layout.use": True,
-    "figure.dpi": 80,
-    "svg.fonttype": "path",
-}
 
 
 def use_style() -> None:
     """Set matplotlib's defaults for the whole session: quiet axes, text for a projector."""
-    plt.rcParams.update(_STYLE)
+    plt.rcParams.update({
+        "font.size": 12, "axes.titlesize": 13, "axes.labelsize": 12, "xtick.labelsize": 11,
+        "ytick.labelsize": 11, "legend.fontsize": 11, "legend.frameon": False,
+        "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
+        "axes.axisbelow": True, "grid.color": "#dddddd", "grid.linewidth": 0.8,
+        "lines.linewidth": 2.0, "figure.constrained_layout.use": True, "figure.dpi": 80,
+        "svg.fonttype": "path",
+    })  # fmt: skip
 
 
 def look(name: str, *, index: int = 0) -> Look:
-    """Return the look of a source of music; any other name takes the spare look at `index`.
-
-    >>> look("lstm")
-    Look(colour='#E69F00', marker='^', hatch='..', label='LSTM')
-    """
+    """Return the look of a source of music; any other name takes the spare look at `index`."""
     return LOOKS.get(name.lower(), Look(*_SPARE[index % len(_SPARE)], name))
 
 
@@ -98,8 +79,6 @@ def axes_or_new(ax: Axes | None, *, size: tuple[float, float]) -> Axes:
     """Return `ax`, or the axes of a new figure of `size` inches."""
     return plt.subplots(figsize=size)[1] if ax is None else ax
 
-
-# Piano rolls
 
 _BLACK_KEYS = (1, 3, 6, 8, 10)  # pitch classes
 _NAMED_KEYS = (((0, 2, 4, 5, 7, 9, 11), 14), ((0, 4, 7), 28), ((0, 7), 60), ((0,), N_KEYS))
@@ -119,10 +98,8 @@ def plot_roll(
 ) -> Axes:
     """Draw a piano roll: a bar for as long as a key sounds, with a dark head at each onset.
 
-    A key that sounds without an onset (a window that cuts its note) has no head. Bar lines stand
-    every `bar` steps, or where `position`, the steps since the bar line as a `Piece` has them,
-    is 0: that shows upbeats and metre changes. `keys` are the lowest and highest key to show; by
-    default those that sound, and two beyond.
+    Bar lines stand every `bar` steps, or where `position`, that of a `Piece`, is 0: that shows
+    upbeats and metre changes. `keys` are the lowest and highest key to show.
     """
     check_roll(roll)
     if position is not None and len(position) != len(roll):
@@ -134,15 +111,12 @@ def plot_roll(
     _draw_keyboard(ax, max(keys[0], 0), min(keys[1], N_KEYS - 1))
     _draw_notes(ax, roll, look(model).colour)
     ax.set(xlim=(0, max(len(roll), 1)), title=title, ylabel="key")
-    if position is None:
-        _draw_bars(ax, len(roll), np.arange(0, len(roll), bar))
-    else:
-        _draw_bars(ax, len(roll), np.flatnonzero(np.asarray(position) == 0))
+    in_bar = np.arange(len(roll)) % bar if position is None else np.asarray(position)
+    _draw_bars(ax, len(roll), np.flatnonzero(in_bar == 0))
     return ax
 
 
 def _draw_keyboard(ax: Axes, low: int, high: int) -> None:
-    """Shade the black keys and name some of the white ones."""
     pitches = np.arange(low, high + 1) + LOWEST_PITCH
     for key in pitches[np.isin(pitches % 12, _BLACK_KEYS)] - LOWEST_PITCH:
         ax.axhspan(key - 0.5, key + 0.5, color="#f2f2f2", linewidth=0, zorder=0)
@@ -155,16 +129,11 @@ def _draw_keyboard(ax: Axes, low: int, high: int) -> None:
 def _draw_notes(ax: Axes, roll: np.ndarray, colour: str) -> None:
     start, end, key = roll_to_notes(roll).T
     struck = roll[start, key, ONSET] == 1
-    sustain = PolyCollection(
-        _boxes(start, end, key), label="sustain", zorder=2,
-        facecolor=tint(colour, 0.5), edgecolor="white", linewidth=0.4,
-    )  # fmt: skip
-    onset = PolyCollection(
-        _boxes(start[struck], start[struck] + _HEAD, key[struck]), label="onset", zorder=3,
-        facecolor=colour, edgecolor="none",
-    )  # fmt: skip
-    for collection in (sustain, onset):
-        ax.add_collection(collection, autolim=False)
+    sustain, onset = _boxes(start, end, key), _boxes(start, start + _HEAD, key)[struck]
+    light = {"facecolor": tint(colour, 0.5), "edgecolor": "white", "linewidth": 0.4, "zorder": 2}
+    dark = {"facecolor": colour, "edgecolor": "none", "zorder": 3}
+    ax.add_collection(PolyCollection(sustain, label="sustain", **light), autolim=False)
+    ax.add_collection(PolyCollection(onset, label="onset", **dark), autolim=False)
 
 
 def _boxes(left: np.ndarray, right: np.ndarray, key: np.ndarray) -> np.ndarray:
@@ -188,8 +157,6 @@ def _draw_bars(ax: Axes, steps: int, lines: np.ndarray) -> None:
     ax.set_xlabel("bar (small ticks: quarter notes)" if steps <= 400 else "bar")
 
 
-# Histograms of notes
-
 _LONGEST = 16  # steps; longer durations share the last column
 _DURATIONS = {1: "¼", 2: "½", 3: "¾", 4: "1", 6: "1½", 8: "2", 12: "3", 16: "4", 17: "over 4"}
 
@@ -201,30 +168,26 @@ def plot_pitch_histogram(
     if by not in ("pitch", "class"):
         raise ValueError(f"by: got {by!r}, allowed are 'pitch' and 'class'")
     groups = {name: notes[:, 2] + LOWEST_PITCH for name, notes in _notes(rolls).items()}
+    label = "pitch class" if by == "class" else "pitch"
     if by == "class":
         groups = {name: pitches % 12 for name, pitches in groups.items()}
         values, ticks = np.arange(12), dict(enumerate(PITCH_CLASSES))
     else:
-        low = min(int(pitches.min()) for pitches in groups.values())
-        high = max(int(pitches.max()) for pitches in groups.values())
-        values = np.arange(low, high + 1)
+        every = np.concatenate(list(groups.values()))
+        values = np.arange(every.min(), every.max() + 1)
         ticks = {int(v): pitch_name(int(v)) for v in values if v % 12 in (0, 7)}
-    label = "pitch class" if by == "class" else "pitch"
     return _draw_shares(groups, values, ticks, ax, xlabel=label, title=title)
 
 
 def plot_duration_histogram(rolls: Rolls, *, ax: Axes | None = None, title: str = "") -> Axes:
     """Draw which share of the notes lasts how many steps, labelled in quarter notes."""
-    groups = {
-        name: np.minimum(notes[:, 1] - notes[:, 0], _LONGEST + 1)
-        for name, notes in _notes(rolls).items()
-    }
+    lengths = {name: notes[:, 1] - notes[:, 0] for name, notes in _notes(rolls).items()}
+    groups = {name: np.minimum(length, _LONGEST + 1) for name, length in lengths.items()}
     values, label = np.arange(1, _LONGEST + 2), "duration (quarter notes)"
     return _draw_shares(groups, values, _DURATIONS, ax, xlabel=label, title=title)
 
 
 def _notes(rolls: Rolls) -> dict[str, np.ndarray]:
-    """Return each group's notes (start, end, key), shape (N, 3)."""
     groups = {}
     for name, some in (rolls if isinstance(rolls, Mapping) else {"real": rolls}).items():
         groups[name] = np.concatenate([np.zeros((0, 3), np.int64), *map(roll_to_notes, some)])
@@ -236,7 +199,7 @@ def _notes(rolls: Rolls) -> dict[str, np.ndarray]:
 def _draw_shares(
     groups: dict[str, np.ndarray], values: np.ndarray, ticks: dict, ax: Axes | None, **labels: str
 ) -> Axes:
-    """Draw the share of each value: columns for one group, lines with markers for several."""
+    """Draw columns for one group, lines with markers for several."""
     ax = axes_or_new(ax, size=(9, 3.2))
     for index, (name, found) in enumerate(groups.items()):
         share = 100 * np.array([(found == value).mean() for value in values])
@@ -253,8 +216,6 @@ def _draw_shares(
     return ax
 
 
-# Waveforms
-
 _COLUMNS = 1500  # no screen can tell so many from all samples, and figure files stay small
 
 
@@ -266,10 +227,9 @@ def plot_waveform(
     model: str = "real",
     limit: float | None = None,
 ) -> Axes:
-    """Draw a waveform, shape (N,), full scale 1.0, against seconds.
+    """Draw a waveform, shape (N,), full scale 1.0, against seconds; a long one as its `envelope`.
 
-    A long one is drawn as its `envelope`. The amplitude axis reaches from -limit to limit, by
-    default a little beyond the peak.
+    The amplitude axis reaches from -limit to limit, by default a little beyond the peak.
     """
     x = np.asarray(x)
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
@@ -289,17 +249,11 @@ def plot_waveform(
 
 
 def envelope(x: np.ndarray, *, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return middle (in samples), minimum and maximum of columns of nearly equal width.
-
-    >>> [part.tolist() for part in envelope(np.array([0, 3, -1, 2]), columns=2)]
-    [[0.5, 2.5], [0, -1], [3, 2]]
-    """
+    """Return middle (in samples), minimum and maximum of columns of nearly equal width."""
     edges = np.arange(columns + 1) * len(x) // columns
     low, high = np.minimum.reduceat(x, edges[:-1]), np.maximum.reduceat(x, edges[:-1])
     return (edges[:-1] + edges[1:] - 1) / 2, low, high
 
-
-# Numbers: training curves, estimates with intervals, distributions
 
 _SIDE = re.compile(r"(train|valid|val)(_|$)|")
 _TERM_MARKERS = "osDv^Px"
@@ -330,9 +284,8 @@ def plot_history(
     terms = known if terms is None else terms
     missing = set(terms) - set(known)
     if missing or not len(terms):
-        raise ValueError(
-            f"terms: {sorted(missing)} are not in the history, which has {sorted(known)}"
-        )
+        found = f"{sorted(missing)} are not in the history, which has {sorted(known)}"
+        raise ValueError(f"terms: {found}")
     ax = axes_or_new(ax, size=(9, 3.6))
     colour, time = look(model).colour, history.iloc[:, 0]
     for column, (term, is_valid) in curves.items():
@@ -366,9 +319,8 @@ def plot_intervals(
 ) -> Axes:
     """Draw one row per estimate, the first on top, and a vertical line at `reference`.
 
-    `value`, `low` and `high` are the columns of the estimate and the ends of its interval (NaN is
-    not drawn). The columns ``model`` and ``label`` may give the look of a row and what stands
-    beside it.
+    `value`, `low` and `high` name the columns of the estimate and the ends of its interval (NaN is
+    not drawn); ``model`` and ``label`` may give a row's look and what stands beside it.
     """
     missing = [column for column in (value, low, high) if column not in table]
     if missing:
@@ -422,10 +374,9 @@ def plot_distribution(
     names = []
     for index, (name, found) in enumerate(groups.items()):
         one, n = look(name, index=index), len(found)
-        facecolor = tint(one.colour, 0.25)
-        boxes[index].set(facecolor=facecolor, edgecolor=one.colour, hatch=one.hatch)
-        # Multiples of the golden ratio modulo 1 spread neighbours in value far apart sideways
-        # (Kronecker's low-discrepancy sequence), and the figure is the same at each run.
+        face = tint(one.colour, 0.25)
+        boxes[index].set(facecolor=face, edgecolor=one.colour, hatch=one.hatch)
+        # Multiples of the golden ratio modulo 1 spread neighbours in value far apart sideways.
         sideways = 0.36 * ((np.arange(n) * 0.6180339887498949) % 1 - 0.5)
         ax.plot(
             index + 1 + sideways, found, linestyle="", marker=one.marker, color=one.colour,

@@ -29,22 +29,17 @@ import pretty_midi
 
 from musiclib.midi import sound_end
 
+# Chosen once: the loudest of music21's 368 four-part Bach chorales (BWV 40.8; piano, velocity 80,
+# 80 quarter notes a minute) peaks at 0.307 with a gain of 1, so at 0.707, -3.0 dBFS, with 2.3.
 GAIN = 2.3
-"""FluidSynth's gain for every piece. Chosen once: the loudest of music21's 368 four-part Bach
-chorales (BWV 40.8; piano, velocity 80, 80 quarter notes a minute) peaks at 0.307 with a gain of 1,
-so at 0.707, -3.0 dBFS, with 2.3; the softest (BWV 403) peaks at -6.1 dBFS."""
-
-RELEASE_TAIL = 1.0
-"""Seconds after the end of a piece, in which a damped piano note falls by more than 100 dB."""
-
+RELEASE_TAIL = 1.0  # seconds, in which a damped piano note falls by more than 100 dB
 FADE = 0.02  # seconds at the end of the tail in which what still sounds fades, without a click
 MAX_SAMPLES = 80_000_000  # 30 minutes at 44.1 kHz, 320 MB (stereo 640)
 POLYPHONY = 512  # notes at once, dying ones included; FluidSynth drops the weakest beyond it
 MAX_CHANNELS = 256  # FluidSynth's own limit
 DRUM_CHANNEL = 9
+# Modulation, volume, pan, expression, the three pedals, bend range (RPN) and reset.
 HONOURED_CONTROLS = frozenset({1, 6, 7, 10, 11, 38, 64, 66, 67, 98, 99, 100, 101, 121})
-"""Modulation, volume, pan, expression, the three pedals, bend range (RPN) and reset."""
-
 OFF, CONTROL, BEND, ON = range(4)
 _PEDALS = (64, 66)
 _QUIET = 2.0**-16  # half a step of 16 bits
@@ -62,7 +57,7 @@ class FluidSynthError(RuntimeError):
 
 
 class Event(NamedTuple):
-    """One message: `sample`, then `kind` (OFF < CONTROL < BEND < ON, the order at one sample)."""
+    """One message; at one sample the order is OFF < CONTROL < BEND < ON."""
 
     sample: int
     kind: int
@@ -89,22 +84,17 @@ def synthesize(
 ) -> np.ndarray:
     """Render a piece with FluidSynth, at `sr` of 8,000 to 96,000.
 
-    `normalize` divides by the peak. This erases loudness: it is here to show what pretty_midi does
-    unasked. `duration` is how many seconds the piece is taken to last, for pieces that end with
-    rests, of which a MIDI file may know nothing; None stands for the end of its last note, as
-    `midi.sound_end` has it: a late tempo or controller does not lengthen the piece. `stereo` gives
-    both channels, shape (N, 2); mono, shape (N,), is their mean.
+    `normalize` divides by the peak, which erases loudness: it shows what pretty_midi does unasked.
+    `duration` is how many seconds the piece lasts, for pieces that end with rests; None stands for
+    `midi.sound_end`. `stereo` gives both channels, shape (N, 2); mono, shape (N,), is their mean.
 
-    N is the samples of the piece and `RELEASE_TAIL`, whatever the notes, at most `MAX_SAMPLES`; a
-    longer piece is refused before anything is rendered. A piece without notes gives N zeros, so
-    never an empty array. A `ValueError` names an argument or a note out of range, or a piece of
-    which the soundfont plays nothing (all samples zero). A `RuntimeWarning` says that the peak is
-    above full scale (the samples are kept as they are, and would clip in a file of integers), that
-    it is so low that 16 bits hold nothing of it, or that a program is missing.
+    N is the samples of the piece and `RELEASE_TAIL`; past `MAX_SAMPLES` a piece is refused before
+    anything is rendered. No notes give N zeros. A `ValueError` names what is out of range, or a
+    piece of which the soundfont plays nothing; a `RuntimeWarning` a peak above full scale (the
+    samples are kept) or too low for 16 bits, or a missing program.
 
     Our choice: the paper names neither renderer nor level. pretty_midi's own ``fluidsynth()``
-    divides by the peak, or else by the number of tracks, so that a piece is softer in four tracks
-    than in one.
+    divides by the peak, or else by the number of tracks: four tracks play softer than one.
     """
     if isinstance(sr, bool) or not 8000 <= sr <= 96000 or int(sr) != sr:
         raise ValueError(f"sr: {sr!r} samples a second; allowed are whole numbers, 8000 to 96000")
@@ -130,7 +120,6 @@ def synthesize(
 
 
 def _seconds(midi: pretty_midi.PrettyMIDI, duration: float | None) -> float:
-    """Return how long the piece lasts, in seconds."""
     seconds = sound_end(midi) if duration is None else duration
     if not (math.isfinite(seconds) and seconds >= 0):
         raise ValueError(f"duration: {seconds} s; allowed are finite numbers, 0 and above")
@@ -141,7 +130,6 @@ def _seconds(midi: pretty_midi.PrettyMIDI, duration: float | None) -> float:
 
 
 def _check_peak(peak: float, *, notes: int, warn: bool) -> None:
-    """Refuse a piece that came out silent; warn of one too loud or too soft for 16 bits."""
     if not math.isfinite(peak):
         raise FluidSynthError(f"FluidSynth gave samples that are not finite for {notes} notes")
     if peak == 0:
@@ -156,8 +144,6 @@ def _check_peak(peak: float, *, notes: int, warn: bool) -> None:
     warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
-# Notes -> events
-
 _Controls = tuple[tuple[float, int, int, int], ...]  # (seconds, kind, number, value), sorted
 _Voices = dict[tuple[bool, int, _Controls], list[pretty_midi.Note]]  # by drum or not and program
 
@@ -165,17 +151,16 @@ _Voices = dict[tuple[bool, int, _Controls], list[pretty_midi.Note]]  # by drum o
 def plan_events(midi: pretty_midi.PrettyMIDI, *, sr: int) -> tuple[list[Part], list[Event]]:
     """Return the channels that `midi` needs and its events in the order to send them.
 
-    Instruments without notes are skipped; drums take channel 9 first. A `ValueError` names a note
-    with a pitch outside 0 to 127, a velocity outside 1 to 127, a time that is negative or not
-    finite, or an end before its start; and a program, control or bend out of range.
+    Instruments without notes are skipped; drums take channel 9 first. A `ValueError` names what is
+    out of range: a note's pitch, velocity or times, a program, a control or a bend.
     """
     voices = _share_voices([track for track in midi.instruments if track.notes])
     free = (channel for channel in range(MAX_CHANNELS) if channel != DRUM_CHANNEL)
     drums = next((voice for voice in voices if voice[0]), None)
     parts, events = [], []
     for voice, notes in voices.items():
-        channel = DRUM_CHANNEL if voice is drums else next(free)
         is_drum, program, controls = voice
+        channel = DRUM_CHANNEL if voice is drums else next(free)
         parts.append(Part(channel, program, is_drum))
         events += _key_events(notes, channel=channel, sr=sr)
         for seconds, kind, number, value in controls:
@@ -184,10 +169,7 @@ def plan_events(midi: pretty_midi.PrettyMIDI, *, sr: int) -> tuple[list[Part], l
 
 
 def _in_order(events: list[Event]) -> list[Event]:
-    """Return events by sample and kind, keys from low to high, controls in the order given.
-
-    The order of the keys is fixed, as sums of floats depend on it.
-    """
+    """Sort by sample, kind and key, as sums of floats depend on it; controls as they were given."""
     return sorted(events, key=lambda event: event[: 4 if event.kind in (OFF, ON) else 2])
 
 
@@ -200,12 +182,9 @@ def _share_voices(tracks: list[pretty_midi.Instrument]) -> _Voices:
         voices[bool(track.is_drum), int(track.program), controls] += track.notes
     if len(voices) < MAX_CHANNELS:
         return voices
-    warnings.warn(
-        f"the piece needs {len(voices)} channels of {MAX_CHANNELS - 1}: tracks of one program now "
-        "share one channel and follow each other's volume, pedal and bends",
-        RuntimeWarning,
-        stacklevel=4,
-    )
+    text = f"the piece needs {len(voices)} channels of {MAX_CHANNELS - 1}: tracks of one program"
+    shared = "now share one channel and follow each other's volume, pedal and bends"
+    warnings.warn(f"{text} {shared}", RuntimeWarning, stacklevel=4)
     notes, merged = defaultdict(list), defaultdict(list)
     for (is_drum, program, own), its_notes in voices.items():
         notes[is_drum, program] += its_notes
@@ -214,7 +193,6 @@ def _share_voices(tracks: list[pretty_midi.Instrument]) -> _Voices:
 
 
 def _controls(track: pretty_midi.Instrument) -> _Controls:
-    """Return the honoured control changes and the pitch bends of a track."""
     changes = [
         (float(change.time), CONTROL, int(change.number), int(change.value))
         for change in track.control_changes
@@ -229,13 +207,11 @@ def _by_time(controls: list[tuple[float, int, int, int]]) -> _Controls:
 
 
 def _key_events(notes: list[pretty_midi.Note], *, channel: int, sr: int) -> list[Event]:
-    """Return the strikes and releases of one channel's keys."""
     keys: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
     for note in notes:
-        start = round(note.start * sr)
-        end = max(round(note.end * sr), start + 1)
-        velocity, other_end = keys[int(note.pitch)].get(start, (0, 0))
-        keys[int(note.pitch)][start] = max(int(note.velocity), velocity), max(end, other_end)
+        start, strikes = round(note.start * sr), keys[int(note.pitch)]
+        velocity, end = strikes.get(start, (0, start + 1))
+        strikes[start] = max(int(note.velocity), velocity), max(round(note.end * sr), end)
     events = []
     for pitch, strikes in keys.items():
         held_until = 0
@@ -255,10 +231,8 @@ def _check_track(track: pretty_midi.Instrument, controls: _Controls) -> None:
         raise ValueError(f"midi: an instrument has program {track.program}; allowed are 0 to 127")
     for note in track.notes:
         if not (0 <= note.pitch <= 127 and 1 <= note.velocity <= 127):
-            raise ValueError(
-                f"midi: a note has pitch {note.pitch} and velocity {note.velocity}; allowed are "
-                "pitch 0 to 127 and velocity 1 to 127"
-            )
+            got = f"midi: a note has pitch {note.pitch} and velocity {note.velocity}"
+            raise ValueError(f"{got}; allowed are pitch 0 to 127 and velocity 1 to 127")
         if not (0 <= note.start <= note.end and math.isfinite(note.end)):
             raise ValueError(
                 f"midi: a note lasts from {note.start} to {note.end} s; its start must be 0 or "
@@ -273,14 +247,8 @@ def _check_track(track: pretty_midi.Instrument, controls: _Controls) -> None:
             )
 
 
-# Events -> samples
-
-
 def require_fluidsynth() -> Any:
-    """Return the module `fluidsynth` (package pyfluidsynth), or say how to install what is missing.
-
-    The message of the `FluidSynthError` has the command for Debian, Fedora, macOS, conda, Windows.
-    """
+    """Return the module `fluidsynth` (pyfluidsynth), or say how to install what is missing."""
     try:
         import fluidsynth
     except (ImportError, OSError) as error:
@@ -293,8 +261,7 @@ def require_fluidsynth() -> Any:
 
 def fluidsynth_version() -> str:
     """Return the version of the FluidSynth library in use, such as ``2.3.1``."""
-    version = require_fluidsynth().cfunc("fluid_version_str", ctypes.c_char_p)
-    return version().decode("ascii")
+    return require_fluidsynth().cfunc("fluid_version_str", ctypes.c_char_p)().decode("ascii")
 
 
 def soundfont_path() -> Path:
@@ -306,12 +273,8 @@ def _play(parts: list[Part], events: list[Event], out: np.ndarray, *, sr: int) -
     """Fill `out` with what a fresh synthesiser plays; events past its end are not heard."""
     fluidsynth = require_fluidsynth()
     channels = 16 * (max(part.channel for part in parts) // 16 + 1)  # a multiple of 16 is wanted
-    settings = {
-        "synth.reverb.active": 0,
-        "synth.chorus.active": 0,
-        "synth.cpu-cores": 1,
-        "synth.polyphony": POLYPHONY,
-    }
+    settings = {"synth.reverb.active": 0, "synth.chorus.active": 0}
+    settings |= {"synth.cpu-cores": 1, "synth.polyphony": POLYPHONY}
     synth = fluidsynth.Synth(GAIN, int(sr), channels, **settings)
     try:
         if not synth.synth:
@@ -319,8 +282,12 @@ def _play(parts: list[Part], events: list[Event], out: np.ndarray, *, sr: int) -
         bank = synth.sfload(str(soundfont_path()))
         if bank == -1:
             raise FluidSynthError(f"FluidSynth cannot load {soundfont_path()}; is it damaged?")
-        for part in parts:
-            _choose_program(synth, bank, part)
+        for channel, program, is_drum in parts:
+            kit = 128 if is_drum else 0
+            if synth.program_select(channel, bank, kit, program) == -1:
+                synth.program_select(channel, bank, kit, 0)
+                text = f"soundfont {soundfont_path().name} has no program {program} in bank {kit}"
+                warnings.warn(f"{text}: program 0 plays its notes", RuntimeWarning, stacklevel=3)
         render = _float_renderer(fluidsynth)
         here = 0
         for event in events:
@@ -333,22 +300,7 @@ def _play(parts: list[Part], events: list[Event], out: np.ndarray, *, sr: int) -
     return out
 
 
-def _choose_program(synth: Any, bank: int, part: Part) -> None:
-    """Select a part's program, or with a warning the first of its kind."""
-    midi_bank = 128 if part.is_drum else 0
-    if synth.program_select(part.channel, bank, midi_bank, part.program) != -1:
-        return
-    synth.program_select(part.channel, bank, midi_bank, 0)
-    warnings.warn(
-        f"soundfont {soundfont_path().name} has no program {part.program} in bank {midi_bank}: "
-        "program 0 plays its notes",
-        RuntimeWarning,
-        stacklevel=4,
-    )
-
-
-def _float_renderer(fluidsynth: Any) -> Any:
-    """Return FluidSynth's ``fluid_synth_write_float``, which pyfluidsynth does not name."""
+def _float_renderer(fluidsynth: Any) -> Any:  # pyfluidsynth does not name it
     pointer, number = ctypes.c_void_p, ctypes.c_int
     kinds = {"synth": pointer, "len": number, "lout": pointer, "loff": number, "lincr": number}
     kinds |= {"rout": pointer, "roff": number, "rincr": number}
@@ -360,7 +312,6 @@ def _float_renderer(fluidsynth: Any) -> Any:
 
 
 def _fill(render: Any, synth: Any, out: np.ndarray) -> None:
-    """Render into `out`, shape (n, 2), C order, or (n,) for the mean of both channels."""
     for start in range(0, len(out), _CHUNK):
         part = out[start : start + _CHUNK]
         block = part if part.ndim == 2 else np.empty((len(part), 2), np.float32)
@@ -372,11 +323,10 @@ def _fill(render: Any, synth: Any, out: np.ndarray) -> None:
 
 
 def _send(synth: Any, event: Event) -> None:
-    if event.kind == OFF:
-        synth.noteoff(event.channel, event.number)
-    elif event.kind == CONTROL:
-        synth.cc(event.channel, event.number, event.value)
-    elif event.kind == BEND:
-        synth.pitch_bend(event.channel, event.value)
+    _, kind, channel, number, value = event
+    if kind == OFF:
+        synth.noteoff(channel, number)
+    elif kind == BEND:
+        synth.pitch_bend(channel, value)
     else:
-        synth.noteon(event.channel, event.number, event.value)
+        (synth.cc if kind == CONTROL else synth.noteon)(channel, number, value)
