@@ -16,7 +16,6 @@ import json
 import math
 import os
 import pkgutil
-import queue
 import re
 import signal
 import subprocess
@@ -24,6 +23,7 @@ import sys
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.metadata import version
@@ -288,16 +288,14 @@ def run_jobs(
     if workers < 1:
         raise ValueError(f"workers: got {workers}, allowed is 1 or more")
     crew = [_Worker(target, seconds, memory) for _ in range(min(workers, len(jobs)))]
-    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-    for worker in crew:
-        idle.put(worker)
+    idle = deque(crew)  # as many as there are threads
 
     def answer(index: int) -> tuple[int, Job]:
-        worker = idle.get()
+        worker = idle.popleft()
         try:
             return index, worker.ask(jobs[index])
         finally:
-            idle.put(worker)
+            idle.append(worker)
 
     with ThreadPoolExecutor(max(len(crew), 1), thread_name_prefix="job") as pool:
         try:
@@ -352,10 +350,9 @@ class _Worker:
                 command, env=environment, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )  # fmt: skip
-        answer = self._exchange(self._settings, _START_SECONDS)
-        if answer is None or "raised" in answer:
-            why = answer["raised"] if answer else "it did not answer"
-            raise WorkerError(f"cannot start a process of {sys.executable}: {why}")
+        answer = self._exchange(self._settings, _START_SECONDS) or {"raised": "it did not answer"}
+        if "raised" in answer:
+            raise WorkerError(f"cannot start a process of {sys.executable}: {answer['raised']}")
 
     def _exchange(self, message: Job, seconds: float) -> Job | None:
         """Send a line and return the line that answers it; None if none came in time."""
@@ -410,10 +407,9 @@ def _limit_memory(memory: int | None) -> None:
         return
     import resource
 
-    pages = [int(size) for size in sizes.read_text().split()[:2]]
-    address_space, resident = (size * resource.getpagesize() for size in pages)
-    wanted = address_space + max(memory - resident, 0)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    address_space, resident, *_ = map(int, sizes.read_text().split())  # in pages
+    page, (_, hard) = resource.getpagesize(), resource.getrlimit(resource.RLIMIT_AS)
+    wanted = address_space * page + max(memory - resident * page, 0)
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
@@ -526,14 +522,13 @@ def made_by() -> str:
 
 def _known_rows(destination: Path) -> dict[tuple[str, str], Row]:
     """Return the earlier rows that still hold, by file and SHA-256, without their time."""
-    rows: list[Row] = []
+    rows, made = [], made_by()
     with contextlib.suppress(FileNotFoundError, ValueError):
         rows = read_report(destination).to_dict("records")
     with contextlib.suppress(FileNotFoundError):
         for line in (destination / _UNFINISHED).read_bytes().splitlines():
             with contextlib.suppress(ValueError):  # an empty line, or one that a kill cut
                 rows.append(json.loads(line))
-    made = made_by()
     return {
         (row["file"], row["sha256"]): {**row, "seconds": 0.0}
         for row in rows
@@ -560,13 +555,12 @@ def _note_rows(rows: Iterable[Row], destination: Path) -> None:
 
 def _choose_pedal(row: Row, *, held: bool) -> Row:
     """Return the row with the chosen piece first; the other is kept, so that none is read again."""
-    if not row["pedal"]:
+    chosen = HELD if held else IGNORED
+    if row["pedal"] in ("", chosen):
         return row
-    if (row["pedal"] == HELD) != held:
-        other = {"steps": row["other_steps"], "piece_sha256": row["other_sha256"]}
-        other |= {"other_steps": row["steps"], "other_sha256": row["piece_sha256"]}
-        row = row | other
-    return row | {"pedal": HELD if held else IGNORED}
+    steps = {"steps": row["other_steps"], "other_steps": row["steps"]}
+    names = {"piece_sha256": row["other_sha256"], "other_sha256": row["piece_sha256"]}
+    return row | steps | names | {"pedal": chosen}
 
 
 def _write_report(rows: Sequence[Row], destination: Path) -> pd.DataFrame:
@@ -584,9 +578,6 @@ def _write_report(rows: Sequence[Row], destination: Path) -> pd.DataFrame:
 def _pieces_of(row: Row) -> list[str]:
     """Return the SHA-256 of each piece made of a file: none, one, or two if it has a pedal."""
     return [name for name in (row["piece_sha256"], row["other_sha256"]) if name]
-
-
-# Read the corpus
 
 
 def load_corpus(destination: str | os.PathLike[str]) -> list[Piece]:
