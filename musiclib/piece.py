@@ -74,9 +74,6 @@ class Piece:
     denominator: int = 4
 
 
-# From MIDI
-
-
 def piece_from_midi(
     midi: pretty_midi.PrettyMIDI, *, name: str, sustain_pedal: bool = False
 ) -> tuple[Piece, dict[str, float]]:
@@ -94,9 +91,9 @@ def piece_from_midi(
     notes = note_array(midi, sustain_pedal=True) if sustain_pedal else played
     roll = notes_to_roll(notes)
     position, bar, denominator = metre(midi, steps=len(roll))
-    lines = notes_to_lines(notes, steps=len(roll))
+    lines, shift = notes_to_lines(notes, steps=len(roll)), estimate_shift(roll)
     tempo = float(midi.get_tempo_changes()[1][0])
-    whole = Piece(name, roll, lines, position, bar, estimate_shift(roll), tempo, denominator)
+    whole = Piece(name, roll, lines, position, bar, shift, tempo, denominator)
     piece = from_first_bar(whole)
     if rest := len(whole.roll) - len(piece.roll):
         message = f"it begins with {rest / STEPS_PER_QUARTER:g} quarters of rest, left out here"
@@ -142,7 +139,12 @@ def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int,
     They follow the time signatures, 4/4 where none stands. A first bar that is shorter than the
     next one is an upbeat and counted from its end.
     """
-    segments = np.array(_segments(midi))
+    bars = {0: (STEPS_PER_BAR, 4)}  # from each step on; of two at a step the later counts
+    for change in sorted(midi.time_signature_changes, key=lambda c: c.time):
+        quarter = midi.time_to_tick(change.time) / midi.resolution
+        length = int(STEPS_PER_BAR * change.numerator / change.denominator)
+        bars[int(quantise(quarter))] = max(length, 1), change.denominator
+    segments = np.array([(start, *bar) for start, bar in sorted(bars.items())])
     at = np.searchsorted(segments[:, 0], np.arange(steps), side="right") - 1
     start, length, denominator = segments[at].T
     if len(segments) > 1:
@@ -151,23 +153,11 @@ def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int,
             start[:upbeat] = upbeat
             length[:upbeat], denominator[:upbeat] = segments[1, 1:]
     position = (np.arange(steps) - start) % length % MAX_BAR
-    bar = _commonest(length, default=STEPS_PER_BAR)
-    denominator = _commonest(denominator[length == bar], default=4)
-    return position.astype(np.uint8), min(bar, MAX_BAR), denominator
-
-
-def _commonest(values: np.ndarray, *, default: int) -> int:
-    return Counter(values.tolist()).most_common(1)[0][0] if len(values) else default
-
-
-def _segments(midi: pretty_midi.PrettyMIDI) -> list[tuple[int, int, int]]:
-    """Return first step, steps a bar and denominator of each metre, the later of two at a step."""
-    bars = {0: (STEPS_PER_BAR, 4)}
-    for change in sorted(midi.time_signature_changes, key=lambda c: c.time):
-        quarter = midi.time_to_tick(change.time) / midi.resolution
-        length = int(STEPS_PER_BAR * change.numerator / change.denominator)
-        bars[int(quantise(quarter))] = max(length, 1), change.denominator
-    return [(start, *bar) for start, bar in sorted(bars.items())]
+    bar, under = STEPS_PER_BAR, 4
+    if steps:
+        bar = Counter(length.tolist()).most_common(1)[0][0]
+        under = Counter(denominator[length == bar].tolist()).most_common(1)[0][0]
+    return position.astype(np.uint8), min(bar, MAX_BAR), under
 
 
 def from_first_bar(piece: Piece) -> Piece:
@@ -183,7 +173,7 @@ def from_first_bar(piece: Piece) -> Piece:
 def _grid_loss(notes: np.ndarray) -> dict[str, float]:
     onset = notes["onset_quarter"]
     off = [np.abs(onset * n - np.rint(onset * n)) / n for n in (STEPS_PER_QUARTER, _TRIPLETS)]
-    free = float((np.min(off, axis=0) > _OFF).mean()) if len(onset) else 0.0
+    free = (np.min(off, axis=0) > _OFF).sum() / max(len(onset), 1)
     notes = notes[np.isin(notes["pitch"], np.arange(N_KEYS) + LOWEST_PITCH)]
     edges = np.stack([notes["onset_quarter"], notes["onset_quarter"] + notes["duration_quarter"]])
     moved = np.abs(edges * STEPS_PER_QUARTER - quantise(edges)) > 0.01
@@ -195,18 +185,14 @@ def _grid_loss(notes: np.ndarray) -> dict[str, float]:
         "off_grid": float(moved.any(axis=0).sum() / n),
         "merged": float((len(notes) - len(struck)) / n),
         "collided": float((len(struck) - drawn.shape[1]) / n),
-        "free": free,
+        "free": float(free),
     }
-
-
-# Key
 
 
 def estimate_shift(roll: np.ndarray) -> int:
     """Estimate the shift of a roll by Krumhansl and Schmuckler; 0 where no key stands out.
 
-    The key is the one whose probe-tone profile correlates best with the time that each pitch class
-    sounds. Relative major and minor share a shift, so to confuse them is harmless.
+    The probe-tone profile of the key correlates best with the time that each pitch class sounds.
     """
     sounding = roll[..., SUSTAIN].sum(axis=0, dtype=np.int64)
     classes = np.bincount((np.arange(N_KEYS) + LOWEST_PITCH) % 12, weights=sounding, minlength=12)
@@ -214,8 +200,8 @@ def estimate_shift(roll: np.ndarray) -> int:
         return 0
     profiles = [np.roll(p, k) for p in (_MAJOR, _MINOR) for k in range(12)]
     best = int(np.argmax([np.corrcoef(p, classes)[0, 1] for p in profiles]))
-    major = best if best < 12 else (best - 12 + 3) % 12
-    return int((6 - major) % 12 - 6)
+    major = best if best < 12 else best - 12 + 3
+    return (6 - major) % 12 - 6
 
 
 def in_one_key(piece: Piece) -> np.ndarray:
