@@ -105,9 +105,6 @@ def _original_key(key: np.ndarray, register: int) -> np.ndarray:
     return back_on_piano(key - ((int(register) + 6) % N_REGISTERS - 6))
 
 
-# Voices
-
-
 def separate_voices(roll: np.ndarray, *, n_voices: int) -> np.ndarray:
     """Spread the notes of a roll over 1 to 16 voices; a note that finds none free is skipped.
 
@@ -310,9 +307,6 @@ def begin_afresh(window: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     out["codes"][:, 0] = np.where(first > 0, first + FIRST_KEY - 1, REST)
     out["before"][:, 0] = 0
     return out
-
-
-# Keys
 
 
 @dataclass(frozen=True)

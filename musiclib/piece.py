@@ -239,7 +239,7 @@ def load_piece(path: str | os.PathLike[str], *, sha256: str | None = None) -> Pi
     """Read a prepared piece, of this SHA-256 where it is given; no pickle is ever loaded."""
     try:
         data = read_regular(path, limit=MAX_STORED)
-        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        if sha256 not in (None, hashlib.sha256(data).hexdigest()):
             raise ValueError("its SHA-256 is not the one in the report")
         return _unpacked(data)
     except (*_DAMAGE, OSError) as error:
@@ -253,17 +253,15 @@ def _unpacked(data: bytes) -> Piece:
     if size > MAX_UNPACKED:
         raise ValueError(f"it unpacks to {size:,} bytes, and at most {MAX_UNPACKED:,} are read")
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        if int(stored["version"]) != VERSION:
-            raise ValueError(f"version {int(stored['version'])}, this musiclib reads {VERSION}")
-        steps = int(stored["steps"])
-        if not 0 <= steps <= MAX_STEPS:
+        if (version := int(stored["version"])) != VERSION:
+            raise ValueError(f"version {version}, this musiclib reads {VERSION}")
+        if not 0 <= (steps := int(stored["steps"])) <= MAX_STEPS:
             raise ValueError(f"{steps:,} steps, allowed are 0 to {MAX_STEPS:,}")
         roll = np.unpackbits(stored["roll"], count=steps * N_KEYS * 2).reshape(steps, N_KEYS, 2)
         lines, position = stored["lines"], stored["position"]
         if lines.ndim != 2 or (len(lines), *position.shape) != (steps, steps):
             raise ValueError(f"{lines.shape} lines and {position.shape} places of {steps} steps")
-        denominator = int(stored["denominator"])
-        if denominator not in DENOMINATORS:
+        if (denominator := int(stored["denominator"])) not in DENOMINATORS:
             raise ValueError(f"denominator {denominator}, allowed are {DENOMINATORS}")
         return Piece(
             str(stored["name"]), roll, lines, position,

@@ -60,9 +60,6 @@ def require_piece(roll: np.ndarray, *, name: str = "roll") -> np.ndarray:
     return roll
 
 
-# MIDI and rolls
-
-
 def to_piano_roll(
     midi: pretty_midi.PrettyMIDI,
     *,
