@@ -8,15 +8,12 @@ onset of trimmed key k. *Sounds* are ``int32 (T, V)``: 0 rest, ``1 + k`` soundin
 
 A `KeyCodec` writes K neighbouring keys, so any number of notes at once without lines. *Key codes*
 are ``uint8 (T, K)``, the lowest key first: 0 silent, 1 sounds; or, where onsets are told from held
-notes, 0 silent, 1 held, 2 starts. It also reads a benchmark's pieces, ``uint8 (T, 88)``, which have
-neither onsets nor bars nor key.
+notes, 0 silent, 1 held, 2 starts. It also reads a benchmark's pieces, ``uint8 (T, 88)``.
 
 *Metre* is ``int32 (T,)``: steps since the bar line, plus 64 times the class of the piece's bars: 0
 for 2/4, 4/4, 4/2 (a power of two of steps), 1 for 3/8, 3/4, 6/8, 9/8, 3/2 (a multiple of three), 2
-for 5/4, 7/8 and the like. Class 2 is there only in a corpus whose training pieces have such bars,
-else an odd bar counts with the threes. *Register* is 0 to 11: the piece's `shift` modulo 12, which
-says how high it lies once it is moved. `denominator` is that of the bar's time signature; it is
-written into files, and no model reads it.
+for 5/4, 7/8 and the like, which count as 1 where no training piece has such bars. *Register* is 0
+to 11: the piece's `shift` modulo 12. No model reads `denominator`, that of the time signature.
 """
 
 from __future__ import annotations
@@ -42,36 +39,23 @@ from musiclib.roll import (
     roll_to_notes,
 )
 
-N_METRES = 2 * MAX_BAR
-"""Values of the metre in a corpus without odd bars; with them there are `MAX_BAR` more."""
+N_METRES = 2 * MAX_BAR  # in a corpus without odd bars; with them there are `MAX_BAR` more
 N_REGISTERS = 12
 MAX_VOICES = 8
 SILENT, HELD, STARTS = 0, 1, 2
-MARGIN = 2
-"""Keys beside those of the training pieces that a key codec keeps."""
+MARGIN = 2  # keys beside those of the training pieces that a key codec keeps
 SEGMENT_BARS = 4
-FEW_SEGMENTS = 50
-"""Segments below which a GAN is likely to learn its training pieces by heart (our choice)."""
-MAX_WINDOW_BYTES = 4_000_000_000
-"""Most that the windows cut at once may take."""
-
-
-# Metre and bars
+FEW_SEGMENTS = 50  # below which a GAN is likely to learn its pieces by heart (our choice)
+MAX_WINDOW_BYTES = 4_000_000_000  # that the windows cut at once may take
 
 
 def bar_class(bar: int) -> int:
-    """Return the class of a bar of so many steps, 0 to 2.
-
-    >>> [bar_class(bar) for bar in (8, 16, 12, 18, 24, 20, 14)]
-    [0, 0, 1, 1, 1, 2, 2]
-    """
-    if bar > 0 and bar & (bar - 1) == 0:
-        return 0
-    return 1 if bar % 3 == 0 else 2
+    """Return the class of a bar of so many steps, 0 to 2."""
+    return 0 if bar > 0 and bar & (bar - 1) == 0 else 1 if bar % 3 == 0 else 2
 
 
 def count_metres(bars: Iterable[int]) -> int:
-    """Return how many values the metre has, given the bars of the training pieces in steps."""
+    """Return how many values the metre has, from the bars of the training pieces."""
     return MAX_BAR * max(2, *(1 + bar_class(bar) for bar in bars), 0)
 
 
@@ -83,8 +67,8 @@ def bar_position(metre: np.ndarray) -> np.ndarray:
 def play_metre(example: Example, *, length: int) -> np.ndarray:
     """Return the metre, of `length` steps, of a new piece that starts like `example`."""
     start = bar_position(example.metre[0])
-    base = example.metre[0] - start
-    return (base + (start + np.arange(length)) % min(example.bar, MAX_BAR)).astype(np.int32)
+    place = (start + np.arange(length)) % min(example.bar, MAX_BAR)
+    return (example.metre[0] - start + place).astype(np.int32)
 
 
 def bars_of(example: Example | KeyExample) -> Bars:
@@ -107,48 +91,36 @@ class _Codec:
     n_metres: int
 
     def to_dict(self) -> dict[str, int]:
-        """Return the codec's numbers, for a weights' card; `n_metres` only if it is unusual.
-
-        Cards of weights that were trained before there were odd bars do not name it.
-        """
-        numbers = asdict(self)
-        if numbers["n_metres"] == N_METRES:
-            del numbers["n_metres"]
-        return numbers
+        """Return the codec's numbers, for a weights' card; `n_metres` only if it is unusual."""
+        usual = ("n_metres", N_METRES)  # which earlier cards do not name
+        return {name: number for name, number in asdict(self).items() if (name, number) != usual}
 
     def _context(self, piece: Piece) -> tuple[np.ndarray, int, int, int]:
-        """Return metre, register, bar and denominator, as the examples have them."""
         kind = min(bar_class(piece.bar), self.n_metres // MAX_BAR - 1)
         metre = piece.position.astype(np.int32) % MAX_BAR + MAX_BAR * kind
         return metre, piece.shift % N_REGISTERS, piece.bar, piece.denominator
 
 
 def _original_key(key: np.ndarray, register: int) -> np.ndarray:
-    """Undo the shift of a piece, on the piano."""
     return back_on_piano(key - ((int(register) + 6) % N_REGISTERS - 6))
-
-
-# Voices
 
 
 def separate_voices(roll: np.ndarray, *, n_voices: int) -> np.ndarray:
     """Spread the notes of a roll over 1 to 16 voices; a note that finds none free is skipped.
 
-    Our choice: at each step the new notes are assigned to the free voices so that the summed
-    distance to the voices' last pitches is least (`scipy.optimize.linear_sum_assignment`), with
-    their height's order as tie-break. Voices start spread over the roll's own pitch range.
+    Our choice: at each step the new notes go to the free voices so that the summed distance to the
+    voices' last pitches is least, with their height's order as tie-break. Voices start spread over
+    the roll's own pitch range.
     """
     from scipy.optimize import linear_sum_assignment  # 0.7 s that a reader of files is spared
 
     if not 1 <= n_voices <= 16:
         raise ValueError(f"n_voices must lie between 1 and 16, got {n_voices}")
-    notes = roll_to_notes(roll)
-    voices = np.zeros((len(roll), n_voices), np.int16)
+    notes, voices = roll_to_notes(roll), np.zeros((len(roll), n_voices), np.int16)
     if not len(notes):
         return voices
     high, low = np.percentile(notes[:, 2], [90, 10])
-    last = np.linspace(high, low, n_voices)
-    busy_until = np.zeros(n_voices, int)
+    last, busy_until = np.linspace(high, low, n_voices), np.zeros(n_voices, int)
     for step in np.unique(notes[:, 0]):
         new = notes[notes[:, 0] == step][::-1]  # the highest first
         free = np.flatnonzero(busy_until <= step)
@@ -160,19 +132,14 @@ def separate_voices(roll: np.ndarray, *, n_voices: int) -> np.ndarray:
 
 
 def voices_to_roll(voices: np.ndarray) -> np.ndarray:
-    """Draw voices as a roll; notes of several voices on one key are merged.
-
-    A hold after a rest, or at the start, sounds nothing.
-    """
+    """Draw voices as a roll; a hold of nothing sounds nothing, notes on one key are merged."""
     voices = np.asarray(voices)
     if voices.ndim != 2 or not np.issubdtype(voices.dtype, np.integer):
-        raise ValueError(f"voices must be integers with shape (T, V), got {voices.dtype} "
-                         f"with shape {voices.shape}")  # fmt: skip
+        got = f"{voices.dtype} with shape {voices.shape}"
+        raise ValueError(f"voices must be integers with shape (T, V), got {got}")
     if voices.size and not (voices.min() >= REST and voices.max() < N_VOICE_CODES):
-        raise ValueError(
-            f"voice codes must lie between 0 and {N_VOICE_CODES - 1}, "
-            f"got {int(voices.min())} to {int(voices.max())}"
-        )
+        got = f"{int(voices.min())} to {int(voices.max())}"
+        raise ValueError(f"voice codes must lie between 0 and {N_VOICE_CODES - 1}, got {got}")
     roll = np.zeros((len(voices), N_KEYS, 2), np.uint8)
     onsets = voices.astype(np.int64) - FIRST_KEY
     for channel, key in ((SUSTAIN, voice_keys(voices)), (ONSET, onsets)):
@@ -214,12 +181,10 @@ class VoiceCodec(_Codec):
 
     @property
     def n_codes(self) -> int:
-        """Return the number of codes: rest, hold and an onset for each key."""
         return FIRST_KEY + self.n_keys
 
     @property
     def n_sounds(self) -> int:
-        """Return the number of sounds: rest and each key."""
         return 1 + self.n_keys
 
     def encode(self, piece: Piece) -> Example:
@@ -227,10 +192,7 @@ class VoiceCodec(_Codec):
         voices = _moved_voices(piece, self.n_voices)
         key = np.where(voices >= FIRST_KEY, voices - FIRST_KEY - self.lowest, 0)
         key = np.where(key < 0, key % 12, key)
-        over = np.maximum(key - self.n_keys + 1, 0)
-        key = key - 12 * -(-over // 12)
-        if key.min(initial=0) < 0:
-            raise ValueError(f"{piece.name}: the training pieces span less than an octave")
+        key = key - 12 * -(-np.maximum(key - self.n_keys + 1, 0) // 12)
         codes = np.where(voices >= FIRST_KEY, key + FIRST_KEY, voices).astype(np.int32)
         sounds = (voice_keys(codes) + 1).astype(np.int32)
         return Example(piece.name, codes, sounds, *self._context(piece))
@@ -255,21 +217,18 @@ def fit_codec(pieces: Sequence[Piece]) -> VoiceCodec:
 
 
 def choose_voices(pieces: Sequence[Piece]) -> int:
-    """Return how many voices a corpus needs.
+    """Return how many voices a corpus needs: the tracks of a piece where most are in lines.
 
-    Our choice: the tracks of a piece where most pieces are written in lines; otherwise so many that
-    99 % of the sounding steps keep all their notes, at most `MAX_VOICES`.
+    Else so many that 99 % of the sounding steps keep all notes, `MAX_VOICES` at most (our choice).
     """
-    lines = [p.lines.shape[1] for p in pieces]
-    common = max(set(lines), key=lines.count)
-    if common and lines.count(common) > len(lines) / 2:
+    common, count = Counter(p.lines.shape[1] for p in pieces).most_common(1)[0]
+    if common and count > len(pieces) / 2:
         return common
     counts = np.concatenate([p.roll[..., SUSTAIN].sum(axis=1) for p in pieces])
     return int(np.clip(np.percentile(counts[counts > 0], 99), 1, MAX_VOICES))
 
 
 def _moved_voices(piece: Piece, n_voices: int) -> np.ndarray:
-    """Return a piece's voices in C major or A minor, on the piano."""
     voices = piece.lines
     if voices.shape[1] != n_voices:
         voices = separate_voices(piece.roll, n_voices=n_voices)
@@ -278,15 +237,11 @@ def _moved_voices(piece: Piece, n_voices: int) -> np.ndarray:
     return np.where(voices >= FIRST_KEY, key + FIRST_KEY, voices)
 
 
-# Windows of voices
-
-
 def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int]]]:
-    """Find the segments of four bars that notebook 03 trains on.
+    """Find the segments of `SEGMENT_BARS` bars of a GAN: a bar line and a whole segment after it.
 
     Returns the commonest bar in steps (only pieces with this bar have segments), the quarters of a
-    segment (a whole number in every metre; 16 where a bar has more than 8), and piece and step of
-    each segment: every bar line with a whole segment after it.
+    segment (16 where a bar has more than 8), and piece and step of each segment.
     """
     bar = commonest_bars(pieces).steps_per_bar
     quarters = SEGMENT_BARS * (bar if bar <= 8 * STEPS_PER_QUARTER else 16) // STEPS_PER_QUARTER
@@ -301,15 +256,12 @@ def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int
 
 
 def segment_sentence(pieces: Sequence[Piece]) -> str:
-    """Say how many segments notebook 03 finds in the training pieces, and whether they are few.
-
-    None is refused, before anything is trained.
-    """
+    """Say how many segments a GAN has in the training pieces; refuse to have none."""
     bar, quarters, starts = bar_segments(pieces)
     same = sum(piece.bar == bar for piece in pieces)
-    length = f"{quarters} quarters that begin on a bar line"
-    said = f"{len(starts)} segments of {length}, in the {same} of {len(pieces)} training pieces "
-    said += f"with the commonest bar ({bar / STEPS_PER_QUARTER:g} quarters)"
+    common = f"the commonest bar ({bar / STEPS_PER_QUARTER:g} quarters)"
+    said = f"{len(starts)} segments of {quarters} quarters that begin on a bar line"
+    said += f", in the {same} of {len(pieces)} training pieces with {common}"
     if not starts:
         raise ValueError(f"{said}; the GAN of notebook 03 needs one, so give longer pieces")
     few = "; so few that a GAN may learn them by heart" if len(starts) < FEW_SEGMENTS else ""
@@ -323,26 +275,22 @@ def cut(
 
     Returns ``codes`` and ``sounds`` (N, L, V), ``before`` (N, L, V): the sounds one step earlier,
     rests where the piece begins; ``metre`` (N, L), ``register`` (N,), and ``mask`` (N, L) float32,
-    0 where a window is padded with rests because its piece ends. Windows that would pass
-    `MAX_WINDOW_BYTES` are refused before they are cut.
+    0 where a window is padded with rests. More than `MAX_WINDOW_BYTES` is refused before the cut.
     """
     n, voices = len(starts), examples[0].codes.shape[1]
     size = 4 * n * length * (3 * voices + 2)
     if size > MAX_WINDOW_BYTES:
-        raise ValueError(
-            f"starts: {n:,} windows of {length:,} steps take {size / 1e6:,.0f} MB, and at most "
-            f"{MAX_WINDOW_BYTES / 1e6:,.0f} MB are cut at once; cut fewer"
-        )
+        what = f"{n:,} windows of {length:,} steps take {size / 1e6:,.0f} MB"
+        most = f"at most {MAX_WINDOW_BYTES / 1e6:,.0f} MB are cut at once"
+        raise ValueError(f"starts: {what}, and {most}; cut fewer")
     out = {k: np.zeros((n, length, voices), np.int32) for k in ("codes", "sounds", "before")}
-    out["metre"] = np.zeros((n, length), np.int32)
+    out |= {"metre": np.zeros((n, length), np.int32), "mask": np.zeros((n, length), np.float32)}
     out["register"] = np.array([examples[i].register for i, _ in starts], np.int32)
-    out["mask"] = np.zeros((n, length), np.float32)
     for row, (i, start) in enumerate(starts):
-        example = examples[i]
-        if not 0 <= start < len(example.codes):
-            steps = len(example.codes)
+        example, steps = examples[i], len(examples[i].codes)
+        if not 0 <= start < steps:
             raise ValueError(f"starts: step {start} is none of {example.name}'s {steps}")
-        steps = min(length, len(example.codes) - start)
+        steps = min(length, steps - start)
         for name in ("codes", "sounds", "metre"):
             out[name][row, :steps] = getattr(example, name)[start : start + steps]
         out["mask"][row, :steps] = 1
@@ -353,10 +301,7 @@ def cut(
 
 
 def begin_afresh(window: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Let the windows of `cut` stand alone: a note that a window's start cuts begins there.
-
-    No hold is left at the first step, and nothing sounds before it.
-    """
+    """Let the windows of `cut` stand alone: a note that a window's start cuts begins there."""
     out = {k: v.copy() for k, v in window.items()}
     first = out["sounds"][:, 0]
     out["codes"][:, 0] = np.where(first > 0, first + FIRST_KEY - 1, REST)
@@ -364,12 +309,9 @@ def begin_afresh(window: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return out
 
 
-# Keys
-
-
 @dataclass(frozen=True)
 class KeyExample:
-    """Hold a piece as a model of keys reads it; metre and register are 0 for a benchmark's."""
+    """Hold a piece as a model of keys reads it."""
 
     name: str
     codes: np.ndarray
@@ -381,10 +323,7 @@ class KeyExample:
 
 @dataclass(frozen=True)
 class KeyCodec(_Codec):
-    """Turn rolls into key codes and back: `n_keys` keys from `lowest` (0 to 87) on.
-
-    `frames` counts those of the training pieces; it decides what a note outside the keys costs.
-    """
+    """Turn rolls into key codes and back; `frames` counts those of the training pieces."""
 
     lowest: int
     n_keys: int
@@ -394,7 +333,6 @@ class KeyCodec(_Codec):
 
     @property
     def n_states(self) -> int:
-        """Return the number of codes a key can have."""
         return 3 if self.onsets else 2
 
     def encode_frames(self, frames: np.ndarray) -> KeyExample:
@@ -403,10 +341,9 @@ class KeyCodec(_Codec):
         return KeyExample("", codes, np.zeros(len(codes), np.int32))
 
     def outside(self, frames: np.ndarray) -> np.ndarray:
-        """Return the nats (T - 1,) that the K keys leave out of a benchmark's piece, from frame 1.
+        """Return the nats (T - 1,) of the other keys in a benchmark's piece, from frame 1 on.
 
-        Each key left out sounds with probability 1 / (training frames + 2), Laplace's rule for what
-        training pieces never do.
+        Each sounds with probability 1 / (training frames + 2), Laplace's rule for what never was.
         """
         out = np.delete(frames[1:], np.arange(self.lowest, self.lowest + self.n_keys), axis=1)
         p = 1 / (self.frames + 2)
@@ -426,35 +363,27 @@ class KeyCodec(_Codec):
         return KeyExample(piece.name, out, *self._context(piece))
 
     def decode(self, codes: np.ndarray, register: int = 0) -> np.ndarray:
-        """Turn key codes back into a roll in the original key.
-
-        A held key that did not sound before starts. Without onsets, a key that sounds on is held.
-        """
-        codes = np.asarray(codes)
-        known = np.isin(codes, range(self.n_states)).all()
-        if codes.ndim != 2 or codes.shape[1] != self.n_keys or not known:
-            raise ValueError(
-                f"codes: got shape {codes.shape}, wanted (T, {self.n_keys}) of codes below "
-                f"{self.n_states}"
-            )
+        """Turn key codes back into a roll in the original key; a key held from silence starts."""
+        codes, states = np.asarray(codes), self.n_states
+        if codes.shape[1:] != (self.n_keys,) or not np.isin(codes, range(states)).all():
+            wanted = f"(T, {self.n_keys}) of codes below {states}"
+            raise ValueError(f"codes: got shape {codes.shape}, wanted {wanted}")
         keys = _original_key(np.arange(self.n_keys) + self.lowest, register)
         roll = np.zeros((len(codes), N_KEYS, 2), np.uint8)
         for place in np.flatnonzero(codes.any(axis=0)):
             sounds = codes[:, place] > 0
-            before = np.concatenate([[False], sounds[:-1]])
-            starts = sounds & (~before | (codes[:, place] == STARTS))
             roll[:, keys[place], SUSTAIN] |= sounds
-            roll[:, keys[place], ONSET] |= starts
+            sounds[1:] &= ~sounds[:-1] | (codes[1:, place] == STARTS)
+            roll[:, keys[place], ONSET] |= sounds
         return roll
 
 
 def fit_keys(
     rolls: Sequence[np.ndarray], *, shifts: Sequence[int] | None = None, bars: Sequence[int] = ()
 ) -> KeyCodec:
-    """Return the key codec of a corpus from its training rolls, or a benchmark's pieces.
+    """Return the key codec of training rolls or a benchmark's pieces: an octave and a half or more.
 
-    It keeps the keys used, with `MARGIN` beside them, an octave and a half at least. `shifts` are
-    those of the pieces (none is moved by default), `bars` their bars in steps.
+    `shifts` are those of the pieces (none is moved by default), `bars` their bars in steps.
     """
     shifts = [0] * len(rolls) if shifts is None else shifts
     used: set[int] = set()
@@ -471,9 +400,8 @@ def fit_keys(
 
 def lead_in(example: KeyExample) -> KeyExample:
     """Put a silent step before a piece, so that its first step is predicted too."""
-    codes = np.concatenate([np.zeros_like(example.codes[:1]), example.codes])
-    metre = np.concatenate([example.metre[:1], example.metre])
-    return replace(example, codes=codes, metre=metre)
+    codes = np.pad(example.codes, ((1, 0), (0, 0)))
+    return replace(example, codes=codes, metre=np.r_[example.metre[:1], example.metre])
 
 
 def excerpt(example: KeyExample, start: int, length: int) -> KeyExample:
@@ -488,24 +416,24 @@ def pad(
     """Lay N pieces of two steps or more side by side, padded with silence to a common length L.
 
     L is a multiple of 8, so that few lengths occur. Where N or L would be that of the pieces
-    `unlike`, one more is padded. Returns ``before`` and ``now`` ``(N, L, K)`` int32: steps 0 to
-    T - 2 and 1 to T - 1; ``metre`` and ``register`` ``(N, L)`` int32 of the step that is predicted;
-    ``mask`` ``(N, L)`` float32, 0 where padded.
+    `unlike`, one more is padded. Returns ``before`` and ``now`` (N, L, K) int32: steps 0 to T - 2
+    and 1 to T - 1; ``metre`` and ``register`` (N, L) int32 of the step that is predicted; ``mask``
+    (N, L) float32, 0 where padded.
     """
-    n, length, keys = *_padded_size(examples), examples[0].codes.shape[1]
-    out = {k: np.zeros((n, length, keys), np.int32) for k in ("before", "now")}
-    out |= {k: np.zeros((n, length), np.int32) for k in ("metre", "register")}
-    out["mask"] = np.zeros((n, length), np.float32)
+    size, keys = _padded_size(examples), examples[0].codes.shape[1]
+    out = {k: np.zeros((*size, keys), np.int32) for k in ("before", "now")}
+    out |= {k: np.zeros(size, np.int32) for k in ("metre", "register")}
+    out["mask"] = np.zeros(size, np.float32)
     for row, example in enumerate(examples):
-        size = len(example.codes) - 1
-        out["before"][row, :size] = example.codes[:-1]
-        out["now"][row, :size] = example.codes[1:]
-        out["metre"][row, :size] = example.metre[1:]
+        steps = len(example.codes) - 1
+        out["before"][row, :steps] = example.codes[:-1]
+        out["now"][row, :steps] = example.codes[1:]
+        out["metre"][row, :steps] = example.metre[1:]
         out["register"][row] = example.register
-        out["mask"][row, :size] = 1
+        out["mask"][row, :steps] = 1
     if unlike is None:
         return out
-    more = [(0, int(a == b)) for a, b in zip((n, length), _padded_size(unlike), strict=True)]
+    more = [(0, int(a == b)) for a, b in zip(size, _padded_size(unlike), strict=True)]
     return {k: np.pad(v, more + [(0, 0)] * (v.ndim - 2)) for k, v in out.items()}
 
 

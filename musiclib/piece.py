@@ -39,14 +39,10 @@ from musiclib.roll import (
     quantise,
 )
 
-MAX_LINES = 8
-"""Files with more tracks than this are not read as lines."""
-MAX_BAR = 64
-"""Longest bar that a position can count, in steps; longer bars count on from 0 again."""
-VERSION = 2
-"""Of the prepared pieces' layout; another number prepares every piece again."""
-MAX_STORED, MAX_UNPACKED = 64_000_000, 256_000_000
-"""Bytes of a piece's file and of what is in it, at most; far above those of the longest roll."""
+MAX_LINES = 8  # files with more tracks than this are not read as lines
+MAX_BAR = 64  # longest bar that a position can count, in steps; longer ones count on from 0 again
+VERSION = 2  # of the prepared pieces' layout; another number prepares every piece again
+MAX_STORED, MAX_UNPACKED = 64_000_000, 256_000_000  # bytes of a piece's file, and of what is in it
 
 _TRIPLETS, _OFF = 6, 1 / 48  # sixteenths in triplets a quarter note; quarters
 _DAMAGE = (
@@ -61,12 +57,11 @@ _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """Hold a prepared piece.
+    """Hold a prepared piece, named by its file's path in the source folder, without ``.mid``.
 
-    `name` is the file's, without ``.mid``, within the source folder (``/`` between folders).
     `lines` has L = 0 unless every track is one line. `position` is uint8 (T,). `bar` is the
-    commonest bar in steps and `denominator` that of its time signature (4 where the file names
-    none); `tempo` is in quarter notes a minute at the start.
+    commonest bar in steps, `denominator` that of its time signature; `tempo` is in quarter notes a
+    minute at the start.
     """
 
     name: str
@@ -79,9 +74,6 @@ class Piece:
     denominator: int = 4
 
 
-# From MIDI
-
-
 def piece_from_midi(
     midi: pretty_midi.PrettyMIDI, *, name: str, sustain_pedal: bool = False
 ) -> tuple[Piece, dict[str, float]]:
@@ -90,19 +82,17 @@ def piece_from_midi(
     The cost is of the notes as played, whatever the pedal does: `notes` (with a pitch that a piano
     has), `off_grid` (share of them whose start or end moves by more than 1 % of a step), `merged`
     (share that is a unison with another: same pitch, same start), `collided` (share that starts at
-    another time than another note of its pitch, but on the same step of the grid; neither is a note
-    of its own in the roll), `free` (share of all notes that begin off the grid of sixteenths and
-    triplets, by a 48th of a quarter note or more; our choice: 10 ticks of 480. It is near 0 for a
-    score, about 2/3 for a performance that follows no beat of its file). Skipped notes and bars of
-    rest give a warning.
+    another time than another note of its pitch, but on the same step), `free` (share of all notes
+    that begin off the grid of sixteenths and triplets by a 48th of a quarter note or more, our
+    choice: near 0 for a score, about 2/3 for a performance that follows no beat of its file).
+    Skipped notes and bars of rest give a warning.
     """
     played = note_array(midi)
     notes = note_array(midi, sustain_pedal=True) if sustain_pedal else played
     roll = notes_to_roll(notes)
     position, bar, denominator = metre(midi, steps=len(roll))
-    lines = notes_to_lines(notes, steps=len(roll))
+    lines, shift = notes_to_lines(notes, steps=len(roll)), estimate_shift(roll)
     tempo = float(midi.get_tempo_changes()[1][0])
-    shift = estimate_shift(roll)
     whole = Piece(name, roll, lines, position, bar, shift, tempo, denominator)
     piece = from_first_bar(whole)
     if rest := len(whole.roll) - len(piece.roll):
@@ -120,8 +110,7 @@ def pedal_lengthens(midi: pretty_midi.PrettyMIDI) -> bool:
 def notes_to_lines(notes: np.ndarray, *, steps: int) -> np.ndarray:
     """Return the tracks of a note array as lines, the highest by mean pitch first.
 
-    L is 0 when a track ever sounds two notes at once or leaves the piano, when there are more than
-    `MAX_LINES` tracks, or only one.
+    L is 0 when a track ever sounds two notes at once or leaves the piano, or there is only one.
     """
     tracks = np.unique(notes["track"])
     none = np.zeros((steps, 0), np.int16)
@@ -148,10 +137,14 @@ def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int,
     """Return each step's position, the commonest bar in steps, and its denominator.
 
     They follow the time signatures, 4/4 where none stands. A first bar that is shorter than the
-    next one is an upbeat and counted from its end. Where two signatures name the commonest bar
-    (3/4 and 6/8), the denominator is that of most steps.
+    next one is an upbeat and counted from its end.
     """
-    segments = np.array(_segments(midi))
+    bars = {0: (STEPS_PER_BAR, 4)}  # from each step on; of two at a step the later counts
+    for change in sorted(midi.time_signature_changes, key=lambda c: c.time):
+        quarter = midi.time_to_tick(change.time) / midi.resolution
+        length = int(STEPS_PER_BAR * change.numerator / change.denominator)
+        bars[int(quantise(quarter))] = max(length, 1), change.denominator
+    segments = np.array([(start, *bar) for start, bar in sorted(bars.items())])
     at = np.searchsorted(segments[:, 0], np.arange(steps), side="right") - 1
     start, length, denominator = segments[at].T
     if len(segments) > 1:
@@ -160,31 +153,15 @@ def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int,
             start[:upbeat] = upbeat
             length[:upbeat], denominator[:upbeat] = segments[1, 1:]
     position = (np.arange(steps) - start) % length % MAX_BAR
-    bar = _commonest(length, default=STEPS_PER_BAR)
-    denominator = _commonest(denominator[length == bar], default=4)
-    return position.astype(np.uint8), min(bar, MAX_BAR), denominator
-
-
-def _commonest(values: np.ndarray, *, default: int) -> int:
-    return Counter(values.tolist()).most_common(1)[0][0] if len(values) else default
-
-
-def _segments(midi: pretty_midi.PrettyMIDI) -> list[tuple[int, int, int]]:
-    """Return (first step, steps a bar, denominator) of each metre, the later of two at a step."""
-    bars = {0: (STEPS_PER_BAR, 4)}
-    for change in sorted(midi.time_signature_changes, key=lambda c: c.time):
-        quarter = midi.time_to_tick(change.time) / midi.resolution
-        length = int(STEPS_PER_BAR * change.numerator / change.denominator)
-        bars[int(quantise(quarter))] = max(length, 1), change.denominator
-    return [(start, *bar) for start, bar in sorted(bars.items())]
+    bar, under = STEPS_PER_BAR, 4
+    if steps:
+        bar = Counter(length.tolist()).most_common(1)[0][0]
+        under = Counter(denominator[length == bar].tolist()).most_common(1)[0][0]
+    return position.astype(np.uint8), min(bar, MAX_BAR), under
 
 
 def from_first_bar(piece: Piece) -> Piece:
-    """Return a piece without the bars of rest at its beginning.
-
-    Rests within the first bar that sounds, or before an upbeat, stay; so does a piece that is
-    silent throughout.
-    """
+    """Return a piece without the bars of rest at its beginning; a silent one stays as it is."""
     sounding = np.flatnonzero(piece.roll[..., SUSTAIN].any(axis=1))
     bar_lines = np.flatnonzero(piece.position[: sounding[0] + 1] == 0) if len(sounding) else []
     if not len(bar_lines) or bar_lines[-1] == 0:
@@ -196,8 +173,8 @@ def from_first_bar(piece: Piece) -> Piece:
 def _grid_loss(notes: np.ndarray) -> dict[str, float]:
     onset = notes["onset_quarter"]
     off = [np.abs(onset * n - np.rint(onset * n)) / n for n in (STEPS_PER_QUARTER, _TRIPLETS)]
-    free = float((np.min(off, axis=0) > _OFF).mean()) if len(onset) else 0.0
-    notes = notes[(notes["pitch"] >= LOWEST_PITCH) & (notes["pitch"] < LOWEST_PITCH + N_KEYS)]
+    free = (np.min(off, axis=0) > _OFF).sum() / max(len(onset), 1)
+    notes = notes[np.isin(notes["pitch"], np.arange(N_KEYS) + LOWEST_PITCH)]
     edges = np.stack([notes["onset_quarter"], notes["onset_quarter"] + notes["duration_quarter"]])
     moved = np.abs(edges * STEPS_PER_QUARTER - quantise(edges)) > 0.01
     struck = np.unique(notes[["onset_quarter", "pitch"]])
@@ -208,18 +185,14 @@ def _grid_loss(notes: np.ndarray) -> dict[str, float]:
         "off_grid": float(moved.any(axis=0).sum() / n),
         "merged": float((len(notes) - len(struck)) / n),
         "collided": float((len(struck) - drawn.shape[1]) / n),
-        "free": free,
+        "free": float(free),
     }
-
-
-# Key
 
 
 def estimate_shift(roll: np.ndarray) -> int:
     """Estimate the shift of a roll by Krumhansl and Schmuckler; 0 where no key stands out.
 
-    The key is the one whose probe-tone profile correlates best with the time that each pitch class
-    sounds. Relative major and minor share a shift, so to confuse them is harmless.
+    The probe-tone profile of the key correlates best with the time that each pitch class sounds.
     """
     sounding = roll[..., SUSTAIN].sum(axis=0, dtype=np.int64)
     classes = np.bincount((np.arange(N_KEYS) + LOWEST_PITCH) % 12, weights=sounding, minlength=12)
@@ -227,15 +200,12 @@ def estimate_shift(roll: np.ndarray) -> int:
         return 0
     profiles = [np.roll(p, k) for p in (_MAJOR, _MINOR) for k in range(12)]
     best = int(np.argmax([np.corrcoef(p, classes)[0, 1] for p in profiles]))
-    major = best if best < 12 else (best - 12 + 3) % 12
-    return int((6 - major) % 12 - 6)
+    major = best if best < 12 else best - 12 + 3
+    return (6 - major) % 12 - 6
 
 
 def in_one_key(piece: Piece) -> np.ndarray:
-    """Return a piece's roll moved by its shift.
-
-    A note that would leave the piano by that is moved by an octave; two that meet become one.
-    """
+    """Return a piece's roll moved by its shift, on the piano; notes that meet become one."""
     place = back_on_piano(np.arange(N_KEYS) + piece.shift)
     moved = np.zeros_like(piece.roll)
     for key in np.flatnonzero(piece.roll.any(axis=(0, 2))):
@@ -247,10 +217,7 @@ def in_one_key(piece: Piece) -> np.ndarray:
 
 
 def store_piece(piece: Piece, folder: str | os.PathLike[str]) -> str:
-    """Write a prepared piece to a file named by its own SHA-256, and return that.
-
-    Another content is another file, so what an earlier report names stays as it was.
-    """
+    """Write a prepared piece to a file named by its own SHA-256, and return that."""
     data = _packed(piece)
     digest = hashlib.sha256(data).hexdigest()
     with atomic_path(inside(folder, f"{digest}.npz")) as temporary:
@@ -269,20 +236,15 @@ def _packed(piece: Piece) -> bytes:
 
 
 def load_piece(path: str | os.PathLike[str], *, sha256: str | None = None) -> Piece:
-    """Read a prepared piece, of this SHA-256 where it is given; no pickle is ever loaded.
-
-    A file that is missing, damaged, of another version, not the one expected, or larger than a
-    piece can be, gives a ValueError.
-    """
+    """Read a prepared piece, of this SHA-256 where it is given; no pickle is ever loaded."""
     try:
         data = read_regular(path, limit=MAX_STORED)
-        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        if sha256 not in (None, hashlib.sha256(data).hexdigest()):
             raise ValueError("its SHA-256 is not the one in the report")
         return _unpacked(data)
     except (*_DAMAGE, OSError) as error:
-        raise ValueError(
-            f"{path} is no prepared piece ({error}); run notebook 01 (data preparation) again"
-        ) from error
+        advice = "run notebook 01 (data preparation) again"
+        raise ValueError(f"{path} is no prepared piece ({error}); {advice}") from error
 
 
 def _unpacked(data: bytes) -> Piece:
@@ -291,17 +253,15 @@ def _unpacked(data: bytes) -> Piece:
     if size > MAX_UNPACKED:
         raise ValueError(f"it unpacks to {size:,} bytes, and at most {MAX_UNPACKED:,} are read")
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        if int(stored["version"]) != VERSION:
-            raise ValueError(f"version {int(stored['version'])}, this musiclib reads {VERSION}")
-        steps = int(stored["steps"])
-        if not 0 <= steps <= MAX_STEPS:
+        if (version := int(stored["version"])) != VERSION:
+            raise ValueError(f"version {version}, this musiclib reads {VERSION}")
+        if not 0 <= (steps := int(stored["steps"])) <= MAX_STEPS:
             raise ValueError(f"{steps:,} steps, allowed are 0 to {MAX_STEPS:,}")
         roll = np.unpackbits(stored["roll"], count=steps * N_KEYS * 2).reshape(steps, N_KEYS, 2)
         lines, position = stored["lines"], stored["position"]
         if lines.ndim != 2 or (len(lines), *position.shape) != (steps, steps):
             raise ValueError(f"{lines.shape} lines and {position.shape} places of {steps} steps")
-        denominator = int(stored["denominator"])
-        if denominator not in DENOMINATORS:
+        if (denominator := int(stored["denominator"])) not in DENOMINATORS:
             raise ValueError(f"denominator {denominator}, allowed are {DENOMINATORS}")
         return Piece(
             str(stored["name"]), roll, lines, position,

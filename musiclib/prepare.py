@@ -4,9 +4,6 @@ Conventions: a corpus is a folder of prepared pieces, one ``.npz`` per piece nam
 SHA-256, beside ``report.csv`` (one row per entry of the source folder). Its bytes depend on the
 source folder and on the code alone: not on the number of processes, nor on how often the run was
 killed. What a piece is stands in `musiclib.piece`.
-
-The file reads in the order in which a folder passes through it: scan the folder, find what is new,
-give that to processes, prepare one file, write the report, read the corpus.
 """
 
 from __future__ import annotations
@@ -15,12 +12,10 @@ import contextlib
 import faulthandler
 import functools
 import hashlib
-import itertools
 import json
 import math
 import os
 import pkgutil
-import queue
 import re
 import signal
 import subprocess
@@ -28,7 +23,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.metadata import version
 from pathlib import Path
@@ -41,13 +37,11 @@ from musiclib.files import explained, inside, locked, remove_leftovers, sha256_o
 from musiclib.midi import MidiFileError, parse_midi, printable, read_midi_bytes
 from musiclib.piece import VERSION, Piece, load_piece, pedal_lengthens, piece_from_midi, store_piece
 
-MAX_SECONDS = 10.0
-"""Wall-clock time that one file may take."""
-MAX_MEMORY = 1_000_000_000
-"""Bytes that a process that reads files may hold."""
+MAX_SECONDS = 10.0  # of wall-clock time that one file may take
+MAX_MEMORY = 1_000_000_000  # bytes that a process that reads files may hold
 
-Row = dict[str, Any]
-"""A row of the report: a value for each of `REPORT_COLUMNS`."""
+Job = dict[str, Any]
+Row = dict[str, Any]  # of the report: a value for each of `REPORT_COLUMNS`
 
 
 def prepare_corpus(
@@ -61,25 +55,18 @@ def prepare_corpus(
     """Prepare every MIDI file below `source` as a piece in `destination`; no file stops the others.
 
     Run again, only new or changed files are read, and the pieces of files that are gone are
-    removed. A run that was killed, however it was, resumes where it stopped. Two runs at once take
-    turns. A file that takes more than ``MAX_SECONDS`` or ``MAX_MEMORY``, or whose process dies, is
-    refused, and read again in the next run.
+    removed. A killed run resumes where it stopped; two at once take turns. A file that takes more
+    than ``MAX_SECONDS`` or ``MAX_MEMORY``, or whose process dies, is refused until the next run.
 
-    `max_files` reads so many MIDI files at most, spread evenly over the folder in the order of
-    their names; the others have no row. `sustain_pedal` says whether notes sound on while the pedal
-    is down. By default they do where it lengthens notes in at least half of the pieces (our choice:
-    such a folder holds performances, whose notes are released early because the pedal holds them).
-    `progress` is called with (entries done, entries in all).
+    `max_files` reads so many MIDI files at most, spread evenly over the folder. `sustain_pedal`
+    says whether notes sound on while the pedal is down. By default they do where it lengthens notes
+    in at least half of the pieces (our choice: such a folder holds performances, whose notes are
+    released early because the pedal holds them). `progress` gets (entries done, entries in all).
 
-    Returns the report, one row per entry: file, status (``converted``, ``refused``, or ``skipped``
-    for what is not a MIDI file by its name or has the same content as an earlier one), reason,
-    notes, seconds (of this run; not in ``report.csv``), sha256, steps, off_grid, merged, collided
-    and free (shares of the notes, see `piece_from_midi`), pedal (``held`` or ``ignored``, empty
-    where it lengthens no note), piece_sha256, made_by, and of the same file read the other way
-    other_steps and other_sha256.
-
-    ``FileNotFoundError``: no such folder, or no MIDI file in it. ``ValueError``: `destination` is
-    `source`. ``OSError``: `destination` cannot be written, with a sentence that says what to do.
+    Returns the report. Its status is ``converted``, ``refused``, or ``skipped`` for what is not a
+    MIDI file by its name or has the content of an earlier one; seconds are of this run; for the
+    grid's cost (off_grid to free) see `piece_from_midi`; pedal is ``held`` or ``ignored``, empty
+    where it lengthens no note; other_steps and other_sha256 are of the file read the other way.
     """
     source, destination = Path(source), Path(destination)
     if source.exists() and destination.exists() and source.samefile(destination):
@@ -87,10 +74,10 @@ def prepare_corpus(
     entries = _spread(scan_folder(source, skip=destination), max_files)
     with locked(destination / REPORT):
         remove_leftovers(destination)
-        rows = _prepare(entries, destination, progress)
+        rows = _prepare(entries, destination, progress or (lambda done, total: None))
         if sustain_pedal is None:
             uses = [row["pedal"] != "" for row in rows if row["status"] == "converted"]
-            sustain_pedal = any(uses) and 2 * sum(uses) >= len(uses)
+            sustain_pedal = 0 < len(uses) <= 2 * sum(uses)
         return _write_report([_choose_pedal(row, held=sustain_pedal) for row in rows], destination)
 
 
@@ -102,23 +89,20 @@ def pedal_asked() -> bool | None:
     return bool(int(asked)) if asked else None
 
 
-# Scan the folder ---------------------------------------------------------------------------------
+# Scan the folder
 
 _SUFFIXES = {".mid", ".midi", ".rmi", ".kar"}
 _ENDINGS = ", ".join(sorted(_SUFFIXES))
 
 
 class Entry(NamedTuple):
-    """One entry of a folder, called `file` in the report (its path there, printable, on one line).
-
-    `problem` says why it is not opened; `refused`, whether music may be lost by that.
-    """
+    """One entry of a folder: its printable path there, and why it is not opened, if so."""
 
     path: Path
     file: str
     is_midi: bool
     problem: str = ""
-    refused: bool = False
+    status: str = "skipped"  # or "refused", where music may be lost by that
 
 
 def scan_folder(
@@ -126,10 +110,8 @@ def scan_folder(
 ) -> list[Entry]:
     """List all entries below a folder except its subfolders, sorted by name; open none of them.
 
-    The subfolder `skip`, where results go, is not scanned; one that cannot be listed is an entry
-    with a problem. A link to a folder is not followed, so a folder that contains itself has an end;
-    a link to a file counts if that lies within the folder. Other names that begin with a dot are
-    skipped unless they end like MIDI. ``FileNotFoundError``: no folder, or no MIDI file in it.
+    The subfolder `skip` is not scanned. A link to a folder is not followed, one to a file counts if
+    that lies within the folder. ``FileNotFoundError``: no folder, or no MIDI file in it.
     """
     source = Path(source)
     if not source.is_dir():
@@ -144,7 +126,7 @@ def scan_folder(
         except OSError as error:
             reason = f"a folder that cannot be read: {(error.strerror or str(error)).lower()}"
             name = printable(folder.relative_to(source).as_posix())
-            found.append(Entry(folder, name, False, reason, True))
+            found.append(Entry(folder, name, False, reason, "refused"))
             continue
         for item in items:
             path = folder / item.name
@@ -170,12 +152,12 @@ def _entry(path: Path, source: Path, root: Path) -> Entry | None:
         return Entry(path, file, False, "written by macOS beside the music, not music itself")
     linked = os.path.islink(path)
     leaves = linked and not Path(os.path.realpath(path)).is_relative_to(root)
-    problem = "a link that leaves the folder" if leaves else ""
+    why = ("a link that leaves the folder", "refused") if leaves else ()
     if linked and os.path.isdir(path):
-        problem = problem or "a link to a folder that is read in its own place"
-        return Entry(path, file, False, problem, leaves)
+        why = why or ("a link to a folder that is read in its own place",)
+        return Entry(path, file, False, *why)
     if path.suffix.lower() in _SUFFIXES:
-        return Entry(path, file, True, problem, leaves)
+        return Entry(path, file, True, *why)
     if "/." in f"/{file}":
         return None
     return Entry(path, file, False, f"not a MIDI file by its name ({_ENDINGS})")
@@ -202,117 +184,84 @@ def _spread(entries: list[Entry], max_files: int | None) -> list[Entry]:
     return [entry for i, entry in enumerate(entries) if i in taken or not entry.is_midi]
 
 
-# Find what is new --------------------------------------------------------------------------------
+# Find what is new
 
 PREPARE = "musiclib.prepare:prepare_file"
 _FEW_FILES, _FEW_BYTES = 32, 256 * 1024  # faster here than in a new process, and within its limits
 
 
 def _prepare(
-    entries: Sequence[Entry], destination: Path, progress: Callable[[int, int], None] | None
+    entries: Sequence[Entry], destination: Path, progress: Callable[[int, int], None]
 ) -> list[Row]:
     """Return a row per entry, in order; what is known already is not prepared again."""
-    digests, rows = _read_digests(entries)
+    with ThreadPoolExecutor(cores()) as pool:
+        found = list(enumerate(pool.map(_digest, entries)))
+    rows = {i: row for i, row in found if isinstance(row, dict)}
+    digests = {i: digest for i, digest in found if i not in rows}
     firsts = {digest: i for i, digest in reversed(digests.items())}
-    known = _known_rows(destination)
-    for digest, i in firsts.items():
-        if (entries[i].file, digest) in known:
-            rows[i] = known[entries[i].file, digest]
-    missing = [i for i in sorted(firsts.values()) if i not in rows]
     copies = [i for i, digest in digests.items() if firsts[digest] != i]
-    numbers = itertools.count(1)
-
-    def advance(count: int) -> None:
-        for number in itertools.islice(numbers, count):
-            if progress is not None:
-                progress(number, len(entries))
-
-    advance(len(rows) + len(copies))
-    _note_rows([rows[i] for i in firsts.values() if i in rows], destination)
-    with contextlib.closing(_prepare_missing(entries, missing, digests, destination)) as prepared:
-        for i, row in prepared:
+    known = _known_rows(destination)
+    names = {i: (entries[i].file, digest) for digest, i in firsts.items()}
+    old = {i: known[name] for i, name in names.items() if name in known}
+    jobs = {
+        i: {"path": str(entries[i].path), "file": entries[i].file}
+        | {"digest": digests[i], "folder": str(destination)}
+        for i in sorted(names.keys() - old)
+    }
+    rows |= old
+    counted = len(rows) + len(copies)
+    for number in range(1, counted + 1):
+        progress(number, len(entries))
+    _note_rows(old.values(), destination)
+    with contextlib.closing(_prepare_missing(jobs)) as prepared:
+        for number, (i, row) in enumerate(prepared, counted + 1):
             rows[i] = row
             _note_rows([row], destination)
-            advance(1)
+            progress(number, len(entries))
     for i in copies:
-        rows[i] = _copy_of(rows[firsts[digests[i]]], entries[i].file, digests[i])
+        first, status, reason = rows[firsts[digests[i]]], "skipped", ""
+        if first["status"] != "converted":
+            status, reason = "refused", f": {first['reason']}"
+        reason = f"same content as {first['file']}{reason}"
+        rows[i] = row_of(entries[i].file, status, reason, sha256=first["sha256"])
     return [rows[i] for i in range(len(entries))]
 
 
-def _read_digests(entries: Sequence[Entry]) -> tuple[dict[int, str], dict[int, Row]]:
-    """Return the SHA-256 of each file that can be read, and the rows of all other entries."""
-    rows = {
-        i: row_of(entry.file, "refused" if entry.refused else "skipped", entry.problem)
-        for i, entry in enumerate(entries)
-        if entry.problem
-    }
-    digests = {}
-
-    def read(i: int) -> None:
-        path, file = entries[i].path, entries[i].file
+def _digest(entry: Entry) -> str | Row:
+    """Return the SHA-256 of a file, or the row of an entry that cannot be read."""
+    status, reason = entry.status, entry.problem
+    if not reason:
         try:
-            digests[i] = hashlib.sha256(read_midi_bytes(path)).hexdigest()
+            return hashlib.sha256(read_midi_bytes(entry.path)).hexdigest()
         except MidiFileError as error:
-            rows[i] = row_of(file, "refused", _with_name(str(error), path, file))
-
-    with ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(read, [i for i in range(len(entries)) if i not in rows]))
-    return dict(sorted(digests.items())), rows
+            status, reason = "refused", _with_name(str(error), entry.path, entry.file)
+    return row_of(entry.file, status, reason)
 
 
-def _prepare_missing(
-    entries: Sequence[Entry], missing: Sequence[int], digests: Mapping[int, str], destination: Path
-) -> Iterator[tuple[int, Row]]:
+def _prepare_missing(jobs: Mapping[int, Job]) -> Iterator[tuple[int, Row]]:
     """Prepare files, here if they are few and small, else in processes; in any order."""
-    jobs = [
-        {"path": str(entries[i].path), "file": entries[i].file, "digest": digests[i]}
-        | {"folder": str(destination)}
-        for i in missing
-    ]
-    few = False
+    places, given, few = list(jobs), list(jobs.values()), False
     with contextlib.suppress(OSError):
-        sizes = [entries[i].path.stat().st_size for i in missing[: _FEW_FILES + 1]]
+        sizes = [os.path.getsize(job["path"]) for job in given[: _FEW_FILES + 1]]
         few = len(sizes) <= _FEW_FILES and sum(sizes) <= _FEW_BYTES
     if few:
-        answers = _run_here(jobs)
+        answers = enumerate(_result(_answer(prepare_file, job)) for job in given)
     else:
-        answers = run_jobs(PREPARE, jobs, workers=cores(), seconds=MAX_SECONDS, memory=MAX_MEMORY)
+        answers = run_jobs(PREPARE, given, workers=cores(), seconds=MAX_SECONDS, memory=MAX_MEMORY)
     for number, answer in answers:
         if LOST in answer:
-            file = jobs[number]["file"]
+            file = given[number]["file"]
             answer = row_of(file, "refused", f"cannot read {file}: {answer[LOST]}")
-        yield missing[number], answer
+        yield places[number], answer
 
 
-def _run_here(jobs: Sequence[Job]) -> Iterator[tuple[int, Job]]:
-    for number, job in enumerate(jobs):
-        try:
-            yield number, prepare_file(**job)
-        except MemoryError:
-            yield number, {LOST: _TOO_LARGE}
+# Give jobs to processes. Jobs and answers are dicts of JSON's types, passed over pipes: nothing is
+# pickled. A process that hangs, dies or runs out of memory costs the one job that it had. Not
+# pebble (5.2.3): there a job that writes nonsense into its pipe hangs the pool.
 
-
-def _copy_of(row: Row, file: str, digest: str) -> Row:
-    """Return the row of a file whose content an earlier one has."""
-    same = f"same content as {row['file']}"
-    if row["status"] == "converted":
-        return row_of(file, "skipped", same, sha256=digest)
-    return row_of(file, "refused", f"{same}: {row['reason']}", sha256=row["sha256"])
-
-
-# Give jobs to processes --------------------------------------------------------------------------
-# A job and its answer are dicts of JSON's types, passed over pipes: nothing is pickled. A process
-# that hangs, dies or runs out of memory costs the one job that it had. Not pebble (5.2.3): there a
-# job that writes nonsense into its pipe hangs the pool, and the caller needs a `__main__` guard.
-
-LOST = "lost"
-"""Key of the answer to a job whose process did not live to give one; its value says why."""
-_TOO_LARGE = "it needs more memory than it may have"
+LOST = "lost"  # key of the answer to a job whose process was lost; its value says why
 _START_SECONDS = 300  # imports on a busy machine
 _GRACE_SECONDS = 5  # after which a process whose parent is gone ends itself
-_SERVE = "from musiclib.prepare import _serve; _serve()"
-
-Job = dict[str, Any]
 
 
 class WorkerError(RuntimeError):
@@ -333,23 +282,20 @@ def run_jobs(
 
     A process is killed when one job takes more than `seconds` of wall-clock time; `memory` is the
     bytes that it may hold, libraries included, where the system can limit it (Linux). Yields (place
-    in `jobs`, the dict returned or ``{LOST: why}``), in the order in which the jobs end. An
-    ``OSError`` that a job raises, such as a full disk, stops all jobs; anything else that it
-    raises, or a process that cannot be started, is a `WorkerError`.
+    in `jobs`, the dict returned or ``{LOST: why}``) as the jobs end. An ``OSError`` of a job, such
+    as a full disk, stops all; another error, or a process that does not start, is a `WorkerError`.
     """
     if workers < 1:
         raise ValueError(f"workers: got {workers}, allowed is 1 or more")
     crew = [_Worker(target, seconds, memory) for _ in range(min(workers, len(jobs)))]
-    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-    for worker in crew:
-        idle.put(worker)
+    idle = deque(crew)  # as many as there are threads
 
     def answer(index: int) -> tuple[int, Job]:
-        worker = idle.get()
+        worker = idle.popleft()
         try:
             return index, worker.ask(jobs[index])
         finally:
-            idle.put(worker)
+            idle.append(worker)
 
     with ThreadPoolExecutor(max(len(crew), 1), thread_name_prefix="job") as pool:
         try:
@@ -365,19 +311,17 @@ class _Worker:
     """A process that answers one job at a time, started anew when it was lost."""
 
     def __init__(self, target: str, seconds: float, memory: int | None) -> None:
+        self._process: subprocess.Popen | None = None
         self._closed = False
         self._seconds = seconds
         self._settings = {"target": target, "seconds": seconds + _GRACE_SECONDS, "memory": memory}
-        self._process: subprocess.Popen | None = None
         self._lock = threading.Lock()  # of starting and closing
 
     def close(self) -> None:
         """End the process at once; whoever waits for its answer gets none."""
         with self._lock:
             self._closed = True
-            if self._process is not None:
-                self._process.kill()
-                self._reap()
+            self._reap()
 
     def ask(self, job: Job) -> Job:
         """Return the answer to `job`, or why its process was lost."""
@@ -385,34 +329,30 @@ class _Worker:
             self._start()
         began = time.monotonic()
         answer = self._exchange(job, self._seconds)
-        if answer is None:
-            return {LOST: self._why_lost(time.monotonic() - began)}
-        if "errno" in answer:
-            raise OSError(answer["errno"], answer["message"])
-        if "raised" in answer:
-            raise WorkerError(answer["raised"])
-        return answer["answer"]
+        if answer is not None:
+            return _result(answer)
+        elapsed, code = time.monotonic() - began, self._process.wait()
+        if elapsed >= self._seconds:
+            return {LOST: f"it took longer than {self._seconds:g} s"}
+        ended = f"signal {-code}" if code < 0 else f"status {code}"
+        return {LOST: f"the process that read it died ({ended})"}
 
     def _start(self) -> None:
         paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
         environment |= {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+        command = [sys.executable, "-c", "from musiclib.prepare import _serve; _serve()"]
         with self._lock:
             if self._closed:
                 raise WorkerError("the run was interrupted")
             self._reap()
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                text=True,
-            )
-        answer = self._exchange(self._settings, _START_SECONDS)
-        if answer is None or "raised" in answer:
-            why = answer["raised"] if answer else self._why_lost(0)
-            raise WorkerError(f"cannot start a process of {sys.executable}: {why}")
+                command, env=environment, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        answer = self._exchange(self._settings, _START_SECONDS) or {"raised": "it did not answer"}
+        if "raised" in answer:
+            raise WorkerError(f"cannot start a process of {sys.executable}: {answer['raised']}")
 
     def _exchange(self, message: Job, seconds: float) -> Job | None:
         """Send a line and return the line that answers it; None if none came in time."""
@@ -429,19 +369,11 @@ class _Worker:
         finally:
             timer.cancel()
 
-    def _why_lost(self, elapsed: float) -> str:
-        code = self._process.wait()
-        if elapsed >= self._seconds:
-            return f"it took longer than {self._seconds:g} s"
-        ended = f"signal {-code}" if code < 0 else f"status {code}"
-        return f"the process that read it died ({ended})"
-
     def _reap(self) -> None:
         if self._process is not None:
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                with contextlib.suppress(OSError, ValueError):
-                    pipe.close()
+            self._process.kill()
+            with contextlib.suppress(OSError, ValueError), self._process:
+                pass  # which waits for its end, and closes its pipes
 
 
 def _serve() -> None:
@@ -475,10 +407,9 @@ def _limit_memory(memory: int | None) -> None:
         return
     import resource
 
-    pages = [int(size) for size in sizes.read_text().split()[:2]]
-    address_space, resident = (size * resource.getpagesize() for size in pages)
-    wanted = address_space + max(memory - resident, 0)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    address_space, resident, *_ = map(int, sizes.read_text().split())  # in pages
+    page, (_, hard) = resource.getpagesize(), resource.getrlimit(resource.RLIMIT_AS)
+    wanted = address_space * page + max(memory - resident * page, 0)
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
@@ -488,39 +419,46 @@ def _answer(function: Callable[..., Job], job: Job) -> Job:
     try:
         return {"answer": function(**job)}
     except MemoryError:
-        return {"answer": {LOST: _TOO_LARGE}}
+        return {"answer": {LOST: "it needs more memory than it may have"}}
     except OSError as error:
         return {"errno": error.errno, "message": error.strerror or str(error)}
     except Exception as error:
         return {"raised": f"{type(error).__name__}: {error}"}
 
 
-# Prepare one file --------------------------------------------------------------------------------
+def _result(answer: Job) -> Job:
+    if "errno" in answer:
+        raise OSError(answer["errno"], answer["message"])
+    if "raised" in answer:
+        raise WorkerError(answer["raised"])
+    return answer["answer"]
+
+
+# Prepare one file
 
 
 def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
     """Prepare one MIDI file, whose content has this SHA-256, and return its row.
 
-    `folder` receives the piece, and a second one with the sustain pedal held where that differs;
-    the row is that of the first. Whatever is wrong with the file stands in the row, without a
-    ``made_by`` where reading it again may end otherwise. Only what concerns all files is raised:
-    an ``OSError`` that says what to do (`folder` cannot be written), or a ``MemoryError``.
+    `folder` receives the piece, and a second one with the sustain pedal held where that differs.
+    The row has no ``made_by`` where reading the file again may end otherwise. Raises only a
+    ``MemoryError``, or an ``OSError`` that says what to do (`folder` cannot be written).
     """
-    began = time.perf_counter()
+    began, known = time.perf_counter(), {}
     try:
-        piece, held, loss, remarks = _read_piece(path, file=file, digest=digest)
-    except _ChangedError as error:
-        row = row_of(file, "refused", str(error))
+        data = read_midi_bytes(path)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise MidiFileError(f"{file} changed while it was read; run again")
+        known = {"sha256": digest, "made_by": made_by()}
+        piece, held, loss, remarks = _read_piece(data, file)
     except MemoryError:
         raise
     except ValueError as error:
-        reason = _with_name(str(error), path, file)
-        row = row_of(file, "refused", reason, sha256=digest, made_by=made_by())
+        row = row_of(file, "refused", _with_name(str(error), path, file), **known)
     except Exception as error:  # a fault of ours must not stop the other files
         row = row_of(file, "refused", f"cannot prepare {file}: {type(error).__name__}: {error}")
     else:
-        known = {"sha256": digest, "piece_sha256": store_piece(piece, folder)}
-        known |= {"made_by": made_by(), "steps": len(piece.roll)}
+        known |= {"piece_sha256": store_piece(piece, folder), "steps": len(piece.roll)}
         if held is not None:
             known |= {"pedal": IGNORED, "other_steps": len(held.roll)}
             known |= {"other_sha256": store_piece(held, folder)}
@@ -528,20 +466,8 @@ def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
     return row | {"seconds": round(time.perf_counter() - began, 4)}
 
 
-class _ChangedError(Exception):
-    """Say that a file was exchanged while it was read."""
-
-
-def _read_piece(
-    path: str, *, file: str, digest: str
-) -> tuple[Piece, Piece | None, dict[str, float], str]:
+def _read_piece(data: bytes, file: str) -> tuple[Piece, Piece | None, dict[str, float], str]:
     """Return a file's piece, the one with its pedal held, the grid's cost, and the warnings."""
-    try:
-        data = read_midi_bytes(path)
-    except MidiFileError as error:
-        raise _ChangedError(_with_name(str(error), path, file)) from error
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise _ChangedError(f"{file} changed while it was read; run again")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         midi = parse_midi(data, name=file)
@@ -557,10 +483,8 @@ def _read_piece(
         none = f"{file}: no note of a pitched instrument within a piano's 88 keys{percussion}"
         raise MidiFileError("; ".join([none, *remarks]))
     if collided := round(loss["collided"] * loss["notes"]):
-        remarks.append(
-            f"{collided:,} of {loss['notes']:,} notes collided on the grid: their key was "
-            "already struck on the same step"
-        )
+        what = f"{collided:,} of {loss['notes']:,} notes collided on the grid: their key was "
+        remarks.append(what + "already struck on the same step")
     return piece, held, loss, "; ".join(remarks)
 
 
@@ -569,16 +493,13 @@ def _with_name(sentence: str, path: str | os.PathLike[str], file: str) -> str:
     return " ".join(sentence.replace(printable(path), file).split())
 
 
-# Write the report --------------------------------------------------------------------------------
-# Until a run has ended, a list of what is done grows by a line per file, so that a killed run loses
-# nothing but the files in hand. A row holds as long as its file has the same name and content, the
-# code is the same, and the piece is, byte for byte, the one that was written.
+# Write the report. Until a run has ended, a list of what is done grows by a line per file, so that
+# a killed run loses only the files in hand. A row holds as long as its file has the same name and
+# content, the code is the same, and the piece is, byte for byte, the one that was written.
 
-HELD, IGNORED = "held", "ignored"
-"""What was done about a sustain pedal that lengthens notes."""
+HELD, IGNORED = "held", "ignored"  # what was done about a sustain pedal that lengthens notes
 REPORT = "report.csv"
 _UNFINISHED = "report.unfinished.jsonl"
-_PIECE = re.compile(r"[0-9a-f]{64}\.npz")
 _NOTHING: Row = {
     "file": "", "status": "", "reason": "", "notes": 0, "seconds": 0.0, "sha256": "", "steps": 0,
     "off_grid": math.nan, "merged": math.nan, "collided": math.nan, "free": math.nan, "pedal": "",
@@ -586,6 +507,7 @@ _NOTHING: Row = {
 }  # fmt: skip
 REPORT_COLUMNS = list(_NOTHING)
 _NUMBERS = {name: type(value) for name, value in _NOTHING.items() if not isinstance(value, str)}
+_hash_once = functools.cache(code_hash)
 
 
 def row_of(file: str, status: str, reason: str, **values: object) -> Row:
@@ -595,17 +517,12 @@ def row_of(file: str, status: str, reason: str, **values: object) -> Row:
 
 def made_by() -> str:
     """Return what decides a piece beside its file: the layout, pretty_midi and the code."""
-    return f"{VERSION}-{_code()}"
-
-
-@functools.cache
-def _code() -> str:
-    return f"{version('pretty_midi')}-{code_hash(prepare_file)[:12]}"
+    return f"{VERSION}-{version('pretty_midi')}-{_hash_once(prepare_file)[:12]}"
 
 
 def _known_rows(destination: Path) -> dict[tuple[str, str], Row]:
     """Return the earlier rows that still hold, by file and SHA-256, without their time."""
-    rows: list[Row] = []
+    rows, made = [], made_by()
     with contextlib.suppress(FileNotFoundError, ValueError):
         rows = read_report(destination).to_dict("records")
     with contextlib.suppress(FileNotFoundError):
@@ -615,22 +532,17 @@ def _known_rows(destination: Path) -> dict[tuple[str, str], Row]:
     return {
         (row["file"], row["sha256"]): {**row, "seconds": 0.0}
         for row in rows
-        if row["made_by"] == made_by() and _still_holds(row, destination)
+        if row["made_by"] == made and all(_is_whole(name, destination) for name in _pieces_of(row))
     }
 
 
-def _still_holds(row: Row, destination: Path) -> bool:
-    if row["status"] == "refused":
-        return True
-    try:
-        return all(
-            sha256_of(inside(destination, f"{name}.npz")) == name for name in _pieces_of(row)
-        )
-    except (OSError, ValueError):
-        return False
+def _is_whole(name: str, destination: Path) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return sha256_of(inside(destination, f"{name}.npz")) == name
+    return False
 
 
-def _note_rows(rows: Sequence[Row], destination: Path) -> None:
+def _note_rows(rows: Iterable[Row], destination: Path) -> None:
     """Add rows to the list of the unfinished run, except those that are to be tried again."""
     lines = "".join(f"\n{json.dumps(row)}" for row in rows if row["made_by"])
     path = destination / _UNFINISHED
@@ -642,58 +554,41 @@ def _note_rows(rows: Sequence[Row], destination: Path) -> None:
 
 
 def _choose_pedal(row: Row, *, held: bool) -> Row:
-    """Return the row of a file, read with its sustain pedal held or ignored.
-
-    Both pieces of a file whose pedal lengthens notes are kept, so that another decision about the
-    folder reads no file again: the row names the chosen one first.
-    """
-    if not row["pedal"]:
+    """Return the row with the chosen piece first; the other is kept, so that none is read again."""
+    chosen = HELD if held else IGNORED
+    if row["pedal"] in ("", chosen):
         return row
-    if (row["pedal"] == HELD) != held:
-        other = {"steps": row["other_steps"], "piece_sha256": row["other_sha256"]}
-        other |= {"other_steps": row["steps"], "other_sha256": row["piece_sha256"]}
-        row = row | other
-    return row | {"pedal": HELD if held else IGNORED}
+    steps = {"steps": row["other_steps"], "other_steps": row["steps"]}
+    names = {"piece_sha256": row["other_sha256"], "other_sha256": row["piece_sha256"]}
+    return row | steps | names | {"pedal": chosen}
 
 
 def _write_report(rows: Sequence[Row], destination: Path) -> pd.DataFrame:
     """Write the report, then remove what it makes needless: old pieces, the unfinished list."""
     table = pd.DataFrame(rows, columns=REPORT_COLUMNS)
     write_csv(table.drop(columns="seconds"), destination / REPORT)
-    done = [row for row in rows if row["status"] == "converted"]
-    keep = {f"{name}.npz" for row in done for name in _pieces_of(row)}
+    keep = {f"{name}.npz" for row in rows for name in _pieces_of(row)}
     for path in destination.iterdir():
-        if _PIECE.fullmatch(path.name) and path.name not in keep:
+        if re.fullmatch(r"[0-9a-f]{64}\.npz", path.name) and path.name not in keep:
             path.unlink()
     (destination / _UNFINISHED).unlink(missing_ok=True)
     return table
 
 
 def _pieces_of(row: Row) -> list[str]:
-    """Return the SHA-256 of each piece made of a converted file: one, or two if it has a pedal."""
+    """Return the SHA-256 of each piece made of a file: none, one, or two if it has a pedal."""
     return [name for name in (row["piece_sha256"], row["other_sha256"]) if name]
 
 
-# Read the corpus ---------------------------------------------------------------------------------
-
-
 def load_corpus(destination: str | os.PathLike[str]) -> list[Piece]:
-    """Read all prepared pieces of a corpus, in the report's order.
-
-    ``ValueError``: a piece is damaged, or is not the file whose SHA-256 the report has. Else as
-    `read_report`.
-    """
+    """Read all prepared pieces of a corpus, in the report's order; refuse one that was changed."""
     rows = read_report(destination)
     done = rows.loc[rows["status"] == "converted", "piece_sha256"]
     return [load_piece(inside(destination, f"{name}.npz"), sha256=name) for name in done]
 
 
 def read_report(destination: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read the report so that writing it again gives the same file.
-
-    ``FileNotFoundError``: the corpus has not been prepared. ``ValueError``: the report is of
-    another version.
-    """
+    """Read the report of a prepared corpus so that writing it again gives the same file."""
     path = Path(destination) / REPORT
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; run notebook 01 (data preparation) first")

@@ -3,8 +3,7 @@
 Conventions: a *roll* is ``uint8 (T, 88, 2)``. Time comes first, in sixteenths (four steps a quarter
 note, 16 a bar of 4/4); key 0 is MIDI pitch 21 (A0), key 87 is pitch 108 (C8). Channel 0, *onset*,
 is 1 at the step in which a note starts. Channel 1, *sustain*, is 1 at every step in which the key
-sounds, the onset step included. So a held note has one onset and a repeated note several, while
-both sound without a gap. Tempo and velocity travel beside the roll.
+sounds, the onset step included. So a held note has one onset and a repeated note several.
 
 A *note* starts at an onset, and also where a key begins to sound without one (the start of a window
 cut the note). It ends where the key falls silent or is struck again. Notes of one key that overlap
@@ -35,10 +34,8 @@ N_KEYS = 88
 ONSET, SUSTAIN = 0, 1
 REST, HOLD, FIRST_KEY = 0, 1, 2
 N_VOICE_CODES = FIRST_KEY + N_KEYS
-DENOMINATORS = (1, 2, 4, 8, 16, 32, 64)
-"""Of the time signatures that a MIDI file can name here, from whole notes to sixty-fourths."""
-MAX_STEPS = 500_000
-"""Longest roll that is built (88 MB, 26 hours at 80 quarters a minute)."""
+DENOMINATORS = (1, 2, 4, 8, 16, 32, 64)  # of the time signatures that are read and written
+MAX_STEPS = 500_000  # longest roll that is built (88 MB, 26 hours at 80 quarters a minute)
 _RESOLUTION, _FINEST = 480, 2**15 - 1  # ticks a quarter note: the usual, and the most of a file
 
 
@@ -46,9 +43,8 @@ def check_roll(roll: np.ndarray, *, name: str = "roll") -> np.ndarray:
     """Return `roll` when it is a valid roll, of any length; else say what is wrong with `name`."""
     roll = np.asarray(roll)
     if roll.ndim != 3 or roll.shape[1:] != (N_KEYS, 2) or roll.dtype != np.uint8:
-        raise ValueError(
-            f"{name} must be uint8 with shape (T, 88, 2), got {roll.dtype} with shape {roll.shape}"
-        )
+        got = f"{roll.dtype} with shape {roll.shape}"
+        raise ValueError(f"{name} must be uint8 with shape (T, 88, 2), got {got}")
     if roll.size and roll.max() > 1:
         raise ValueError(f"{name} must hold 0 and 1 only, got {int(roll.max())}")
     if np.any(roll[..., ONSET] > roll[..., SUSTAIN]):
@@ -64,9 +60,6 @@ def require_piece(roll: np.ndarray, *, name: str = "roll") -> np.ndarray:
     return roll
 
 
-# MIDI and rolls
-
-
 def to_piano_roll(
     midi: pretty_midi.PrettyMIDI,
     *,
@@ -76,16 +69,10 @@ def to_piano_roll(
 ) -> np.ndarray:
     """Turn a MIDI piece into a piano roll on its own beat grid (tempo changes are followed).
 
-    Percussion is skipped, and by default so is the pedal: a roll shows keys. `length` and what
-    becomes of notes off the grid are as in `notes_to_roll`.
-
-    Our choice: the paper says "arrays representing notes, chords, and rhythms" and no more. Unlike
-    `PrettyMIDI.get_piano_roll` the grid counts beats, not seconds, no note is lost for being
-    short, and a held note differs from a repeated one.
-
-    >>> piece = to_midi(np.pad(np.ones((4, 1, 2), np.uint8), ((0, 0), (39, 48), (0, 0))))
-    >>> to_piano_roll(piece).sum(axis=(0, 1)).tolist()
-    [4, 4]
+    Percussion is skipped, and by default so is the pedal: a roll shows keys. Else as
+    `notes_to_roll`. Our choice: the paper says "arrays representing notes, chords, and rhythms" and
+    no more. Unlike `PrettyMIDI.get_piano_roll` the grid counts beats, not seconds, no note is lost
+    for being short, and a held note differs from a repeated one.
     """
     notes = note_array(midi, sustain_pedal=sustain_pedal)
     return notes_to_roll(notes, steps_per_quarter=steps_per_quarter, length=length)
@@ -102,15 +89,12 @@ def to_midi(
     upbeat: int = 0,
     denominator: int = 4,
 ) -> pretty_midi.PrettyMIDI:
-    """Turn a roll back into a MIDI piece of one instrument; the inverse of `to_piano_roll`.
+    """Turn a roll into a MIDI piece of one instrument: the inverse of `to_piano_roll`.
 
-    `tempo` is 4 to 1,000 quarter notes a minute (the study's is 80), `velocity` 1 to 127: one for
-    all notes, or ``(T, 88)``, read at each note's onset. A quarter has at most 32,767 steps, since
-    a MIDI file divides it no further.
-
-    A time signature is written only where `steps_per_bar` is given; an `upbeat` becomes a short bar
-    with a signature of its own, as `piece.metre` reads it. `denominator` is used where it gives the
-    bar's exact length, else quarters or the next shorter notes that do.
+    `tempo` is 4 to 1,000 quarter notes a minute, `velocity` 1 to 127: one for all notes, or
+    ``(T, 88)``, read at each note's onset. A time signature is written only where `steps_per_bar`
+    is given; an `upbeat` becomes a short bar with a signature of its own, as `piece.metre` reads
+    it. `denominator` is used where it gives the bar's exact length, else quarters or shorter notes.
     """
     if not 4 <= tempo <= 1000:
         raise ValueError(f"tempo must lie between 4 and 1000 quarters a minute, got {tempo}")
@@ -124,46 +108,39 @@ def to_midi(
         raise ValueError(f"velocity must have shape {roll.shape[:2]}, got {np.shape(velocity)}")
     loudness = np.broadcast_to(velocity, roll.shape[:2])[notes[:, 0], notes[:, 2]]
     if loudness.size and not (loudness.min() >= 1 and loudness.max() <= 127):
-        raise ValueError(
-            f"velocity must lie between 1 and 127, got {loudness.min()} to {loudness.max()}"
-        )
+        got = f"{loudness.min()} to {loudness.max()}"
+        raise ValueError(f"velocity must lie between 1 and 127, got {got}")
     resolution = max(_RESOLUTION, int(steps_per_quarter))  # a tick a step at least
     midi = pretty_midi.PrettyMIDI(resolution=resolution, initial_tempo=float(tempo))
-    piano = pretty_midi.Instrument(program=program)
+    midi.instruments = [pretty_midi.Instrument(program=program)]
     seconds = 60.0 / tempo / steps_per_quarter
-    piano.notes = [
+    midi.instruments[0].notes = [
         pretty_midi.Note(int(v), int(k) + LOWEST_PITCH, float(s * seconds), float(e * seconds))
         for (s, e, k), v in zip(notes, loudness, strict=True)
     ]
-    midi.instruments.append(piano)
     if steps_per_bar is not None:
         first = upbeat % steps_per_bar
         bars = [(0, first), (first, steps_per_bar)] if first else [(0, steps_per_bar)]
-        midi.time_signature_changes = [
-            pretty_midi.TimeSignature(
-                *_signature(bar, steps_per_quarter, denominator), start * seconds
-            )
-            for start, bar in bars
-        ]
+        for start, bar in bars:
+            over, under = _signature(bar, steps_per_quarter, denominator)
+            signature = pretty_midi.TimeSignature(over, under, start * seconds)
+            midi.time_signature_changes.append(signature)
     return midi
 
 
 def _signature(bar: int, steps_per_quarter: int, denominator: int) -> tuple[int, int]:
-    """Return numerator and denominator of so many steps, with the one asked for where exact."""
     for unit in (denominator, 4, 8, 16, 32, 64):
         numerator, rest = divmod(bar * unit, 4 * steps_per_quarter)
         if not rest and 1 <= numerator <= 255:
             return numerator, unit
-    raise ValueError(
-        f"steps_per_bar: no time signature has {bar} steps of {steps_per_quarter} a quarter"
-    )
+    steps = f"{bar} steps of {steps_per_quarter} a quarter"
+    raise ValueError(f"steps_per_bar: no time signature has {steps}")
 
 
 def _check_grid(steps_per_quarter: int, *, most: int = MAX_STEPS) -> None:
     if not (1 <= steps_per_quarter <= most and steps_per_quarter % 1 == 0):
-        raise ValueError(
-            f"steps_per_quarter must be a whole number from 1 to {most:,}, got {steps_per_quarter}"
-        )
+        wanted = f"a whole number from 1 to {most:,}"
+        raise ValueError(f"steps_per_quarter must be {wanted}, got {steps_per_quarter}")
 
 
 # Notes and rolls
@@ -178,10 +155,9 @@ def grid_notes(
     notes: np.ndarray, *, steps_per_quarter: int = STEPS_PER_QUARTER
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return start step, end step and key of a note array; each note lasts a step at least."""
-    start, end = (
-        quantise(quarters, steps_per_quarter=steps_per_quarter)
-        for quarters in (notes["onset_quarter"], notes["onset_quarter"] + notes["duration_quarter"])
-    )
+    onset = notes["onset_quarter"]
+    edges = np.stack([onset, onset + notes["duration_quarter"]])
+    start, end = quantise(edges, steps_per_quarter=steps_per_quarter)
     return start, np.maximum(end, start + 1), notes["pitch"].astype(np.int64) - LOWEST_PITCH
 
 
@@ -191,46 +167,37 @@ def notes_to_roll(
     """Draw a note array (`musiclib.midi.note_array`) on the grid, up to the last note's end.
 
     A `length` in steps cuts the roll, or adds silence. Notes outside a piano's keys are skipped
-    with a warning. A roll longer than `MAX_STEPS` is refused with its size before it is made.
+    with a warning; a roll longer than `MAX_STEPS` is refused before it is made.
     """
     _check_grid(steps_per_quarter)
     key = notes["pitch"].astype(np.int64) - LOWEST_PITCH
     inside = (key >= 0) & (key < N_KEYS)
     if not inside.all():
-        warnings.warn(
-            f"{int((~inside).sum())} of {len(notes)} notes lie outside a piano's 88 keys "
-            "(MIDI pitches 21 to 108) and are left out",
-            stacklevel=2,
-        )
+        lost = f"{int((~inside).sum())} of {len(notes)} notes lie outside a piano's 88 keys"
+        warnings.warn(f"{lost} (MIDI pitches 21 to 108) and are left out", stacklevel=2)
     start, end, key = grid_notes(notes[inside], steps_per_quarter=steps_per_quarter)
-    if length is not None and not (length >= 0 and length % 1 == 0):
+    length = end.max(initial=0) if length is None else length
+    if not (length >= 0 and length % 1 == 0):
         raise ValueError(f"length must be a whole number of steps, 0 or more, got {length}")
-    steps = int(end.max(initial=0)) if length is None else int(length)
+    steps = int(length)
     if steps > MAX_STEPS:
-        raise ValueError(
-            f"a roll of {steps:,} steps ({steps * N_KEYS * 2 / 1e6:,.0f} MB) passes the limit of "
-            f"{MAX_STEPS:,} steps; cut the piece or choose fewer steps_per_quarter"
-        )
+        size = f"{steps:,} steps ({steps * N_KEYS * 2 / 1e6:,.0f} MB) passes the limit of"
+        advice = "cut the piece or choose fewer steps_per_quarter"
+        raise ValueError(f"a roll of {size} {MAX_STEPS:,} steps; {advice}")
     kept = start < steps
     return _draw(start[kept], end[kept], key[kept], steps)
 
 
 def roll_of(start: ArrayLike, key: ArrayLike, length: ArrayLike, *, steps: int) -> np.ndarray:
-    """Return the roll of notes on the grid: the inverse of `notes_of`.
-
-    A note that reaches past the end is cut; one that starts outside of the roll or the keyboard, or
-    lasts less than a step, is refused.
+    """Return the roll of notes on the grid, cut at its end: the inverse of `notes_of`.
 
     >>> roll = roll_of([0, 4], [39, 43], [8, 2], steps=8)
     >>> [column.tolist() for column in notes_of(roll)]
     [[0, 4], [39, 43], [8, 2]]
     """
     start, key, length = (np.asarray(column, dtype=np.int64) for column in (start, key, length))
-    for name, column, low, high in (
-        ("start", start, 0, steps - 1),
-        ("key", key, 0, N_KEYS - 1),
-        ("length", length, 1, np.inf),
-    ):
+    limits = {"start": (start, 0, steps - 1), "key": (key, 0, N_KEYS - 1)}
+    for name, (column, low, high) in (limits | {"length": (length, 1, np.inf)}).items():
         if ((column < low) | (column > high)).any():
             raise ValueError(f"{name} must lie in {low} to {high}; got {column.tolist()}")
     if steps > MAX_STEPS:
@@ -271,14 +238,7 @@ class NoteList(NamedTuple):
 
 
 def notes_of(roll: np.ndarray) -> NoteList:
-    """Return the notes of a roll; three empty arrays for a silent one.
-
-    >>> roll = np.zeros((8, 88, 2), dtype=np.uint8)
-    >>> roll[0:4, 39, 1] = 1
-    >>> roll[[0, 2], 39, 0] = 1
-    >>> notes_of(roll).length.tolist()
-    [2, 2]
-    """
+    """Return the notes of a roll; three empty arrays for a silent one."""
     start, end, key = roll_to_notes(require_piece(roll)).T
     return NoteList(start, key, end - start)
 
@@ -300,19 +260,14 @@ def sounding_keys(roll: np.ndarray) -> np.ndarray:
 
 
 def chord_sequence(roll: np.ndarray) -> np.ndarray:
-    """Return the keys of the successive different chords, bool (C, 88); C is 0 for a silent roll.
+    """Return the keys of the successive different chords, bool (C, 88).
 
-    A chord is what sounds together, as the paper names it. Silent steps are dropped first, so a
-    chord that returns after a rest, or is struck again, is one chord.
+    A chord is what sounds together, as the paper names it; one that is struck again, or returns
+    after a rest, is one chord.
     """
     sound = sounding_keys(roll)
     sound = sound[sound.any(axis=1)]
-    changed = np.ones(len(sound), dtype=bool)
-    changed[1:] = (sound[1:] != sound[:-1]).any(axis=1)
-    return sound[changed]
-
-
-# Moving by semitones
+    return sound[np.r_[sound[:1].any(axis=1), (sound[1:] != sound[:-1]).any(axis=1)]]
 
 
 def transpose(roll: np.ndarray, semitones: int) -> np.ndarray:
@@ -321,9 +276,8 @@ def transpose(roll: np.ndarray, semitones: int) -> np.ndarray:
         raise ValueError(f"semitones must be a whole number, got {semitones}")
     used = np.flatnonzero(check_roll(roll)[..., SUSTAIN].any(axis=0))
     if used.size and not (used[0] + semitones >= 0 and used[-1] + semitones < N_KEYS):
-        raise ValueError(
-            f"semitones={semitones} moves keys {used[0]} to {used[-1]} off the 88 keys of a piano"
-        )
+        keys = f"keys {used[0]} to {used[-1]}"
+        raise ValueError(f"semitones={semitones} moves {keys} off the 88 keys of a piano")
     return np.roll(roll, int(semitones), axis=1)
 
 
@@ -336,10 +290,9 @@ def back_on_piano(key: np.ndarray) -> np.ndarray:
 
 
 class Bars(NamedTuple):
-    """Say where the bar lines of a piece stand.
+    """Say where the bar lines of a piece stand; `upbeat` counts the steps before the first one.
 
-    `upbeat` counts the steps before the first bar line, `denominator` (one of `DENOMINATORS`) is
-    that of the time signature: bars of 12 steps are 3/4 or 6/8.
+    `denominator` is that of the time signature: bars of 12 steps are 3/4 or 6/8.
     """
 
     steps_per_bar: int = STEPS_PER_BAR
@@ -351,21 +304,17 @@ class Bars(NamedTuple):
         return {"steps_per_bar": self.steps_per_bar, "upbeat": self.upbeat}
 
 
-COMMON_BARS = Bars()
-"""Bars of 4/4 without an upbeat: those of a roll of which nothing else is known."""
+COMMON_BARS = Bars()  # of 4/4: those of a roll of which nothing else is known
 
 
 def bars_at(position: np.ndarray, steps_per_bar: int, denominator: int = 4) -> Bars:
-    """Return the bars of a piece, or any stretch of it, whose steps stand at these places.
-
-    `position` counts steps since the bar line, as `piece.metre` reads them.
+    """Return the bars of a piece, or a stretch of it, by its steps' places since the bar line.
 
     >>> bars_at(np.array([8, 9, 10, 11, 0, 1, 2]), 12)
     Bars(steps_per_bar=12, upbeat=4, denominator=4)
     """
-    lines = np.flatnonzero(np.asarray(position) == 0)
-    upbeat = int(lines[0]) if lines.size else len(position)
-    return Bars(int(steps_per_bar), upbeat, int(denominator))
+    upbeat = min(np.flatnonzero(np.asarray(position) == 0), default=len(position))
+    return Bars(int(steps_per_bar), int(upbeat), int(denominator))
 
 
 def whole_bars(
@@ -377,14 +326,13 @@ def whole_bars(
     [[1, 2, 3], [4, 5, 6]]
     """
     if steps_per_bar < 1 or upbeat < 0:
-        raise ValueError(
-            f"steps_per_bar must be at least 1, upbeat 0 or more, got {steps_per_bar} and {upbeat}"
-        )
+        got = f"{steps_per_bar} and {upbeat}"
+        raise ValueError(f"steps_per_bar must be at least 1, upbeat 0 or more, got {got}")
     whole = max(len(steps) - upbeat, 0) // steps_per_bar
     bars = steps[upbeat:][: whole * steps_per_bar]
     return bars.reshape(whole, steps_per_bar, *steps.shape[1:])
 
 
 def ratio(numerator: float, denominator: float) -> float:
-    """Return numerator / denominator as a float, or NaN where the denominator is 0."""
+    """Return a quotient as a float, NaN where the denominator is 0."""
     return float(numerator) / float(denominator) if denominator else float("nan")
