@@ -8,11 +8,10 @@ on one side only. Pairs of pieces are indices i < j.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,8 +27,7 @@ from study.sets import PIECE_STEPS, corpus_name
 
 SPLITS = ("train", "valid", "test")
 DEAL = ("train",) * 14 + ("valid",) * 2 + ("test",) * 4  # of each run of 20 like groups
-NGRAM, SHARED, INCIPIT = 7, 0.2, 7
-MIN_PIECES = 10
+NGRAM, SHARED, INCIPIT, MIN_PIECES = 7, 0.2, 7, 10
 FEWEST_LONG = 2  # pieces of each side that are long enough to be compared: a spread needs two
 SPLIT_SEED = 0  # whatever the study's seed: every training is judged on the same pieces
 MOSTLY = 0.5  # share of a piece's notes off the grid, or of such pieces, from which it is free
@@ -155,7 +153,7 @@ def _spread_long(dealt: dict[int, str], long_of: Mapping[int, int], order: Seque
             dealt[moved] = side
 
 
-def load_split(path: str | os.PathLike[str]) -> pd.DataFrame:
+def load_split(path: str | Path) -> pd.DataFrame:
     """Read a split; a ValueError says what is malformed, or which tunes stand on two sides."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; run notebook 01 (data preparation) first")
@@ -178,24 +176,18 @@ def check_no_leak(split: pd.DataFrame) -> None:
         raise ValueError("a piece stands twice in the split")
 
 
-def split_pieces(
-    prepared: str | os.PathLike[str], split: str | os.PathLike[str]
-) -> dict[str, list[Piece]]:
+def split_pieces(prepared: str | Path, split: str | Path) -> dict[str, list[Piece]]:
     """Read a prepared corpus by its split: ``train``, ``valid`` and ``test``."""
-    pieces = {p.name: p for p in load_corpus(prepared)}
-    table = load_split(split)
+    pieces, table = {p.name: p for p in load_corpus(prepared)}, load_split(split)
     if set(table["piece"]) != set(pieces):
         raise ValueError(f"{split} and {prepared} name different pieces; run notebook 01 again")
     return {s: [pieces[n] for n in table.loc[table["split"] == s, "piece"]] for s in SPLITS}
 
 
-# The facts of a corpus: what data/README.md quotes and notebook 01 prints.
-
-
 def corpus_summary(
     pieces: Sequence[Piece], report: pd.DataFrame, split: pd.DataFrame, *, piece_steps: int = 128
 ) -> pd.DataFrame:
-    """Count what a corpus, with the report of `prepare_corpus`, is: columns fact and value."""
+    """Return the facts that data/README.md quotes; `report` is that of `prepare_corpus`."""
     if list(split["piece"]) != [piece.name for piece in pieces]:
         raise ValueError("split must list the same pieces in the same order")
     done = report[report["status"] == "converted"]
@@ -240,9 +232,7 @@ def leak_sentence(share: float, report: pd.DataFrame) -> str:
     return unknown if free.mean() >= MOSTLY else f"{known}, but {unknown}"
 
 
-def _split_facts(
-    pieces: Sequence[Piece], split: pd.DataFrame, piece_steps: int
-) -> dict[str, int | str]:
+def _split_facts(pieces: Sequence[Piece], split: pd.DataFrame, piece_steps: int) -> dict[str, Any]:
     long_enough = np.array([len(piece.roll) >= piece_steps for piece in pieces])
     by_side = [(split["split"] == side).to_numpy() for side in SPLITS]
     long_by_side = [str((long_enough & side).sum()) for side in by_side]
@@ -255,7 +245,7 @@ def _split_facts(
     }
 
 
-def _music_facts(pieces: Sequence[Piece]) -> dict[str, int | str]:
+def _music_facts(pieces: Sequence[Piece]) -> dict[str, Any]:
     quarters = np.array([len(piece.roll) for piece in pieces]) / STEPS_PER_QUARTER
     bars = Counter(f"{piece.bar / STEPS_PER_QUARTER:g} quarters: {{}}" for piece in pieces)
     used = np.flatnonzero(np.any([piece.roll.any(axis=(0, 2)) for piece in pieces], axis=0))
@@ -343,10 +333,7 @@ def _agree(one: _Bits, other: np.ndarray, share: float, above: float) -> bool:
 
 
 def longest_common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Return the length of the longest common subsequence of two sequences.
-
-    H. Hyyrö: Bit-parallel LCS-length computation revisited. AWOCA 2004.
-    """
+    """Return the longest common subsequence's length (H. Hyyrö: Bit-parallel LCS. AWOCA 2004)."""
     return _common(_bits(a), b)
 
 
