@@ -127,8 +127,7 @@ def export_chorales(
     """
     if max_pieces < 1:
         raise ValueError(f"max_pieces: got {max_pieces}, allowed is 1 or more")
-    folder, scores = Path(folder), chorale_scores()
-    stamp = folder / ".chorales.done"
+    folder, stamp, scores = Path(folder), Path(folder, ".chorales.done"), chorale_scores()
     if max_pieces < N_CHORALES:
         scores = [scores[i * len(scores) // max_pieces] for i in range(max_pieces)]
     made = code_hash(chorale_scores, piece_name, _convert)[:16]
@@ -146,7 +145,6 @@ def export_chorales(
 
 
 def _kept(stamp: Path, wanted: str) -> list[Path] | None:
-    """Return the files of an earlier run of the same making, if all are there unchanged."""
     if not stamp.is_file():
         return None
     made, *lines = stamp.read_text(encoding="utf-8").splitlines()

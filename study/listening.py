@@ -209,10 +209,7 @@ def _parsed(line: str, provenance: str) -> Answer | str:
 
 
 def append_answer(path: str | os.PathLike[str], answer: Answer) -> None:
-    """Add a real listener's answer to a file, on the disk before this returns.
-
-    What an earlier write that was cut short has left stays as one damaged line.
-    """
+    """Add a real listener's answer to a file, on the disk before this returns."""
     path, first = Path(path), f"{header(LISTENER)}\n"
     data = f"{answer_line(answer, provenance=LISTENER)}\n".encode()
     if not path.exists() or not path.stat().st_size:
@@ -222,7 +219,7 @@ def append_answer(path: str | os.PathLike[str], answer: Answer) -> None:
         if file.readline() != first.encode():
             raise ProvenanceError(f"{path}: not a file of listeners' answers; nothing is added")
         file.seek(-1, os.SEEK_END)
-        data = data if file.read(1) == b"\n" else b"\n" + data
+        data = data if file.read(1) == b"\n" else b"\n" + data  # after a write that was cut short
         if (written := file.write(data)) != len(data):
             raise OSError(f"{path}: only {written} of {len(data)} bytes were written; disk full?")
         os.fsync(file.fileno())
@@ -239,7 +236,7 @@ def read_answers(path: str | os.PathLike[str], *, provenance: str) -> Merged:
     _require_provenance(path, text, provenance)
     first, *lines = text.split("\n")
     if first != header(provenance):
-        raise ProvenanceError(f"{path}: line 1 does not say provenance_{provenance} and columns")
+        raise ProvenanceError(f"{path}: line 1 does not say provenance_{provenance}, and columns")
     rows, bad = [], []
     for number, line in enumerate(lines, start=2):
         fields = line.split(",")
@@ -326,8 +323,7 @@ class Session:
 
     def answer(self, said: str) -> None:
         """Keep the answer to the current trial; where it cannot be written, the trial stays."""
-        trial = self.current
-        if trial is None:
+        if (trial := self.current) is None:
             raise ValueError("said: every trial is answered already")
         spent = time.monotonic() - self._shown
         append_answer(self.path, Answer(self.design, self.listener, *trial, said, spent))

@@ -63,9 +63,9 @@ class Evidence:
     def arrays(self) -> dict[str, np.ndarray]:
         """Columns of the tables as arrays, sets as numbers: a bootstrap asks for them often."""
         place = {model: i for i, model in enumerate(self.models)}
-        found = {f"rating_{name}": column.to_numpy() for name, column in self.ratings.items()}
-        found |= {f"choice_{name}": column.to_numpy() for name, column in self.choices.items()}
-        found["clip_model"] = self.key["model"].to_numpy()
+        tables = {"rating": self.ratings, "choice": self.choices, "clip": self.key}
+        columns = ((f"{what}_{name}", some[name]) for what, some in tables.items() for name in some)
+        found = {name: column.to_numpy() for name, column in columns}
         for name in ("rating_model", "choice_first", "choice_second", "clip_model"):
             found[name] = np.array([place[model] for model in found[name]], dtype=int)
         return found
@@ -81,15 +81,14 @@ class Evidence:
 
     @functools.cached_property
     def _places(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each set the rows of its clips in the key, and the numbers of their groups."""
         sets = self.key.groupby("model", sort=False)["group"]
         return [(rows.index.to_numpy(), pd.factorize(rows)[0]) for _, rows in sets]
 
     def draw_listeners(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of listeners, with all their answers."""
-        people = _drawn(len(self.listeners), rng)
-        heard = (self.arrays[f"{kind}_listener"] for kind in ("rating", "choice"))
-        return Weights(*(people[who] for who in heard), self.ones.clips)
+        people, of = _drawn(len(self.listeners), rng), self.arrays
+        heard = (people[of[f"{kind}_listener"]] for kind in ("rating", "choice"))
+        return Weights(*heard, self.ones.clips)
 
     def draw_trainings(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of each set's groups: a choice counts for both."""
@@ -101,12 +100,10 @@ class Evidence:
 
     def draw_answers(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of single answers."""
-        sizes = (len(self.ratings), len(self.choices))
-        return Weights(*(_drawn(n, rng) for n in sizes), self.ones.clips)
+        return Weights(*(_drawn(len(some), rng) for some in self.ones[:2]), self.ones.clips)
 
 
 def _drawn(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each of n comes when n are drawn with replacement."""
     return np.bincount(rng.integers(n, size=n), minlength=n) if n else np.zeros(0)
 
 
@@ -130,7 +127,6 @@ def gather(answers: pd.DataFrame, key: pd.DataFrame) -> Evidence:
 
 
 def _groups(key: pd.DataFrame) -> pd.Series:
-    """Return each clip's group: its training where its set has several, else itself."""
     several = key.groupby("model")["seed"].transform("nunique") > 1
     return (key["model"] + " " + key["seed"].astype(str)).where(several, key["code"])
 
@@ -146,43 +142,35 @@ def resampled(
     Estimate -+ z sqrt(L f_L^2 + max(0, T - c A) f_T^2). L, T and A are the bootstrap variances when
     listeners, trainings or single answers are drawn; f widens for few of them (`stats.few_seeds`).
     Of two clips two draws multiply in T, which counts the noise A threefold (A. B. Owen: The
-    pigeonhole bootstrap. Annals of Applied Statistics 1(2), 2007): c = 2 takes that off; c = 0 for
-    one clip. A. C. Cameron, J. B. Gelbach, D. L. Miller (Robust inference with multiway clustering.
-    Journal of Business and Economic Statistics 29(2), 2011) take A off once more; then 91 % of
-    simulated intervals held the truth, of these, which err towards width, 95 to 97 %.
+    pigeonhole bootstrap. Annals of Applied Statistics 1(2), 2007): c = 2, or 0 for one clip. C.
+    Cameron et al. (Robust inference with multiway clustering. Journal of Business and Economic
+    Statistics 29(2), 2011) take A off once more: then 91 % of simulated intervals held the truth,
+    of these, which err towards width, 95 to 97 %.
     """
     if n_resamples < 100 or not 0 < level < 1:
-        got = f"n_resamples, level: got {n_resamples}, {level}"
-        raise ValueError(f"{got}; allowed are 100 and more, 0 to 1")
+        raise ValueError(f"n_resamples, level: got {n_resamples}, {level}; allowed >= 100, 0 to 1")
     estimate = np.asarray(statistic(evidence, evidence.ones), float)
     if len(evidence.listeners) < 2:
         return np.array([estimate, *np.full((2, len(estimate)), math.nan)])
-    rng = np.random.default_rng(seed)
-    draws = (evidence.draw_listeners, evidence.draw_trainings, evidence.draw_answers)
-    listeners, trainings, noise = (
-        _variance([statistic(evidence, draw(rng)) for _ in range(n_resamples)]) for draw in draws
-    )
-    factors = [few_seeds(sizes, level) for sizes in (evidence.sizes[:1], evidence.sizes[1:])]
+    rng, sizes, variances = np.random.default_rng(seed), evidence.sizes, []
+    for draw in (evidence.draw_listeners, evidence.draw_trainings, evidence.draw_answers):
+        drawn = [statistic(evidence, draw(rng)) for _ in range(n_resamples)]
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # too few draws
+            variances.append(np.nanvar(drawn, axis=0, ddof=1))
+    listeners, trainings, noise = variances
     beyond = np.maximum(trainings - (2.0 ** np.asarray(clips) - 2) * noise, 0)
-    half = np.sqrt(listeners * factors[0] ** 2 + beyond * factors[1] ** 2)
-    half *= stats.norm.ppf((1 + level) / 2)
+    half = listeners * few_seeds(sizes[:1], level) ** 2 + beyond * few_seeds(sizes[1:], level) ** 2
+    half = np.sqrt(half) * stats.norm.ppf((1 + level) / 2)
     return np.array([estimate, estimate - half, estimate + half])
-
-
-def _variance(draws: list[np.ndarray]) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.nanvar(draws, axis=0, ddof=1)
 
 
 PRIOR = 0.5  # wins of each side before any answer: scores stay finite (our choice: Haldane's half)
 
 
 def logistic(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Fit P(first) = 1 / (1 + exp(-x b)) to weighted choices, without an intercept; return b.
+    """Fit P(first) = 1 / (1 + exp(-x b)) to weighted choices by Newton's method; return b.
 
-    x, shape (n, k), is what the first has more of than the second; y is 1, 0 or, for a tie, 0.5.
-    Newton's method with steps of at most 2; of several maxima the shortest.
+    x, shape (n, k), is what the first has more of; y 1, 0 or 0.5. Of several maxima the shortest.
     """
     b, length = np.zeros(x.shape[1]), 0.0
     for _ in range(100):
@@ -212,16 +200,14 @@ def bradley_terry(wins: np.ndarray, *, prior: float = PRIOR) -> np.ndarray:
     if prior < 0:
         raise ValueError(f"prior: got {prior}, allowed is 0 or more")
     i, j = np.triu_indices(len(wins), 1)
-    up, x = wins[i, j] + prior, np.eye(len(wins))
-    total = up + (wins[j, i] + prior)
-    share = np.divide(up, total, out=np.full(len(i), 0.5), where=total > 0)
-    return logistic(x[i] - x[j], share, total)
+    up, down, x = wins[i, j] + prior, wins[j, i] + prior, np.eye(len(wins))
+    share = np.divide(up, up + down, out=np.full(len(i), 0.5), where=up + down > 0)
+    return logistic(x[i] - x[j], share, up + down)
 
 
 def win_table(evidence: Evidence) -> pd.DataFrame:
     """Return how often each set (row) was chosen over each other (column); half for a tie."""
-    wins = _wins(evidence, evidence.ones)
-    return pd.DataFrame(wins, index=evidence.models, columns=evidence.models)
+    return pd.DataFrame(_wins(evidence, evidence.ones), evidence.models, evidence.models)
 
 
 def _wins(evidence: Evidence, weights: Weights) -> np.ndarray:
@@ -244,7 +230,6 @@ def mean_ratings(evidence: Evidence, weights: Weights) -> np.ndarray:
 
 
 def _means(group: np.ndarray, values: np.ndarray, weight: np.ndarray, n: int) -> np.ndarray:
-    """Return the weighted mean of each of n groups; NaN for one without weight."""
     total = np.bincount(group, weight * values, minlength=n)
     count = np.bincount(group, weight, minlength=n)
     return np.divide(total, count, out=np.full(n, math.nan), where=count > 0)
@@ -260,11 +245,8 @@ def preference_table(evidence: Evidence, *, seed: int, n_resamples: int = 400) -
     table.insert(0, "model", evidence.models)
     chosen, rated = evidence.choices, evidence.ratings
     heard = {*chosen["first_clip"], *chosen["second_clip"], *rated["clip"]}
-    about = {
-        "choices": pd.concat([chosen["first"], chosen["second"]]),
-        "ratings": rated["model"],
-        "clips": evidence.key.loc[sorted(heard), "model"],
-    }
+    sides, clips = pd.concat([chosen["first"], chosen["second"]]), evidence.key.loc[sorted(heard)]
+    about = {"choices": sides, "ratings": rated["model"], "clips": clips["model"]}
     for column, sets in about.items():
         table[column] = table["model"].map(sets.value_counts()).fillna(0).astype(int)
     return table.assign(listeners=len(evidence.listeners))
@@ -282,8 +264,7 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> float:
     pairs = [np.repeat(values, counts) for values in (x, y)]
     if counts.astype(bool).sum() < 3 or any(np.ptp(values) == 0 for values in pairs):
         return math.nan
-    ranks = [stats.rankdata(values) for values in pairs]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(*map(stats.rankdata, pairs))[0, 1])
 
 
 def choice_slope(evidence: Evidence, values: np.ndarray, weights: Weights) -> float:
@@ -308,16 +289,14 @@ def prediction_table(
 ) -> pd.DataFrame:
     """Return how well each measure predicts what was liked, one row per measure.
 
-    `measures` has the column code and the measures; `settings` are `resampled`'s. The columns are
-    Spearman's rho with the clips' liking, ``within`` (the same with each set's mean taken from
-    both) and slope (see `choice_slope`), with their intervals.
+    `measures` has a column code, `settings` are `resampled`'s. The columns are Spearman's rho with
+    the clips' liking, ``within`` (each set's mean taken from both) and slope (`choice_slope`).
     """
     values = measures.set_index("code").loc[evidence.key["code"], list(names)].to_numpy(float)
-    values = np.where(np.isfinite(values), values, math.nan)
     rows = []
-    for column in values.T:
-        predicts = functools.partial(_prediction, column)
-        found = resampled(predicts, evidence, clips=(1, 1, 2), **settings)
+    for column in np.where(np.isfinite(values), values, math.nan).T:
+        statistic = functools.partial(_prediction, column)
+        found = resampled(statistic, evidence, clips=(1, 1, 2), **settings)
         found[1:, :2] = np.clip(found[1:, :2], -1, 1)
         rows.append(found.T.ravel())
     ends = [f"{what}{end}" for what in ("rho", "within", "slope") for end in ("", "_low", "_high")]
@@ -328,17 +307,13 @@ def prediction_table(
 
 
 def _prediction(values: np.ndarray, evidence: Evidence, weights: Weights) -> np.ndarray:
-    pair = (values, clip_liking(evidence, weights))
-    inner = [_within(evidence.arrays["clip_model"], some, weights.clips) for some in pair]
+    pair, inner, group = (values, clip_liking(evidence, weights)), [], evidence.arrays["clip_model"]
+    for some in pair:  # less the mean of its set
+        known, k = ~np.isnan(some), len(evidence.models)
+        rest = some - _means(group[known], some[known], weights.clips[known], k)[group]
+        inner.append(np.where(np.abs(rest) > 1e-12 * np.abs(some), rest, rest * 0))  # no rounding
     rhos = [rank_correlation(*each, weights.clips) for each in (pair, inner)]
     return np.array([*rhos, choice_slope(evidence, values, weights)])
-
-
-def _within(group: np.ndarray, values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    known = ~np.isnan(values)
-    means = _means(group[known], values[known], counts[known], int(group.max()) + 1)
-    rest = values - means[group]
-    return np.where(np.abs(rest) > 1e-12 * np.abs(values), rest, rest * 0)  # no rounding's ranks
 
 
 class Agreement(NamedTuple):
@@ -405,10 +380,10 @@ def kendalls_w(ratings: np.ndarray) -> tuple[float, float]:
 
 def agreement(evidence: Evidence, *, seed: int, n_resamples: int) -> Agreement:
     """Return how far listeners agree about clips (alpha) and about each set's mean rating (W)."""
-    matrix = np.full((len(evidence.listeners), len(evidence.key)), math.nan)
-    ratings = evidence.ratings
+    ratings, key = evidence.ratings, evidence.key
+    matrix = np.full((len(evidence.listeners), len(key)), math.nan)
     matrix[ratings["listener"], ratings["clip"]] = ratings["rating"]
-    by_set = pd.DataFrame(matrix.T).groupby(evidence.key["model"].to_numpy(), sort=False).mean().T
+    by_set = pd.DataFrame(matrix.T).groupby(key["model"].to_numpy(), sort=False).mean().T
     heard = (~np.isnan(matrix)).sum(axis=0)
     interval = alpha_interval(matrix, seed=seed, n_resamples=n_resamples)
     counts = (len(evidence.listeners), int((heard > 0).sum()), int((heard > 1).sum()))
@@ -419,15 +394,13 @@ def agreement(evidence: Evidence, *, seed: int, n_resamples: int) -> Agreement:
 
 LIKING = MappingProxyType({"lstm": 0.0, "gan": 0.0, "vae": 0.0, "real": 1.2, "markov": -0.9})
 CLIP_SPREAD, LISTENER_SPREAD, TIES = 0.4, 0.5, 0.1
-LISTENERS, SEED = 20, 0
-DESIGN = SIMULATED  # name of the simulated test, which is no real test's
+LISTENERS, SEED, DESIGN = 20, 0, SIMULATED
 
 
 def placeholder_clips(n: int) -> list[Clip]:
     """Return n clips of each set with their codes and without a note."""
-    silent = np.zeros((1, 88, 2), np.uint8)
-    numbers = itertools.product(HEARD, range(n))
-    return [Clip(listening.clip_code(name, k), name, 0, k, "", silent) for name, k in numbers]
+    silent, every = np.zeros((1, 88, 2), np.uint8), itertools.product(HEARD, range(n))
+    return [Clip(listening.clip_code(name, k), name, 0, k, "", silent) for name, k in every]
 
 
 def simulated_answers(clips: Sequence[Clip], *, listeners: int = LISTENERS) -> list[Answer]:
@@ -466,9 +439,8 @@ def expected_scores(sets: Sequence[str] = HEARD) -> np.ndarray:
 
 def write_simulated(clips: Sequence[Clip], path: str | Path) -> Path:
     """Write simulated answers to a file whose name, header and rows say what it is."""
-    path = Path(path)
-    if SIMULATED not in path.name:
+    if SIMULATED not in Path(path).name:
         raise listening.ProvenanceError(f"{path}: a file of simulated answers must be called so")
     lines = [listening.answer_line(said, provenance=SIMULATED) for said in simulated_answers(clips)]
     write_text("\n".join([listening.header(SIMULATED), *lines]) + "\n", path)
-    return path
+    return Path(path)
