@@ -1,23 +1,20 @@
 """The blind listening test: which clips are heard, in which order, and what is answered.
 
-A *clip* is the beginning of a piece; all clips of a test have one length. Listeners know it by
-nothing, and files by a *code* that names no model. A *trial* is one question: rate a clip, or
-choose between two. What a listener hears follows from the test's seed and the listener's name
-alone, so a broken session can be resumed.
+A *clip* is the beginning of a piece, known by a *code* that names no model. A *trial* is one
+question: rate a clip, or choose between two. What a listener hears follows from the test's seed and
+the listener's name alone, so a broken session can be resumed.
 
 Answers are kept at the moment they are given, as CSV files that only grow. Where an answer comes
 from, its *provenance*, stands in the header's first column (``provenance_listener`` or
 ``provenance_simulated``), in every row and, for simulated answers, in the file's name. Seconds come
 last and have one decimal, so that a line cut short anywhere is no answer. This guards against
-mistakes, not against forgers.
-
-On the screen every control is reached with Tab and pressed with Space or Enter, nothing plays by
-itself, and nothing that the browser sees tells where a clip comes from.
+mistakes, not against forgers. Nothing that the browser sees tells where a clip comes from.
 """
 
 from __future__ import annotations
 
 import hashlib
+import html
 import itertools
 import os
 import re
@@ -35,32 +32,15 @@ from musiclib.roll import STEPS_PER_QUARTER
 from study.sets import Sample
 from study.stats import MODELS
 
-HEARD = ("lstm", "gan", "vae", "real", "markov")
-"""Sets in the test: the paper's models, real music above them, one baseline below."""
-
-CLIPS = 10
-"""Clips of each set: two of each of five trainings."""
-
-CLIP_STEPS = 64
-"""Sixteenths of a clip: 4 bars of 4/4, 12 s at 80 quarters a minute (our choice)."""
-
-RATED = 2
-"""Clips of each set that a listener rates, one after the other."""
-
-CHOSEN, BETWEEN_MODELS = 2, 4
-"""Choices that a listener makes between each two sets, and between each two of the paper's models,
-which the claim is about: half of them in each order."""
-
+HEARD = ("lstm", "gan", "vae", "real", "markov")  # with real music above, one baseline below
+CLIPS = 10  # of each set: two of each of five trainings
+CLIP_STEPS = 64  # sixteenths of a clip: 4 bars of 4/4, 12 s at 80 quarters a minute (our choice)
+RATED = 2  # clips of each set that a listener rates
+CHOSEN, BETWEEN_MODELS = 2, 4  # choices between each two sets, and each two of the paper's models
 RATING, CHOICE = "rating", "choice"
-RATINGS = ("1", "2", "3", "4", "5")
-CHOICES = ("first", "tie", "second")
-"""Answers allowed to the two kinds of trial."""
-
+RATINGS, CHOICES = ("1", "2", "3", "4", "5"), ("first", "tie", "second")
 LISTENER, SIMULATED = "listener", "simulated"
-"""The two provenances."""
-
-MAX_BYTES = 20_000_000
-"""Larger files of answers are not read: a class gives some ten thousand lines of 80 bytes."""
+MAX_BYTES = 20_000_000  # of a file of answers: a class gives some ten thousand lines of 80 bytes
 
 _ALLOWED = {RATING: RATINGS, CHOICE: CHOICES}
 _CODE, _WORD = re.compile(r"[0-9a-f]{8}"), re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -69,7 +49,7 @@ _CUT = "half-written last line"
 
 
 class Clip(NamedTuple):
-    """One clip, and what is hidden from the listener: seed, sample and file as in `sets.Sample`."""
+    """One clip, and what is hidden from the listener, as in `sets.Sample`."""
 
     code: str
     model: str
@@ -101,6 +81,9 @@ class Answer(NamedTuple):
     seconds: float
 
 
+_COLUMNS, _REPORT = [*Answer._fields, "file", "line"], ["file", "line", "reason"]
+
+
 class Merged(NamedTuple):
     """Answers (fields of `Answer`, file, line), and the lines skipped: file, line, reason."""
 
@@ -112,13 +95,6 @@ class ProvenanceError(ValueError):
     """A file does not hold what it is read as: it is simulated, or its origin is unknown."""
 
 
-_COLUMNS = [*Answer._fields, "file", "line"]
-_REPORT = ["file", "line", "reason"]
-
-
-# Clips and trials
-
-
 def choose_clips(samples: Iterable[Sample], *, n: int = CLIPS) -> list[Clip]:
     """Return the first n pieces of each set in `HEARD`, or all it has: nothing is picked.
 
@@ -126,26 +102,22 @@ def choose_clips(samples: Iterable[Sample], *, n: int = CLIPS) -> list[Clip]:
     """
     if n < 1:
         raise ValueError(f"n: got {n}; allowed is 1 and more")
-    samples = sorted(samples, key=lambda sample: sample.seed)
-    by_set = {name: [sample for sample in samples if sample.model == name] for name in HEARD}
+    by_set: dict[str, dict[int, list[Sample]]] = {name: {} for name in HEARD}
+    for sample in sorted(samples, key=lambda sample: sample.seed):
+        by_set.get(sample.model, {}).setdefault(sample.seed, []).append(sample)
     if missing := [name for name, own in by_set.items() if not own]:
         raise ValueError(f"samples: no clips of {', '.join(missing)}; each set needs one or more")
     clips = []
-    for name, own in by_set.items():
-        trainings = [list(some) for _, some in itertools.groupby(own, lambda sample: sample.seed)]
-        turns = itertools.chain.from_iterable(itertools.zip_longest(*trainings))
-        in_turn = [sample for sample in turns if sample is not None]
-        clips += [_clip(name, number, sample) for number, sample in enumerate(in_turn[:n])]
+    for name, trainings in by_set.items():
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*trainings.values()))
+        for number, sample in enumerate([one for one in turns if one is not None][:n]):
+            if (steps := len(sample.roll)) < CLIP_STEPS:
+                which = f"{name} {sample.sample} of seed {sample.seed}"
+                raise ValueError(
+                    f"samples: {which} has {steps} steps; clips of {CLIP_STEPS} need more"
+                )
+            clips.append(Clip(clip_code(name, number), *sample[:4], sample.roll[:CLIP_STEPS]))
     return clips
-
-
-def _clip(name: str, number: int, sample: Sample) -> Clip:
-    if len(sample.roll) < CLIP_STEPS:
-        raise ValueError(
-            f"samples: {name} {sample.sample} of seed {sample.seed} has {len(sample.roll)} steps; "
-            f"clips of {CLIP_STEPS} need as many"
-        )
-    return Clip(clip_code(name, number), *sample[:4], sample.roll[:CLIP_STEPS])
 
 
 def clip_code(name: str, number: int) -> str:
@@ -167,11 +139,7 @@ def clip_seconds(clips: Sequence[Clip], *, tempo: float) -> float:
 
 
 def design(clips: Sequence[Clip], *, seed: int) -> str:
-    """Return the name of a test: a hash of its clips' notes, its seed and how much is asked.
-
-    Answers of another design were given to other sounds or in another order, and are never mixed
-    with these.
-    """
+    """Return the name of a test: a hash of its clips' notes, its seed and how much is asked."""
     digest = hashlib.sha256(f"seed {seed}, {RATED}, {CHOSEN}, {BETWEEN_MODELS}".encode())
     for clip in clips:
         digest.update(f"{clip.code} {clip.roll.shape} ".encode() + np.packbits(clip.roll).tobytes())
@@ -179,11 +147,7 @@ def design(clips: Sequence[Clip], *, seed: int) -> str:
 
 
 def listener_name(name: str) -> str:
-    """Return what was typed as files know it: lower case letters, digits and hyphens.
-
-    >>> listener_name(" Blue Heron 7 ")
-    'blue-heron-7'
-    """
+    """Return what was typed as files know it: lower case letters, digits and hyphens."""
     found = re.sub(r"[^a-z0-9]+", "-", name.strip().lower()).strip("-")
     if not _WORD.fullmatch(found):
         raise ValueError(f"name: got {name!r}; allowed are 1 to 40 letters a to z, digits, hyphens")
@@ -193,13 +157,13 @@ def listener_name(name: str) -> str:
 
 
 def deal(clips: Sequence[Clip], *, listener: str, seed: int) -> list[Trial]:
-    """Return one listener's trials: ratings in random order, then choices in random order.
+    """Return one listener's trials: 10 ratings, then 26 choices, each in random order.
 
-    With 5 sets of clips these are 10 ratings and 26 choices; another name gives another deal.
+    In the choices between two sets the one that comes first alternates from a random one, and no
+    clip comes a second time before all of its set have been used.
     """
-    codes: dict[str, list[str]] = {}
-    for clip in clips:
-        codes.setdefault(clip.model, []).append(clip.code)
+    names = dict.fromkeys(clip.model for clip in clips)
+    codes = {name: [clip.code for clip in clips if clip.model == name] for name in names}
     if len(codes) < 2:
         raise ValueError(f"clips: got clips of {list(codes) or 'no set'}; allowed are two or more")
     rng = np.random.default_rng([seed, int(hashlib.sha256(listener.encode()).hexdigest()[:8], 16)])
@@ -207,28 +171,13 @@ def deal(clips: Sequence[Clip], *, listener: str, seed: int) -> list[Trial]:
     pairs = []
     for two in itertools.combinations(codes, 2):
         n = BETWEEN_MODELS if set(two) <= set(MODELS) else CHOSEN
-        pairs += _pairs(*(codes[name] for name in two), n, rng)
+        drawn = [np.resize(rng.permutation(codes[name]), n).tolist() for name in two]
+        start = int(rng.integers(2))
+        for k, pair in enumerate(zip(*drawn, strict=True)):
+            pairs.append(pair if (k + start) % 2 else pair[::-1])
     asked = [(RATING, str(singles[i]), "") for i in rng.permutation(len(singles))]
     asked += [(CHOICE, *pairs[i]) for i in rng.permutation(len(pairs))]
     return [Trial(number, *one) for number, one in enumerate(asked)]
-
-
-def _pairs(
-    one: Sequence[str], other: Sequence[str], n: int, rng: np.random.Generator
-) -> list[tuple[str, str]]:
-    """Return n pairs of a clip of each set; the set that comes first alternates from a random one.
-
-    No clip comes a second time before all of its set have been used.
-    """
-    drawn = [np.resize(rng.permutation(codes), n) for codes in (one, other)]
-    start = int(rng.integers(2))
-    return [
-        (str(a), str(b)) if (k + start) % 2 else (str(b), str(a))
-        for k, (a, b) in enumerate(zip(*drawn, strict=True))
-    ]
-
-
-# Files of answers
 
 
 def header(provenance: str) -> str:
@@ -245,7 +194,6 @@ def answer_line(answer: Answer, *, provenance: str) -> str:
 
 
 def _parsed(line: str, provenance: str) -> Answer | str:
-    """Return a line's answer, or what is wrong with it."""
     fields = line.split(",")
     whole = len(fields) == len(Answer._fields) + 1 and _SECONDS.fullmatch(fields[-1])
     if not whole or fields[0] != provenance:
@@ -261,21 +209,17 @@ def _parsed(line: str, provenance: str) -> Answer | str:
 
 
 def append_answer(path: str | os.PathLike[str], answer: Answer) -> None:
-    """Add a real listener's answer to a file, on the disk before this returns.
-
-    One write in append mode, flushed and synchronised. If an earlier write was cut short, its
-    remains are closed with a line end first, and stay as one damaged line.
-    """
-    path = Path(path)
+    """Add a real listener's answer to a file, on the disk before this returns."""
+    path, first = Path(path), f"{header(LISTENER)}\n"
     data = f"{answer_line(answer, provenance=LISTENER)}\n".encode()
     if not path.exists() or not path.stat().st_size:
-        write_text(f"{header(LISTENER)}\n", path)
+        write_text(first, path)
     with path.open("a+b", buffering=0) as file:
         file.seek(0)
-        if file.readline().decode(errors="replace") != f"{header(LISTENER)}\n":
+        if file.readline() != first.encode():
             raise ProvenanceError(f"{path}: not a file of listeners' answers; nothing is added")
         file.seek(-1, os.SEEK_END)
-        data = data if file.read(1) == b"\n" else b"\n" + data
+        data = data if file.read(1) == b"\n" else b"\n" + data  # after a write that was cut short
         if (written := file.write(data)) != len(data):
             raise OSError(f"{path}: only {written} of {len(data)} bytes were written; disk full?")
         os.fsync(file.fileno())
@@ -289,13 +233,10 @@ def read_answers(path: str | os.PathLike[str], *, provenance: str) -> Merged:
     """
     path = Path(path)
     text = read_regular(path, limit=MAX_BYTES).decode("utf-8", errors="replace")
-    first, *lines = text.split("\n")
     _require_provenance(path, text, provenance)
+    first, *lines = text.split("\n")
     if first != header(provenance):
-        raise ProvenanceError(
-            f"{path}: its first line does not say provenance_{provenance} and what columns follow, "
-            "so where its answers come from is unknown"
-        )
+        raise ProvenanceError(f"{path}: line 1 does not say provenance_{provenance}, and columns")
     rows, bad = [], []
     for number, line in enumerate(lines, start=2):
         fields = line.split(",")
@@ -312,7 +253,6 @@ def read_answers(path: str | os.PathLike[str], *, provenance: str) -> Merged:
 
 
 def _require_provenance(path: Path, text: str, provenance: str) -> None:
-    """Refuse a file whose name, or whose text, says another provenance."""
     if provenance not in (LISTENER, SIMULATED):
         raise ValueError(f"provenance: got {provenance!r}, allowed are {LISTENER}, {SIMULATED}")
     named = SIMULATED in path.name.lower()
@@ -323,11 +263,7 @@ def _require_provenance(path: Path, text: str, provenance: str) -> None:
 
 
 def merge_answers(
-    paths: Iterable[str | os.PathLike[str]],
-    *,
-    provenance: str,
-    design: str,
-    codes: Collection[str],
+    paths: Iterable[str | os.PathLike[str]], *, provenance: str, design: str, codes: Collection[str]
 ) -> Merged:
     """Read several listeners' files as one table; one file of wrong provenance refuses all.
 
@@ -335,8 +271,8 @@ def merge_answers(
     twice the first stays, in the order of the files.
     """
     read = [read_answers(path, provenance=provenance) for path in paths]
-    empty = pd.DataFrame(columns=_COLUMNS)
-    whole = pd.concat([part.answers for part in read], ignore_index=True) if read else empty
+    tables = [part.answers for part in read] or [pd.DataFrame(columns=_COLUMNS)]
+    whole = pd.concat(tables, ignore_index=True)
     known = whole["first"].isin(codes) & whole["second"].isin([*codes, ""])
     whole["reason"] = np.where(known, "", "unknown clip")
     whole.loc[whole["design"] != design, "reason"] = "answers another test (design)"
@@ -352,21 +288,15 @@ def merge_answers(
 
 
 def real_answers(folder: str | os.PathLike[str], *, design: str, codes: Collection[str]) -> Merged:
-    """Read every ``*.csv`` of real answers in a folder, if it exists: the only way to the verdict.
-
-    Raises `ProvenanceError` if any of the files is simulated or of unknown origin.
-    """
+    """Read every ``*.csv`` of real answers in a folder, the only way to the verdict."""
     paths = sorted(Path(folder).glob("*.csv"))
     return merge_answers(paths, provenance=LISTENER, design=design, codes=codes)
 
 
 # The test on the screen: a `Session` knows no widget, a `Screen` only shows it.
 
-RATING_WORDS = ("1 bad", "2 poor", "3 fair", "4 good", "5 excellent")
-"""The scale of ITU-T P.800, best last."""
-
+RATING_WORDS = ("1 bad", "2 poor", "3 fair", "4 good", "5 excellent")  # ITU-T P.800, best last
 CHOICE_WORDS = ("first is better", "no difference", "second is better")
-
 _QUESTIONS = {
     RATING: "How good is this, as music?",
     CHOICE: "Which of the two is better, as music?",
@@ -374,33 +304,26 @@ _QUESTIONS = {
 
 
 class Session:
-    """One listener's way through the test; the same name resumes where it stopped.
+    """One listener's way through the test; the same name resumes where it stopped."""
 
-    `done` holds the numbers of the trials that are answered, in ``<folder>/<name>.csv``.
-    """
-
-    def __init__(
-        self, clips: Sequence[Clip], *, listener: str, seed: int, folder: str | os.PathLike[str]
-    ) -> None:
+    def __init__(self, clips: Sequence[Clip], *, listener: str, seed: int, folder: Any) -> None:
         self.listener = listener_name(listener)
         self.design = design(clips, seed=seed)
         self.trials = deal(clips, listener=self.listener, seed=seed)
         self.path = Path(folder, f"{self.listener}.csv")
         paths = [self.path] if self.path.exists() else []
-        settings = {"design": self.design, "codes": {clip.code for clip in clips}}
-        found = merge_answers(paths, provenance=LISTENER, **settings).answers
+        codes = {clip.code for clip in clips}
+        found = merge_answers(paths, provenance=LISTENER, design=self.design, codes=codes).answers
         self.done = {int(n) for n in found.loc[found["listener"] == self.listener, "trial"]}
         self._shown = time.monotonic()
 
     @property
     def current(self) -> Trial | None:
-        """The first trial without an answer; None when all are answered."""
         return next((trial for trial in self.trials if trial.number not in self.done), None)
 
     def answer(self, said: str) -> None:
         """Keep the answer to the current trial; where it cannot be written, the trial stays."""
-        trial = self.current
-        if trial is None:
+        if (trial := self.current) is None:
             raise ValueError("said: every trial is answered already")
         spent = time.monotonic() - self._shown
         append_answer(self.path, Answer(self.design, self.listener, *trial, said, spent))
@@ -409,28 +332,20 @@ class Session:
 
 
 class Screen:
-    """The test's controls; `box` is what a notebook displays.
-
-    `audio` is the folder of ``<code>.mp3``, each loaded when it is asked about; `answers` is the
-    folder of the listeners' files.
-    """
+    """The test's controls: `audio` is the folder of ``<code>.mp3``, `box` what a notebook shows."""
 
     def __init__(
-        self,
-        clips: Sequence[Clip],
-        *,
-        seed: int,
-        audio: str | os.PathLike[str],
-        answers: str | os.PathLike[str],
+        self, clips: Sequence[Clip], *, seed: int, audio: str | Path, answers: str | Path
     ) -> None:
-        self._clips, self._seed, self._audio, self._answers = clips, seed, Path(audio), answers
-        missing = [clip.code for clip in clips if not self._file(clip.code).is_file()]
-        if missing:
-            raise FileNotFoundError(f"{self._file(missing[0])} is missing; render the clips first")
+        self._clips, self._seed, self._answers = clips, seed, answers
+        self._files = {clip.code: Path(audio, f"{clip.code}.mp3") for clip in clips}
+        for path in self._files.values():
+            if not path.is_file():
+                raise FileNotFoundError(f"{path} is missing; render the clips first")
         self.session: Session | None = None
         self.name = widgets.Text(description="Name", placeholder="made up, such as blue-heron-7")
         self.begin = _button("Begin, or go on", self._begin)
-        self.status = widgets.HTML("<p>Type a made-up name, then press the button.</p>")
+        self.status = widgets.HTML()
         self.players = [widgets.Audio(autoplay=False, loop=False) for _ in range(2)]
         self.labels = [widgets.HTML() for _ in range(2)]
         self.rating = _row(RATINGS, RATING_WORDS, self._said)
@@ -438,21 +353,16 @@ class Screen:
         self.sounds = [widgets.HBox(pair) for pair in zip(self.labels, self.players, strict=True)]
         parts = [widgets.HBox([self.name, self.begin]), self.status, *self.sounds]
         self.box = widgets.VBox([*parts, self.rating, self.choice])
-        self._show_trial(None)
-
-    def _file(self, code: str) -> Path:
-        return self._audio / f"{code}.mp3"
+        self._ask()
 
     def _begin(self, _: Any) -> None:
+        settings = {"listener": self.name.value, "seed": self._seed, "folder": self._answers}
         try:
-            self.session = Session(
-                self._clips, listener=self.name.value, seed=self._seed, folder=self._answers
-            )
+            self.session = Session(self._clips, **settings)
         except (ValueError, OSError) as error:
-            self._tell(f"<b>{_escaped(error)}</b>", role="alert")
+            self._warn(str(error))
         else:
-            self.name.disabled = self.begin.disabled = True
-            self._ask(self.session)
+            self._ask()
 
     def _said(self, value: str) -> None:
         if self.session is None or self.session.current is None:
@@ -460,37 +370,35 @@ class Screen:
         try:
             self.session.answer(value)
         except (ValueError, OSError) as error:
-            self._tell(f"<b>Not saved: {_escaped(error)}</b>", role="alert")
+            self._warn(f"Not saved: {error}")
         else:
-            self._ask(self.session)
+            self._ask()
 
-    def _tell(self, text: str, *, role: str = "status") -> None:
-        self.status.value = f"<p role='{role}'>{text}</p>"
+    def _warn(self, text: str) -> None:
+        self.status.value = f"<p role='alert'><b>{html.escape(text, quote=False)}</b></p>"
 
-    def _ask(self, session: Session) -> None:
+    def _ask(self) -> None:
         """Show the current trial, or thank the listener and free the screen for the next one."""
-        trial = session.current
-        self._show_trial(trial)
-        if trial is not None:
-            number = f"{trial.number + 1} of {len(session.trials)}"
-            self._tell(f"Question {number}. {_QUESTIONS[trial.kind]}")
-            return
-        self.name.value, self.name.disabled, self.begin.disabled = "", False, False
-        self._tell(
-            "That was the last question: all answers are saved. Thank you! The next listener may "
-            "type a name."
-        )
-
-    def _show_trial(self, trial: Trial | None) -> None:
+        trial = self.session.current if self.session else None
         codes = [code for code in (trial.first, trial.second) if code] if trial else []
         names = ("The clip",) if len(codes) == 1 else ("First", "Second")
         for place, player in enumerate(self.players):
             heard = place < len(codes)
-            player.value = self._file(codes[place]).read_bytes() if heard else b""
+            player.value = self._files[codes[place]].read_bytes() if heard else b""
             self.labels[place].value = f"{names[place]}&nbsp;" if heard else ""
             _show(self.sounds[place], heard)
         _show(self.rating, trial is not None and trial.kind == RATING)
         _show(self.choice, trial is not None and trial.kind == CHOICE)
+        self.name.disabled = self.begin.disabled = trial is not None
+        if trial:
+            number = f"{trial.number + 1} of {len(self.session.trials)}"
+            text = f"Question {number}. {_QUESTIONS[trial.kind]}"
+        elif self.session:
+            self.name.value = ""
+            text = "All answers are saved. Thank you! The next listener may type a name."
+        else:
+            text = "Type a made-up name, then press the button."
+        self.status.value = f"<p role='status'>{text}</p>"
 
 
 def _button(words: str, pressed: Callable[[Any], None]) -> widgets.Button:
@@ -500,14 +408,9 @@ def _button(words: str, pressed: Callable[[Any], None]) -> widgets.Button:
 
 
 def _row(values: Sequence[str], words: Sequence[str], said: Callable[[str], None]) -> widgets.HBox:
-    """Return a row of buttons, one per answer."""
     pairs = zip(values, words, strict=True)
     return widgets.HBox([_button(word, lambda _, v=value: said(v)) for value, word in pairs])
 
 
 def _show(widget: widgets.Widget, shown: bool) -> None:
     widget.layout.display = "flex" if shown else "none"
-
-
-def _escaped(error: Exception) -> str:
-    return str(error).replace("&", "&amp;").replace("<", "&lt;")

@@ -73,10 +73,9 @@ def favour(logits: Tensor, temperature: Tensor, top_p: Tensor) -> Tensor:
 
 
 def sharpen(logits: Tensor, can_hold: Tensor, temperature: Tensor, top_p: Tensor) -> Tensor:
-    """Return probabilities (B, C) with temperature and top-p applied among the onsets.
+    """Return probabilities (B, C), temperature and top-p applied among the onsets only.
 
-    A rest and a hold keep the model's own probability; a voice that rests (`can_hold` 0, else 1)
-    has nothing to hold.
+    A voice that rests (`can_hold` 0, else 1) has nothing to hold.
     """
     barred = [ops.zeros_like(can_hold), (can_hold - 1) * 1e9, ops.zeros_like(logits[:, 2:])]
     p = ops.softmax(logits + ops.concatenate(barred, axis=-1))
@@ -85,30 +84,20 @@ def sharpen(logits: Tensor, can_hold: Tensor, temperature: Tensor, top_p: Tensor
 
 
 def choose(p: Tensor, chance: Tensor) -> Tensor:
-    """Return the code at which the summed probabilities pass `chance` (B, 1), or the likeliest.
-
-    `chance` lies in 0 to 1; where it is negative the likeliest code is taken.
-    """
+    """Return where the summed probabilities pass `chance` (B, 1), or the likeliest if negative."""
     below = ops.cumsum(p, axis=-1) < chance * ops.sum(p, axis=-1, keepdims=True)
     drawn = ops.minimum(ops.sum(ops.cast(below, "int32"), axis=-1), p.shape[-1] - 1)
     return ops.where(chance[:, 0] < 0, ops.cast(ops.argmax(p, axis=-1), "int32"), drawn)
 
 
 def draw_voices(
-    joint: JointOutput,
-    state: Tensor,
-    before: Tensor,
-    *,
-    chance: Tensor,
-    temperature: Tensor,
-    top_p: Tensor,
-    forced: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+    joint: JointOutput, state: Tensor, before: Tensor, *, chance: Tensor, temperature: Tensor,
+    top_p: Tensor, forced: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Draw a step's codes and sounds (B, V), each voice knowing those decided before it.
 
-    `before` (B, V) are the sounds of the step before, `chance` (B, V) uniform numbers as `choose`
-    takes them, `temperature` and `top_p` (B, 1); codes of `forced` (B, V) that are not negative
-    are taken as they are.
+    `before` (B, V) are the sounds of the step before, `chance` (B, V) uniform numbers,
+    `temperature` and `top_p` (B, 1); codes of `forced` (B, V) that are not negative are taken.
     """
     decided, codes, sounds = [], {}, {}
     for v in joint.order:
@@ -127,9 +116,7 @@ def draw_voices(
 class Batches(keras.utils.PyDataset):
     """Training batches, `steps` to an epoch: each is what `draw` makes of a numbered generator."""
 
-    def __init__(
-        self, steps: int, draw: Callable[[np.random.Generator], Any], *, seed: int
-    ) -> None:
+    def __init__(self, steps: int, draw: Callable, *, seed: int) -> None:
         super().__init__()
         self.steps, self.draw, self.seed, self.epoch = steps, draw, seed, 0
 
@@ -140,5 +127,4 @@ class Batches(keras.utils.PyDataset):
         return self.draw(np.random.default_rng([self.seed, self.epoch * self.steps + index]))
 
     def on_epoch_end(self) -> None:
-        """Number the next epoch."""
         self.epoch += 1

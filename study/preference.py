@@ -3,24 +3,19 @@
 Scores are log odds: a set whose score lies d above another's is chosen over it with probability
 1 / (1 + exp(-d)); the scores of all sets sum to 0.
 
-Listeners and trainings are both samples of many that might have been, and every listener hears
-clips of every set, so the two are crossed, not nested. The spread over listeners comes from drawing
-listeners with replacement, that over trainings from drawing each set's *groups* with replacement;
-their variances add up. A group is a training, or a clip where a set has only one training or none.
-
-Simulated listeners try the analysis before a class has listened. What they like is put in here and
-is no finding: they like the three models equally, prefer real music, and like the Markov chain
-least. An analysis that works finds exactly that again.
+Listeners and trainings are samples of many that might have been, and crossed: listeners are drawn
+with replacement, and so are each set's *groups* (trainings, or clips where a set has only one
+training); their variances add up. What simulated listeners like is put in here and is no finding.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
-import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -32,11 +27,10 @@ from scipy import stats
 
 from musiclib.files import write_text
 from study import listening
-from study.listening import CHOICE, HEARD, RATING, SIMULATED, Answer, Clip, Trial
+from study.listening import CHOICE, HEARD, RATING, SIMULATED, Answer, Clip
 from study.stats import MODELS, few_seeds
 
-WINS = {"first": 1.0, "tie": 0.5, "second": 0.0}
-"""What a choice counts for the clip that was heard first: a tie is half a win for each."""
+WINS = {"first": 1.0, "tie": 0.5, "second": 0.0}  # for the clip that was heard first
 
 
 class Weights(NamedTuple):
@@ -51,10 +45,9 @@ class Weights(NamedTuple):
 class Evidence:
     """Ratings and choices of several listeners, with what was hidden from them.
 
-    `key` holds the test's clips: code, model, seed and ``group``. `ratings` has the columns
-    listener, clip (numbers), model, rating (1 to 5) and ``centred``: less the mean of all ratings
-    of that listener. `choices` has listener, first_clip, second_clip (numbers), first, second
-    (models) and score (see `WINS`).
+    `key`: code, model, seed, group. `ratings`: listener, clip (numbers), model, rating (1 to 5) and
+    ``centred``, less the listener's mean. `choices`: listener, first_clip, second_clip (numbers),
+    first, second (models) and score (see `WINS`).
     """
 
     key: pd.DataFrame
@@ -64,23 +57,21 @@ class Evidence:
 
     @functools.cached_property
     def models(self) -> list[str]:
-        """The sets, in the order of the key."""
         return list(dict.fromkeys(self.key["model"]))
 
     @functools.cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """Columns of the tables as arrays, sets as numbers: a bootstrap asks for them often."""
         place = {model: i for i, model in enumerate(self.models)}
-        found = {f"rating_{name}": column.to_numpy() for name, column in self.ratings.items()}
-        found |= {f"choice_{name}": column.to_numpy() for name, column in self.choices.items()}
-        found["clip_model"] = self.key["model"].to_numpy()
+        tables = {"rating": self.ratings, "choice": self.choices, "clip": self.key}
+        columns = ((f"{what}_{name}", some[name]) for what, some in tables.items() for name in some)
+        found = {name: column.to_numpy() for name, column in columns}
         for name in ("rating_model", "choice_first", "choice_second", "clip_model"):
             found[name] = np.array([place[model] for model in found[name]], dtype=int)
         return found
 
     @functools.cached_property
     def ones(self) -> Weights:
-        """Every answer once."""
         return Weights(*map(np.ones, (len(self.ratings), len(self.choices), len(self.key))))
 
     @functools.cached_property
@@ -90,16 +81,14 @@ class Evidence:
 
     @functools.cached_property
     def _places(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each set the rows of its clips in the key, and the numbers of their groups."""
         sets = self.key.groupby("model", sort=False)["group"]
         return [(rows.index.to_numpy(), pd.factorize(rows)[0]) for _, rows in sets]
 
     def draw_listeners(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of listeners, with all their answers."""
         people, of = _drawn(len(self.listeners), rng), self.arrays
-        return Weights(
-            people[of["rating_listener"]], people[of["choice_listener"]], self.ones.clips
-        )
+        heard = (people[of[f"{kind}_listener"]] for kind in ("rating", "choice"))
+        return Weights(*heard, self.ones.clips)
 
     def draw_trainings(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of each set's groups: a choice counts for both."""
@@ -111,12 +100,10 @@ class Evidence:
 
     def draw_answers(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of single answers."""
-        sizes = (len(self.ratings), len(self.choices))
-        return Weights(*(_drawn(n, rng) for n in sizes), self.ones.clips)
+        return Weights(*(_drawn(len(some), rng) for some in self.ones[:2]), self.ones.clips)
 
 
 def _drawn(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return how often each of n comes when n are drawn with replacement."""
     return np.bincount(rng.integers(n, size=n), minlength=n) if n else np.zeros(0)
 
 
@@ -124,114 +111,78 @@ def gather(answers: pd.DataFrame, key: pd.DataFrame) -> Evidence:
     """Join answers, as `listening.merge_answers` returns them, with the key of the test."""
     if answers.empty:
         raise ValueError("answers: got none; allowed is one or more")
-    key = key.reset_index(drop=True)
-    key = key.assign(group=_groups(key))
+    key = key.assign(group=_groups(key)).reset_index(drop=True)
     model, place = key["model"].to_numpy(), pd.Series(key.index, key["code"])
     people, names = pd.factorize(answers["listener"], sort=True)
     answers = answers.assign(listener=people)
-    rated, chose = (
-        answers[answers["kind"] == kind].reset_index(drop=True) for kind in (RATING, CHOICE)
-    )
-    ratings = rated[["listener"]].assign(
-        clip=rated["first"].map(place).astype(int), rating=rated["answer"].astype(float)
-    )
+    rated, chose = (answers[answers["kind"] == kind].reset_index() for kind in (RATING, CHOICE))
+    clip, rating = rated["first"].map(place).astype(int), rated["answer"].astype(float)
+    ratings = rated[["listener"]].assign(clip=clip, model=model[clip], rating=rating)
     own = ratings.groupby("listener")["rating"].transform("mean")
-    ratings = ratings.assign(model=model[ratings["clip"]], centred=ratings["rating"] - own)
-    choices = chose[["listener"]].assign(
-        first_clip=chose["first"].map(place).astype(int),
-        second_clip=chose["second"].map(place).astype(int),
-        score=chose["answer"].map(WINS).astype(float),
-    )
-    sides = {side: model[choices[f"{side}_clip"]] for side in ("first", "second")}
-    return Evidence(key, tuple(names), ratings, choices.assign(**sides))
+    choices = chose[["listener"]].assign(score=chose["answer"].map(WINS).astype(float))
+    for side in ("first", "second"):
+        clip = chose[side].map(place).astype(int)
+        choices = choices.assign(**{f"{side}_clip": clip, side: model[clip]})
+    return Evidence(key, tuple(names), ratings.assign(centred=ratings["rating"] - own), choices)
 
 
 def _groups(key: pd.DataFrame) -> pd.Series:
-    """Return each clip's group: its training where its set has several, else itself."""
     several = key.groupby("model")["seed"].transform("nunique") > 1
     return (key["model"] + " " + key["seed"].astype(str)).where(several, key["code"])
 
 
 def resampled(
-    statistic: Callable[[Evidence, Weights], np.ndarray],
-    evidence: Evidence,
-    *,
-    clips: ArrayLike,
-    seed: int,
-    n_resamples: int = 400,
-    level: float = 0.95,
-) -> np.ndarray:
+    statistic: Callable[[Evidence, Weights], np.ndarray], evidence: Evidence, *, clips: ArrayLike,
+    seed: int, n_resamples: int = 400, level: float = 0.95,
+) -> np.ndarray:  # fmt: skip
     """Return a statistic of k numbers with intervals: estimate, low, high, shape (3, k).
 
-    `clips` says how many clips each answer compares: 1 for ratings, 2 for choices. `n_resamples`
-    (100 or more) are drawn of each of three kinds. The ends are NaN with one listener: how far
-    listeners differ is unknown then, and an interval over clips alone would look far too sure.
+    An answer compares one or two `clips`. With one listener the ends, which are unknown, are NaN.
 
     Estimate -+ z sqrt(L f_L^2 + max(0, T - c A) f_T^2). L, T and A are the bootstrap variances when
     listeners, trainings or single answers are drawn; f widens for few of them (`stats.few_seeds`).
-    Where an answer rests on two clips, two draws multiply in T, which counts the noise A of single
-    answers threefold (A. B. Owen: The pigeonhole bootstrap. Annals of Applied Statistics 1(2),
-    2007): c = 2 takes off what is too much; c = 0 for one clip. Adding variances clustered in two
-    ways follows A. C. Cameron, J. B. Gelbach, D. L. Miller (Robust inference with multiway
-    clustering. Journal of Business and Economic Statistics 29(2), 2011), who take A off once more;
-    with so few trainings that made intervals too narrow: of simulated ones of 95 % (20 listeners, 5
-    or 10 clips a set) 91 % held the truth, and of these, which err towards width, 95 to 97 %.
+    Of two clips two draws multiply in T, which counts the noise A threefold (A. B. Owen: The
+    pigeonhole bootstrap. Annals of Applied Statistics 1(2), 2007): c = 2, or 0 for one clip. C.
+    Cameron et al. (Robust inference with multiway clustering. Journal of Business and Economic
+    Statistics 29(2), 2011) take A off once more: then 91 % of simulated intervals held the truth,
+    of these, which err towards width, 95 to 97 %.
     """
     if n_resamples < 100 or not 0 < level < 1:
-        raise ValueError(
-            f"n_resamples, level: got {n_resamples}, {level}; allowed are 100 and more, 0 to 1"
-        )
+        raise ValueError(f"n_resamples, level: got {n_resamples}, {level}; allowed >= 100, 0 to 1")
     estimate = np.asarray(statistic(evidence, evidence.ones), float)
     if len(evidence.listeners) < 2:
         return np.array([estimate, *np.full((2, len(estimate)), math.nan)])
-    rng = np.random.default_rng(seed)
-    draws = (evidence.draw_listeners, evidence.draw_trainings, evidence.draw_answers)
-    listeners, trainings, noise = (
-        _variance([statistic(evidence, draw(rng)) for _ in range(n_resamples)]) for draw in draws
-    )
-    factors = [few_seeds(sizes, level) for sizes in (evidence.sizes[:1], evidence.sizes[1:])]
+    rng, sizes, variances = np.random.default_rng(seed), evidence.sizes, []
+    for draw in (evidence.draw_listeners, evidence.draw_trainings, evidence.draw_answers):
+        drawn = [statistic(evidence, draw(rng)) for _ in range(n_resamples)]
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # too few draws
+            variances.append(np.nanvar(drawn, axis=0, ddof=1))
+    listeners, trainings, noise = variances
     beyond = np.maximum(trainings - (2.0 ** np.asarray(clips) - 2) * noise, 0)
-    half = np.sqrt(listeners * factors[0] ** 2 + beyond * factors[1] ** 2)
-    half *= stats.norm.ppf((1 + level) / 2)
+    half = listeners * few_seeds(sizes[:1], level) ** 2 + beyond * few_seeds(sizes[1:], level) ** 2
+    half = np.sqrt(half) * stats.norm.ppf((1 + level) / 2)
     return np.array([estimate, estimate - half, estimate + half])
 
 
-def _variance(draws: list[np.ndarray]) -> np.ndarray:
-    """Return the variance of each number over the draws that define it; NaN for fewer than two."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.nanvar(draws, axis=0, ddof=1)
-
-
-# Scores and ratings
-
-PRIOR = 0.5
-"""Wins given to each side of each pair of sets before any answer: keeps the score of a set that was
-never or always chosen finite (our choice: Haldane and Anscombe's half, of two sets the log odds are
-those of (wins + 1/2) to (losses + 1/2))."""
-
-_STEPS, _LONGEST, _NEAR, _FARTHEST = 100, 2.0, 1e-10, 30.0
+PRIOR = 0.5  # wins of each side before any answer: scores stay finite (our choice: Haldane's half)
 
 
 def logistic(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Fit P(first) = 1 / (1 + exp(-x b)) to weighted choices, without an intercept; return b.
+    """Fit P(first) = 1 / (1 + exp(-x b)) to weighted choices by Newton's method; return b.
 
-    x, shape (n, k), is what the first has more of than the second; y is 1, 0 or, for a tie, 0.5.
-    Newton's method with steps of bounded length, as the likelihood is concave; of several maxima (a
-    direction that x does not know) the shortest. Without a finite one (separation) it is refused;
-    the callers' priors prevent that.
+    x, shape (n, k), is what the first has more of; y 1, 0 or 0.5. Of several maxima the shortest.
     """
     b, length = np.zeros(x.shape[1]), 0.0
-    for _ in range(_STEPS):
+    for _ in range(100):
         p = 1 / (1 + np.exp(-np.clip(x @ b, -500, 500)))
         slope = x.T @ (weight * (y - p))
         bend = (x * (weight * p * (1 - p))[:, None]).T @ x
         step = np.linalg.lstsq(bend, slope, rcond=1e-12)[0]
         length = float(np.abs(step).max())
-        b = b + step * min(1.0, _LONGEST / length if length else 1.0)
-        if length < _NEAR:
+        b = b + step * min(1.0, 2.0 / length if length else 1.0)
+        if length < 1e-10:
             break
-    if length >= _NEAR or np.abs(x @ b).max(initial=0) > _FARTHEST:
+    if length >= 1e-10 or np.abs(x @ b).max(initial=0) > 30:
         raise ValueError("x, y: the likelihood has no finite maximum; the choices are separated")
     return b
 
@@ -240,32 +191,23 @@ def bradley_terry(wins: np.ndarray, *, prior: float = PRIOR) -> np.ndarray:
     """Return the Bradley-Terry scores, shape (k,), of a table of wins, shape (k, k).
 
     ``wins[i, j]`` counts how often i was chosen over j, half for a tie; the diagonal is ignored.
-    `prior` wins are added to both sides of every pair. Ties only give scores of 0. R. A. Bradley,
-    M. E. Terry: Rank analysis of incomplete block designs. Biometrika 39, 1952.
-
-    >>> bradley_terry(np.array([[0, 5], [0, 0]])).round(3).tolist()  # log(11) / 2
-    [1.199, -1.199]
+    `prior` wins are added to both sides of every pair. R. A. Bradley, M. E. Terry: Rank analysis of
+    incomplete block designs. Biometrika 39, 1952.
     """
     wins = np.asarray(wins, float)
     if wins.ndim != 2 or len(wins) != wins.shape[-1] or len(wins) < 2 or not (wins >= 0).all():
-        raise ValueError(
-            f"wins: shape {wins.shape}; allowed is (k, k), k > 1, counts of 0 and more"
-        )
+        raise ValueError(f"wins: shape {wins.shape}; allowed is (k, k), counts of 0 and more")
     if prior < 0:
         raise ValueError(f"prior: got {prior}, allowed is 0 or more")
     i, j = np.triu_indices(len(wins), 1)
-    up, down = wins[i, j] + prior, wins[j, i] + prior
-    total = up + down
-    x = np.zeros((len(i), len(wins)))
-    x[np.arange(len(i)), i], x[np.arange(len(i)), j] = 1, -1
-    share = np.divide(up, total, out=np.full(len(i), 0.5), where=total > 0)
-    return logistic(x, share, total)
+    up, down, x = wins[i, j] + prior, wins[j, i] + prior, np.eye(len(wins))
+    share = np.divide(up, up + down, out=np.full(len(i), 0.5), where=up + down > 0)
+    return logistic(x[i] - x[j], share, up + down)
 
 
 def win_table(evidence: Evidence) -> pd.DataFrame:
     """Return how often each set (row) was chosen over each other (column); half for a tie."""
-    wins = _wins(evidence, evidence.ones)
-    return pd.DataFrame(wins, index=evidence.models, columns=evidence.models)
+    return pd.DataFrame(_wins(evidence, evidence.ones), evidence.models, evidence.models)
 
 
 def _wins(evidence: Evidence, weights: Weights) -> np.ndarray:
@@ -288,18 +230,13 @@ def mean_ratings(evidence: Evidence, weights: Weights) -> np.ndarray:
 
 
 def _means(group: np.ndarray, values: np.ndarray, weight: np.ndarray, n: int) -> np.ndarray:
-    """Return the weighted mean of each of n groups; NaN for one without weight."""
     total = np.bincount(group, weight * values, minlength=n)
     count = np.bincount(group, weight, minlength=n)
     return np.divide(total, count, out=np.full(n, math.nan), where=count > 0)
 
 
 def preference_table(evidence: Evidence, *, seed: int, n_resamples: int = 400) -> pd.DataFrame:
-    """Return every set's score (log odds) and mean rating (1 to 5), with 95 % intervals.
-
-    The columns are model, score, low, high, rating, rating_low, rating_high, choices and ratings
-    (answers about the set), clips (heard), listeners.
-    """
+    """Return every set's score (log odds) and mean rating (1 to 5), with 95 % intervals."""
     score = resampled(scores, evidence, clips=2, seed=seed, n_resamples=n_resamples)
     rating = resampled(mean_ratings, evidence, clips=1, seed=seed + 1, n_resamples=n_resamples)
     rating[1:] = np.clip(rating[1:], 1, 5)
@@ -308,109 +245,75 @@ def preference_table(evidence: Evidence, *, seed: int, n_resamples: int = 400) -
     table.insert(0, "model", evidence.models)
     chosen, rated = evidence.choices, evidence.ratings
     heard = {*chosen["first_clip"], *chosen["second_clip"], *rated["clip"]}
-    about = {
-        "choices": pd.concat([chosen["first"], chosen["second"]]),
-        "ratings": rated["model"],
-        "clips": evidence.key.loc[sorted(heard), "model"],
-    }
+    sides, clips = pd.concat([chosen["first"], chosen["second"]]), evidence.key.loc[sorted(heard)]
+    about = {"choices": sides, "ratings": rated["model"], "clips": clips["model"]}
     for column, sets in about.items():
         table[column] = table["model"].map(sets.value_counts()).fillna(0).astype(int)
     return table.assign(listeners=len(evidence.listeners))
 
 
-# What predicts liking
-
-
 def clip_liking(evidence: Evidence, weights: Weights | None = None) -> np.ndarray:
-    """Return how well each clip of the key is liked; NaN for a clip that was not rated.
-
-    Liking is the mean rating, less what the clip's listeners rate on average.
-    """
+    """Return each clip's mean rating, less its listeners' averages; NaN for one not rated."""
     weight, of = (weights or evidence.ones).ratings, evidence.arrays
     return _means(of["rating_clip"], of["rating_centred"], weight, len(evidence.key))
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> float:
-    """Return Spearman's correlation of pairs that count several times; NaN where it is undefined.
-
-    Pairs with a value that is not finite are skipped; fewer than three, or equal values only, have
-    no correlation.
-    """
+    """Return Spearman's correlation of the finite pairs, counted so often; NaN for fewer than 3."""
     counts = np.where(np.isfinite(x) & np.isfinite(y), counts, 0).astype(int)
     pairs = [np.repeat(values, counts) for values in (x, y)]
     if counts.astype(bool).sum() < 3 or any(np.ptp(values) == 0 for values in pairs):
         return math.nan
-    ranks = [stats.rankdata(values) for values in pairs]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(*map(stats.rankdata, pairs))[0, 1])
 
 
 def choice_slope(evidence: Evidence, values: np.ndarray, weights: Weights) -> float:
     """Return by how much a clip's odds of being chosen grow with a measure, `values` of each clip.
 
-    In log odds for each standard deviation of the measure over clips; NaN if all clips are equal.
-    Half a win for each of two clips that lie one standard deviation apart comes before the answers,
-    so that it stays finite. Choices with a clip whose value is not finite are skipped.
+    In log odds for each of its standard deviations; NaN if all clips are equal. Half a win for each
+    of two clips one standard deviation apart keeps it finite.
     """
     finite = np.isfinite(values)
     spread = float(values[finite].std()) if finite.any() else 0.0
     if not spread > 1e-12 * float(np.abs(values[finite]).max(initial=1e-300)):
         return math.nan
     of = evidence.arrays
-    first, second = of["choice_first_clip"], of["choice_second_clip"]
-    used = finite[first] & finite[second]
-    apart = (values[first[used]] - values[second[used]]) / spread
-    x, y = np.append(apart, 1.0), np.append(of["choice_score"][used], 0.5)
+    apart = (values[of["choice_first_clip"]] - values[of["choice_second_clip"]]) / spread
+    used = np.isfinite(apart)
+    x, y = np.append(apart[used], 1.0), np.append(of["choice_score"][used], 0.5)
     return float(logistic(x[:, None], y, np.append(weights.choices[used], 2 * PRIOR))[0])
 
 
 def prediction_table(
-    evidence: Evidence,
-    measures: pd.DataFrame,
-    names: Sequence[str],
-    *,
-    seed: int,
-    n_resamples: int = 400,
+    evidence: Evidence, measures: pd.DataFrame, names: Sequence[str], **settings: int
 ) -> pd.DataFrame:
     """Return how well each measure predicts what was liked, one row per measure.
 
-    `measures` has the column code and the measures, one row per clip. The columns are measure, rho,
-    rho_low, rho_high (Spearman's correlation with the clips' liking), within, within_low,
-    within_high (the same with each set's mean taken from both, so that it says nothing about which
-    set is liked), slope, slope_low, slope_high (see `choice_slope`), clips (rated) and choices.
+    `measures` has a column code, `settings` are `resampled`'s. The columns are Spearman's rho with
+    the clips' liking, ``within`` (each set's mean taken from both) and slope (`choice_slope`).
     """
     values = measures.set_index("code").loc[evidence.key["code"], list(names)].to_numpy(float)
-    values = np.where(np.isfinite(values), values, math.nan)
     rows = []
-    for column, name in zip(values.T, names, strict=True):
-        predicts = functools.partial(_prediction, column)
-        settings = {"seed": seed, "n_resamples": n_resamples}
-        found = resampled(predicts, evidence, clips=(1, 1, 2), **settings)
+    for column in np.where(np.isfinite(values), values, math.nan).T:
+        statistic = functools.partial(_prediction, column)
+        found = resampled(statistic, evidence, clips=(1, 1, 2), **settings)
         found[1:, :2] = np.clip(found[1:, :2], -1, 1)
-        rows.append((name, *found.T.ravel()))
+        rows.append(found.T.ravel())
     ends = [f"{what}{end}" for what in ("rho", "within", "slope") for end in ("", "_low", "_high")]
+    table = pd.DataFrame(rows, columns=ends)
+    table.insert(0, "measure", list(names))
     rated = int(np.isfinite(clip_liking(evidence)).sum())
-    table = pd.DataFrame(rows, columns=["measure", *ends])
     return table.assign(clips=rated, choices=len(evidence.choices))
 
 
 def _prediction(values: np.ndarray, evidence: Evidence, weights: Weights) -> np.ndarray:
-    """Return rho, rho within sets, and slope."""
-    pair = (values, clip_liking(evidence, weights))
-    inner = [_within(evidence.arrays["clip_model"], some, weights.clips) for some in pair]
+    pair, inner, group = (values, clip_liking(evidence, weights)), [], evidence.arrays["clip_model"]
+    for some in pair:  # less the mean of its set
+        known, k = ~np.isnan(some), len(evidence.models)
+        rest = some - _means(group[known], some[known], weights.clips[known], k)[group]
+        inner.append(np.where(np.abs(rest) > 1e-12 * np.abs(some), rest, rest * 0))  # no rounding
     rhos = [rank_correlation(*each, weights.clips) for each in (pair, inner)]
     return np.array([*rhos, choice_slope(evidence, values, weights)])
-
-
-def _within(group: np.ndarray, values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return values less the mean of their set, of those that are numbers."""
-    known = ~np.isnan(values)
-    means = _means(group[known], values[known], counts[known], int(group.max()) + 1)
-    rest = values - means[group]
-    return np.where(np.abs(rest) > 1e-12 * np.abs(values), rest, rest * 0)  # no rounding's ranks
-
-
-# How far listeners agree. The maintained package of alpha is under the GPL, which this project is
-# not, so alpha is written out here, and held against its author's published example.
 
 
 class Agreement(NamedTuple):
@@ -429,12 +332,10 @@ class Agreement(NamedTuple):
 def krippendorff_alpha(ratings: np.ndarray) -> float:
     """Return Krippendorff's alpha of ordinal ratings, shape (listeners, units), NaN for a gap.
 
-    1 for full agreement, 0 for what chance would give, below 0 for less. NaN if no unit was rated
-    twice (one listener, for instance), or all ratings are equal: agreement cannot be told from
-    there being nothing to disagree about.
-
+    1 for full agreement, 0 for chance. NaN if no unit was rated twice, or all ratings are equal.
     alpha = 1 - D_o / D_e, observed over expected disagreement of pairs of ratings of one unit (K.
-    Krippendorff: Computing Krippendorff's alpha-reliability. University of Pennsylvania, 2011).
+    Krippendorff: Computing Krippendorff's alpha-reliability. University of Pennsylvania, 2011);
+    written out here, as the maintained package is under the GPL.
     """
     ratings = np.asarray(ratings, float)
     kept = ratings[:, (~np.isnan(ratings)).sum(axis=0) > 1]
@@ -442,8 +343,8 @@ def krippendorff_alpha(ratings: np.ndarray) -> float:
     if len(values) < 2:
         return math.nan
     counts = (kept[:, :, None] == values).sum(axis=0).astype(float)  # (units, values)
-    pairs = 1 / (counts.sum(axis=1) - 1)
-    observed = (counts * pairs[:, None]).T @ counts - np.diag((counts * pairs[:, None]).sum(axis=0))
+    pairs = counts * (1 / (counts.sum(axis=1) - 1))[:, None]
+    observed = pairs.T @ counts - np.diag(pairs.sum(axis=0))
     n = observed.sum(axis=1)
     expected = (np.outer(n, n) - np.diag(n)) / (n.sum() - 1)
     place = np.cumsum(n) - n / 2  # ratings up to a value, its own counted half
@@ -452,31 +353,21 @@ def krippendorff_alpha(ratings: np.ndarray) -> float:
 
 
 def alpha_interval(ratings: np.ndarray, *, seed: int, n_resamples: int) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of alpha; NaN where alpha is.
-
-    Units are resampled, not listeners: a listener drawn twice would agree with himself.
-    """
+    """Return the 95 % interval of alpha over units: a listener drawn twice agrees with himself."""
     if math.isnan(krippendorff_alpha(ratings)):
         return math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    units = ratings.shape[1]
-    draws = [
-        krippendorff_alpha(ratings[:, rng.integers(units, size=units)]) for _ in range(n_resamples)
-    ]
-    low, high = np.nanquantile(draws, [(1 - 0.95) / 2, (1 + 0.95) / 2])
-    return float(low), float(high)
+    rng, units = np.random.default_rng(seed), ratings.shape[1]
+    drawn = (rng.integers(units, size=units) for _ in range(n_resamples))
+    draws = [krippendorff_alpha(ratings[:, some]) for some in drawn]
+    return tuple(np.nanquantile(draws, [(1 - 0.95) / 2, (1 + 0.95) / 2]).tolist())
 
 
 def kendalls_w(ratings: np.ndarray) -> tuple[float, float]:
     """Return Kendall's W of ratings, shape (listeners, items), and the p-value of Friedman's test.
 
-    W is 0 for no common order, 1 for the same order by all; p is for "no common order". Listeners
-    with a gap are skipped. NaN with fewer than two listeners or three items, or if no listener
-    tells any two items apart.
-
-    W = chi^2 / (m (k - 1)), with chi^2 of scipy's Friedman test (corrected for ties), m listeners
-    and k items (M. G. Kendall, B. Babington Smith: The problem of m rankings. Annals of
-    Mathematical Statistics 10, 1939).
+    W = chi^2 / (m (k - 1)) is 0 for no common order, 1 for the same order by all m listeners of k
+    items (M. G. Kendall, B. Babington Smith: The problem of m rankings. Annals of Mathematical
+    Statistics 10, 1939). Listeners with a gap are skipped. NaN for too few, or equal ratings only.
     """
     whole = np.asarray(ratings, float)
     whole = whole[~np.isnan(whole).any(axis=1)]
@@ -489,49 +380,31 @@ def kendalls_w(ratings: np.ndarray) -> tuple[float, float]:
 
 def agreement(evidence: Evidence, *, seed: int, n_resamples: int) -> Agreement:
     """Return how far listeners agree about clips (alpha) and about each set's mean rating (W)."""
-    matrix = np.full((len(evidence.listeners), len(evidence.key)), math.nan)
-    ratings = evidence.ratings
+    ratings, key = evidence.ratings, evidence.key
+    matrix = np.full((len(evidence.listeners), len(key)), math.nan)
     matrix[ratings["listener"], ratings["clip"]] = ratings["rating"]
-    by_set = pd.DataFrame(matrix.T).groupby(evidence.key["model"].to_numpy(), sort=False).mean().T
+    by_set = pd.DataFrame(matrix.T).groupby(key["model"].to_numpy(), sort=False).mean().T
     heard = (~np.isnan(matrix)).sum(axis=0)
-    return Agreement(
-        krippendorff_alpha(matrix),
-        *alpha_interval(matrix, seed=seed, n_resamples=n_resamples),
-        *kendalls_w(by_set.to_numpy()),
-        len(evidence.listeners),
-        int((heard > 0).sum()),
-        int((heard > 1).sum()),
-    )
+    interval = alpha_interval(matrix, seed=seed, n_resamples=n_resamples)
+    counts = (len(evidence.listeners), int((heard > 0).sum()), int((heard > 1).sum()))
+    return Agreement(krippendorff_alpha(matrix), *interval, *kendalls_w(by_set.to_numpy()), *counts)
 
 
-# Simulated listeners
+# Simulated listeners: liking of each set (log odds), spread over clips and listeners, share of ties
 
-LIKING: Mapping[str, float] = MappingProxyType(
-    {"lstm": 0.0, "gan": 0.0, "vae": 0.0, "real": 1.2, "markov": -0.9}
-)
-"""What was put in: liking of each set, in log odds of being chosen."""
-
-LISTENERS = 20
-SEED = 0
-DESIGN = SIMULATED
-"""Name of the simulated test, which is no real test's."""
-
+LIKING = MappingProxyType({"lstm": 0.0, "gan": 0.0, "vae": 0.0, "real": 1.2, "markov": -0.9})
 CLIP_SPREAD, LISTENER_SPREAD, TIES = 0.4, 0.5, 0.1
-"""Spread of liking between clips of a set and between listeners (log odds), and share of ties."""
+LISTENERS, SEED, DESIGN = 20, 0, SIMULATED
 
 
 def placeholder_clips(n: int) -> list[Clip]:
     """Return n clips of each set with their codes and without a note."""
-    silent = np.zeros((1, 88, 2), np.uint8)
-    return [
-        Clip(listening.clip_code(name, k), name, 0, k, "", silent)
-        for name in HEARD
-        for k in range(n)
-    ]
+    silent, every = np.zeros((1, 88, 2), np.uint8), itertools.product(HEARD, range(n))
+    return [Clip(listening.clip_code(name, k), name, 0, k, "", silent) for name, k in every]
 
 
 def simulated_answers(clips: Sequence[Clip], *, listeners: int = LISTENERS) -> list[Answer]:
-    """Return the answers of simulated listeners to all their trials; no music is read."""
+    """Return the answers of simulated listeners: they choose by the logistic law, rate about 3."""
     rng = np.random.default_rng(SEED)
     liking = {clip.code: LIKING[clip.model] + rng.normal(0, CLIP_SPREAD) for clip in clips}
     found = []
@@ -540,27 +413,20 @@ def simulated_answers(clips: Sequence[Clip], *, listeners: int = LISTENERS) -> l
         own = {code: value + rng.normal(0, LISTENER_SPREAD) for code, value in liking.items()}
         bias = rng.normal(0, 0.5)
         for trial in listening.deal(clips, listener=name, seed=SEED):
-            said = _said(trial, own, bias, rng)
+            if trial.kind == RATING:
+                liked = 3 + own[trial.first] + bias + rng.normal(0, 0.5)
+                said = str(int(np.clip(np.rint(liked), 1, 5)))
+            elif rng.random() < TIES:
+                said = "tie"
+            else:
+                odds = np.exp(own[trial.second] - own[trial.first])
+                said = "first" if rng.random() < 1 / (1 + odds) else "second"
             found.append(Answer(DESIGN, name, *trial, said, float(rng.uniform(14, 40))))
     return found
 
 
-def _said(trial: Trial, liking: Mapping[str, float], bias: float, rng: np.random.Generator) -> str:
-    """Choose by the logistic law, but for a share of ties; rate about 3, plus liking and bias."""
-    if trial.kind == RATING:
-        return str(int(np.clip(np.rint(3 + liking[trial.first] + bias + rng.normal(0, 0.5)), 1, 5)))
-    if rng.random() < TIES:
-        return "tie"
-    odds = np.exp(liking[trial.second] - liking[trial.first])
-    return "first" if rng.random() < 1 / (1 + odds) else "second"
-
-
 def expected_scores(sets: Sequence[str] = HEARD) -> np.ndarray:
-    """Return the scores that endless simulated listeners and clips would give to sets.
-
-    They are smaller than `LIKING`, since ties and the spread between clips and between listeners
-    even out what is chosen.
-    """
+    """Return the scores that endless simulated listeners and clips would give to sets."""
     points, share = np.polynomial.hermite_e.hermegauss(40)
     spread = points * np.sqrt(2 * (CLIP_SPREAD**2 + LISTENER_SPREAD**2))
     liking = np.array([LIKING[name] for name in sets])
@@ -571,13 +437,10 @@ def expected_scores(sets: Sequence[str] = HEARD) -> np.ndarray:
     return bradley_terry(asked * ((1 - TIES) * chosen + TIES / 2), prior=0)
 
 
-def write_simulated(clips: Sequence[Clip], path: str | os.PathLike[str]) -> Path:
+def write_simulated(clips: Sequence[Clip], path: str | Path) -> Path:
     """Write simulated answers to a file whose name, header and rows say what it is."""
-    path = Path(path)
-    if SIMULATED not in path.name:
+    if SIMULATED not in Path(path).name:
         raise listening.ProvenanceError(f"{path}: a file of simulated answers must be called so")
-    answers = (
-        listening.answer_line(each, provenance=SIMULATED) for each in simulated_answers(clips)
-    )
-    write_text("\n".join([listening.header(SIMULATED), *answers]) + "\n", path)
-    return path
+    lines = [listening.answer_line(said, provenance=SIMULATED) for said in simulated_answers(clips)]
+    write_text("\n".join([listening.header(SIMULATED), *lines]) + "\n", path)
+    return Path(path)

@@ -1,9 +1,8 @@
 """Training that survives being killed, and one object for all that repeats around it.
 
 Conventions: a checkpoint is one ``.npz`` file of plain arrays (no pickle), written atomically. It
-carries a hash of the settings that it belongs to; one of other settings is never used. Variables
-are whatever has ``assign`` and turns into an array. `Training` is what a lesson uses: for Keras'
-``fit`` (through the callback `Resume`) and for a loop of its own.
+carries a hash of the settings that it belongs to; one of other settings is never used. `Training`
+is what a lesson uses: for Keras' ``fit`` (through `Resume`) and for a loop of its own.
 """
 
 from __future__ import annotations
@@ -28,12 +27,8 @@ from musiclib.files import atomic_path, record_table, sha256_of
 from study.run import Paths, Progress
 from study.sets import PIECE_STEPS, corpus_name, load_weights, save_weights, trained_sizes
 
-RUN_KEY = "MUSICLIB_RUN_KEY"
-"""Environment variable by which the runner names the cells, code and corpus of a run."""
-
-LAYOUT = 2
-"""Of what a checkpoint holds; one of another layout belongs to other settings."""
-
+RUN_KEY = "MUSICLIB_RUN_KEY"  # by which the runner names the cells, code and corpus of a run
+LAYOUT = 2  # of what a checkpoint holds; one of another layout belongs to other settings
 _ABOUT, _ARRAY, _NUMBER, _TUPLE = "about", "__array__", "__number__", "__tuple__"
 
 State = TypeVar("State")
@@ -42,9 +37,7 @@ State = TypeVar("State")
 class Variable(Protocol):
     """A variable of a model or optimizer, such as those of Keras."""
 
-    def assign(self, value: np.ndarray) -> Any:
-        """Take the value."""
-
+    def assign(self, value: np.ndarray) -> Any: ...
     def __array__(self) -> np.ndarray: ...
 
 
@@ -53,16 +46,7 @@ class Checkpoint:
 
     `settings` are all that decides the training: numbers, texts and arrays, in lists and mappings.
     Arrays count by their bytes, so a batch of the data may stand for the data. In a notebook the
-    cells that were run count too, with the code that they reach: who changes one trains anew.
-    `step` counts the steps done: 0 until `restore` finds some or `save` tells.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     saved = Checkpoint(Path(folder, "a.npz"), settings={"seed": 0})
-    ...     saved.restore([], {"best": 9.0}), saved.step
-    ({'best': 9.0}, 0)
+    cells that were run count too, with the code that they reach. `step` counts the steps done.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, settings: Mapping[str, Any]) -> None:
@@ -76,24 +60,19 @@ class Checkpoint:
         self._began, self._before = (time.perf_counter(), time.process_time()), (0.0, 0.0)
 
     def spent(self) -> tuple[float, float]:
-        """Return the seconds, and processor seconds, of this training in all its runs.
-
-        What a killed run did after its last checkpoint is done again, and counts once.
-        """
+        """Return the seconds, and processor seconds, of this training in all its runs."""
         now = time.perf_counter(), time.process_time()
-        seconds, cpu = (b + n - a for a, n, b in zip(self._began, now, self._before, strict=True))
-        return seconds, cpu
+        return tuple(b + n - a for a, n, b in zip(self._began, now, self._before, strict=True))
 
     def save(self, variables: Sequence[Variable], state: Any = None, *, step: int) -> None:
         """Write the variables, the steps done, and what else decides the rest.
 
-        `state` holds numbers, texts, None and arrays, in lists, tuples and mappings; anything else
-        is a TypeError, and the checkpoint before it stays. It comes back as it is: NumPy's numbers
+        `state` is what `is_plain` takes, else a TypeError, and comes back as it is: NumPy's numbers
         keep their type.
         """
         if not is_plain(state):
             raise TypeError(
-                "state: holds what no checkpoint can keep, allowed is what is_plain takes"
+                "state: got what no checkpoint can keep, allowed is what is_plain takes"
             )
         arrays = {f"v{i:04d}": np.asarray(v) for i, v in enumerate(variables)}
         held: list[np.ndarray] = []
@@ -113,8 +92,7 @@ class Checkpoint:
     ) -> State:
         """Assign what was saved to the same variables, and return the state saved with it.
 
-        Without a checkpoint `state` comes back. One of other settings, one whose state does not
-        fit, or one that cannot be read is dropped with a warning: the training begins anew.
+        Without a checkpoint, or with one that is dropped with a warning, `state` comes back.
         """
         if not self.path.exists():
             return state
@@ -129,8 +107,8 @@ class Checkpoint:
             reason = f"cannot be used ({error or type(error).__name__})"
         else:
             self.step, self._before = about
-            said = f"{self.path.name}: this training goes on after step {self.step}"
-            print(said, file=sys.stderr, flush=True)
+            where = f"{self.path.name}: this training goes on after step {self.step}"
+            print(where, file=sys.stderr, flush=True)
             return saved
         warnings.warn(f"{self.path.name} {reason}; the training begins anew", stacklevel=2)
         return state
@@ -173,13 +151,7 @@ def _assign(variables: Sequence[Variable], arrays: Sequence[np.ndarray]) -> None
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether `value` is what a checkpoint can hold as state.
-
-    Examples
-    --------
-    >>> is_plain({"best": 1.5, "weights": [np.zeros(3)]}), is_plain(len)
-    (True, False)
-    """
+    """Tell whether a checkpoint can hold it: numbers, texts, None, arrays, lists, tuples, dicts."""
     if isinstance(value, Mapping):
         return all(isinstance(k, str) and is_plain(v) for k, v in value.items())
     if isinstance(value, list | tuple):
@@ -192,7 +164,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _cells() -> list[str]:
-    """Give the cells that this notebook has run, each once; none outside of a notebook."""
+    """Return the cells that this notebook has run, each once; none outside of a notebook."""
     try:
         from IPython import get_ipython
     except ImportError:
@@ -202,7 +174,6 @@ def _cells() -> list[str]:
 
 
 def _is_python(cell: str) -> bool:
-    """Tell whether a cell could be read, as one that could not has not run."""
     try:
         ast.parse(cell)
     except SyntaxError:
@@ -225,7 +196,6 @@ def _put(value: Any, held: list[np.ndarray]) -> Any:
 
 
 def _take(value: Any, held: Sequence[np.ndarray]) -> Any:
-    """Give the state that `_put` was given."""
     if isinstance(value, list):
         return [_take(item, held) for item in value]
     if not isinstance(value, dict):
@@ -252,39 +222,17 @@ def _digest(value: Any) -> Any:
 class Resume(keras.callbacks.Callback):
     """Save after each epoch all that decides the rest; begin where a killed run ended.
 
-    The model's weights, its random generators' states (dropout, sampling) and its optimizer's
-    variables (averages of weights included) are kept; of `callbacks`, which `fit` gets in the same
-    order before this one, their numbers, texts, arrays and lists of such (the best score and
-    weights so far, rows of a table). `batches.epoch` numbers the epochs, and its ``on_epoch_end``
-    lays out the next one. `settings` is all else that decides the training; the optimizer's
-    settings, what the callbacks hold, the first batch and the backend are added. `epoch` is what
-    `fit` wants as ``initial_epoch``.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> class Ones(keras.utils.PyDataset):
-    ...     epoch = 0
-    ...     def __len__(self): return 2
-    ...     def __getitem__(self, i): return keras.ops.ones((1, 1)), keras.ops.ones((1, 1))
-    ...     def on_epoch_end(self): self.epoch += 1
-    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    >>> model.compile("adam", "mse")
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     resume = Resume(f"{folder}/a.npz", model, Ones(), [], settings={})
-    ...     resume.epoch
-    0
+    The variables of the model (random generators' states included) and of its optimizer are kept;
+    of `callbacks`, which `fit` gets in the same order before this one, what `is_plain`.
+    `batches.epoch` numbers the epochs, and its ``on_epoch_end`` lays out the next one. `settings`
+    is all else that decides the training; the optimizer's settings, what the callbacks hold, the
+    first batch and the backend are added. `epoch` is what `fit` wants as ``initial_epoch``.
     """
 
     def __init__(
-        self,
-        path: str | os.PathLike[str],
-        model: keras.Model,
-        batches: keras.utils.PyDataset,
-        callbacks: Sequence[keras.callbacks.Callback],
-        *,
-        settings: Mapping[str, Any],
-    ) -> None:
+        self, path: str | Path, model: keras.Model, batches: keras.utils.PyDataset,
+        callbacks: Sequence[keras.callbacks.Callback], *, settings: Mapping[str, Any],
+    ) -> None:  # fmt: skip
         super().__init__()
         optimizer = model.optimizer
         optimizer.build(model.trainable_variables)
@@ -314,14 +262,12 @@ class Resume(keras.callbacks.Callback):
         self._state = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Save everything."""
         for name, value in (logs or {}).items():
             self._logs.setdefault(name, []).append(float(value))
         state = [self.batches.epoch, self._held(), self._logs]
         self.checkpoint.save(self.variables, state, step=epoch + 1)
 
     def _fits(self, saved: Any) -> bool:
-        """Tell whether a state is one of these batches, callbacks and logs."""
         match saved:
             case [int(), list(held), dict()]:
                 return len(held) == len(self.others) and all(isinstance(h, dict) for h in held)
@@ -338,16 +284,9 @@ class Training:
     """
 
     def __init__(
-        self,
-        model: str,
-        paths: Paths,
-        *,
-        preset: str,
-        corpus: str,
-        seed: int,
-        steps: int,
+        self, model: str, paths: Paths, *, preset: str, corpus: str, seed: int, steps: int,
         codec: Any,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.model, self.paths, self.corpus = model, paths, corpus
         self.preset, self.seed, self.steps, self.codec = preset, seed, steps, codec.to_dict()
         self.weights = (paths.weights_of if steps else paths.trained_weights)(model, seed=seed)
@@ -359,35 +298,21 @@ class Training:
         """Return the sizes to build the model with; `names` are read off loaded weights' card."""
         if self.steps:
             return dict(own)
-        sizes = trained_sizes(
-            self.weights, *names, corpus=self.corpus, seed=self.seed, codec=self.codec
-        )
-        return {**own, **sizes}
+        about = {"corpus": self.corpus, "seed": self.seed, "codec": self.codec}
+        return {**own, **trained_sizes(self.weights, *names, **about)}
 
     def load(self, net: keras.Model, **expected: Any) -> dict[str, Any]:
         """Load the weights, if their card has this codec and what is `expected`; return it."""
         return load_weights(net, self.weights, {"codec": self.codec, **expected})
 
     def fit(
-        self,
-        net: keras.Model,
-        batches: keras.utils.PyDataset,
-        *,
-        epochs: int,
-        callbacks: Sequence[keras.callbacks.Callback],
-        settings: Mapping[str, Any],
-        label: str,
-        note: Callable[[Mapping[str, float]], str],
-        **validation: Any,
-    ) -> keras.callbacks.History:
-        """Fit a compiled model, with one line of progress; `note` words the logs of an epoch.
-
-        `callbacks` and `settings` are those of `Resume`; `validation` goes to Keras' ``fit``.
-        """
+        self, net: keras.Model, batches: keras.utils.PyDataset, *, epochs: int,
+        callbacks: Sequence[keras.callbacks.Callback], settings: Mapping[str, Any], label: str,
+        note: Callable[[Mapping[str, float]], str], **validation: Any,
+    ) -> keras.callbacks.History:  # fmt: skip
+        """Fit a compiled model as `Resume` says; `note` words the logs of an epoch."""
         bar = Progress(epochs, label)
-        report = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: bar.step(note(logs))
-        )
+        report = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: bar.step(note(logs)))
         resume = Resume(self._file, net, batches, callbacks, settings=settings)
         self._checkpoint, bar.done = resume.checkpoint, resume.epoch
         history = net.fit(
@@ -405,10 +330,7 @@ class Training:
         return self._checkpoint.restore(variables, state)
 
     def stretches(self, length: int, label: str) -> Iterator[range]:
-        """Yield the numbers of the steps that are still to do, at most `length` at a time.
-
-        Call `save` after each stretch.
-        """
+        """Yield the steps still to do, at most `length` at a time; call `save` after each."""
         self._bar = Progress(-(-self.steps // length), label)
         self._bar.done = -(-self._checkpoint.step // length)
         for first in range(self._checkpoint.step, self.steps, length):
@@ -436,15 +358,11 @@ class Training:
 
     def cost(self) -> dict[str, float]:
         """Return what the training took, in seconds, of all runs that it took."""
-        return {
-            "train_seconds": round(self.seconds, 1), "cpu_seconds": round(self.cpu_seconds, 1)
-        }  # fmt: skip
+        seconds, cpu = round(self.seconds, 1), round(self.cpu_seconds, 1)
+        return {"train_seconds": seconds, "cpu_seconds": cpu}
 
     def record(self, *, pieces: int, seconds: float, **cost: Any) -> pd.DataFrame:
-        """Record cost and speed in the tables of fairness and speed, and end the training.
-
-        `seconds` is what writing so many `pieces` took. Return the numbers, one column.
-        """
+        """Record cost, and the seconds that so many pieces took; end the training."""
         who = {"model": self.model, "seed": self.seed}
         cost = {**who, "preset": self.preset, "steps": self.steps, **self.cost(), **cost}
         ms = 1000 * seconds / (pieces * PIECE_STEPS)
