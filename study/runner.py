@@ -9,13 +9,11 @@ A run has a folder of its own, ``runs/<preset>-<corpus>-<seed>/`` unless another
 at once where the machine has the cores. The exit status is 0 when all is done, 1 when a notebook
 failed, 2 for a choice that is refused, 130 when interrupted.
 
-A notebook has one code cell tagged ``parameters``, of literals that a run may replace, and in its
-metadata ``"study": {"depends": [...], "writes": [...]}``: the notebooks that it reads from, and
-patterns of what it writes below the run's folder, in which ``{seed}`` stands for the parameter.
-``"reads"``, if there, are patterns of what people add between runs, ``"trains"`` of what its
-training writes: such a notebook is run once per training seed. Its *key* is a hash of all that
-decides its results: its code and what that reaches (`musiclib.code_hash`), its parameters, the
-versions of what computes, the keys of what it depends on, and the files that people added.
+A notebook has one code cell tagged ``parameters``, of literals that a run may replace, and says in
+its metadata what it depends on and writes (docs/promises.md). One that trains is run once per
+training seed. Its *key* is a hash of all that decides its results: its code and what that reaches,
+its parameters, the versions of what computes, the keys of what it depends on, and the files that
+people added.
 """
 
 from __future__ import annotations
@@ -58,12 +56,11 @@ from study import run as study_run
 from study.run import Paths, Preset, corpus_folder, kernel_environment, preset
 from study.sets import corpus_name
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = study_run.CHECKOUT
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = ROOT / "runs"  # git ignores it
 ABOUT = "run.json"
 MANIFEST = Path("data", "released.json")  # the hash of each released folder
-
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, no other
@@ -78,9 +75,6 @@ class NotebookError(RuntimeError):
     """A notebook stopped; the message is one sentence with the cell and its error."""
 
 
-# The command line
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study as the command line says, and return the exit status."""
     options = _parser().parse_args(arguments)
@@ -93,10 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with locked(study.rendered / ABOUT, wait=False):
             return _run(study)
     except Timeout:
-        return _refuse(
-            f"another study is running in {study.output}; wait until it ends, or choose another "
-            "folder with OUTPUT=..."
-        )
+        where, advice = study.output, "wait until it ends, or choose another folder with OUTPUT=..."
+        return _refuse(f"another study is running in {where}; {advice}")
     except OSError as error:  # a full disk, a folder without permission
         return _refuse(error)
 
@@ -129,12 +121,11 @@ def _run(study: Study) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("study", SUPPRESS, "Run every notebook in order.")
-    presets, corpora = ", ".join(study_run.PRESET_NAMES), ", ".join(study_run.CORPORA)
-    threads = study_run.KERNEL_THREADS
+    presets, threads = ", ".join(study_run.PRESET_NAMES), study_run.KERNEL_THREADS
     add = parser.add_argument
     add("--preset", default="standard", help=f"{presets} (default: standard)")
     add("--seed", type=whole(0), default=0, help="default: 0")
-    add("--corpus", default="chorales", help=f"{corpora}, or a folder of MIDI files")
+    add("--corpus", default="chorales", help="chorales, or a folder of MIDI files")
     add("--samples", type=whole(3), help="pieces of each training (default: the preset's)")
     add("--output", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
     add("--seeds", type=whole(1), help="trainings of each model, at most the preset's")
@@ -151,18 +142,16 @@ def whole(low: int) -> Callable[[str], int]:
     """Return the type of an option that is a whole number from `low` on."""
 
     def number(text: str) -> int:
-        value = int(text)
-        if value < low:
-            raise argparse.ArgumentTypeError(f"got {value}, allowed is {low} or more")
-        return value
+        if int(text) < low:
+            raise argparse.ArgumentTypeError(f"got {int(text)}, allowed is {low} or more")
+        return int(text)
 
     return number
 
 
 def default_jobs() -> int:
-    """Return how many notebooks run at once: one more than cores, as each uses one of them."""
-    cores = os.cpu_count() or 1
-    return 1 if cores == 1 else min(3, cores + 1)  # the three models are what can run at once
+    """Return how many notebooks run at once: the three models, unless there is one core."""
+    return 3 if (os.cpu_count() or 1) > 1 else 1
 
 
 def say(text: str) -> None:
@@ -171,11 +160,7 @@ def say(text: str) -> None:
 
 
 def clock(seconds: float) -> str:
-    """Return seconds as ``m:ss`` or ``h:mm:ss``.
-
-    >>> clock(65), clock(3_725)
-    ('1:05', '1:02:05')
-    """
+    """Return seconds as ``m:ss`` or ``h:mm:ss``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -187,9 +172,6 @@ def shown(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-# One run of the study
-
-
 class Study:
     """One run of the study: what is chosen, and which notebooks that means.
 
@@ -199,8 +181,7 @@ class Study:
     def __init__(self, options: argparse.Namespace) -> None:
         self.budget = preset(options.preset)
         self.trainings = min(options.seeds or study_run.MAX_SEED, self.budget.trainings)
-        if options.remeasure:
-            self.trainings = 0
+        self.trainings *= not options.remeasure
         highest = study_run.MAX_SEED + 1 - max(self.trainings, 1)  # each training adds one
         if options.seed > highest:
             raise ValueError(f"seed: got {options.seed}, allowed is up to {highest}")
@@ -217,8 +198,8 @@ class Study:
         Paths(self.output)  # refuses the folder of what is released
         self.rendered = self.output / "rendered"
         notebooks = options.notebooks.resolve()
-        output = seen_from(notebooks, self.output)
-        given = {**self.about, "output": output, "remeasure": options.remeasure}
+        given = {**self.about, "remeasure": options.remeasure}
+        given["output"] = seen_from(notebooks, self.output)
         if options.samples is not None:
             given["n_samples"] = options.samples
         self.notebooks = read_notebooks(notebooks, given, trainings=self.trainings)
@@ -239,13 +220,15 @@ class Study:
         self.watch = Watch(self.notebooks, expected=self._expected, jobs=self.jobs)
         self.slots = asyncio.Semaphore(self.jobs)
         self.over = {nb.name: asyncio.Event() for nb in self.notebooks}
+        waiting = []
         for nb in self.notebooks:
-            if not self.force and self.state.is_done(nb, output=self.output):
-                earlier = read_notebook(self.rendered / f"{nb.name}.ipynb")
-                _write_rendered(nb, earlier, self.rendered)  # new text between unchanged code
-                self.over[nb.name].set()
-                self.watch.end(nb, "unchanged, not run again")
-        waiting = [nb for nb in self.notebooks if not self.over[nb.name].is_set()]
+            if self.force or not self.state.is_done(nb, output=self.output):
+                waiting.append(nb)
+                continue
+            earlier = read_notebook(self.rendered / f"{nb.name}.ipynb")
+            _write_rendered(nb, earlier, self.rendered)  # new text between unchanged code
+            self.over[nb.name].set()
+            self.watch.end(nb, "unchanged, not run again")
         tasks = [asyncio.create_task(self._run_in_turn(nb)) for nb in waiting]
         ticker = asyncio.create_task(self.watch.tick())
         try:
@@ -257,8 +240,7 @@ class Study:
         return FAILED if self.failed else DONE
 
     def _stop(self, task: asyncio.Task[Any]) -> None:
-        """End the run; kernels that the same signal has killed have not failed."""
-        self.stopping = True
+        self.stopping = True  # kernels that the same signal has killed have not failed
         task.cancel()
 
     async def _run_in_turn(self, nb: Notebook) -> None:
@@ -282,44 +264,39 @@ class Study:
             if missing := nb.missing(self.output):
                 raise NotebookError(f"ended without writing {missing[0]}")
         except NotebookError as error:
-            if self.stopping:
-                return
-            self.failed.add(nb.name)
-            log = run.keep_failure(error, self.rendered)
-            self.watch.end(nb, f"{error} (in full: {shown(log)})")
+            if not self.stopping:
+                self.failed.add(nb.name)
+                log = run.keep_failure(error, self.rendered)
+                self.watch.end(nb, f"{error} (in full: {shown(log)})")
             return
         run.keep(self.rendered)
         self.state.record(nb)
         self.watch.end(nb, f"done in {clock(run.seconds)}")
 
     def _expected(self, nb: Notebook) -> float:
-        """Return the seconds that a notebook is expected to take, as a share of the preset's.
-
-        Trainings take 70 % of it, side by side; any other notebook 10 %, or three minutes.
-        """
+        """Expect seconds: trainings, side by side, take 70 % of the preset's time, others 10 %."""
         minutes = self.budget["minutes"] if self.trainings else preset("classroom")["minutes"]
+        if not trains(nb):
+            return 60 * min(0.1 * minutes, 3.0)
         trainers = sum(map(trains, self.notebooks))
-        side_by_side = 0.7 * minutes * min(self.jobs, trainers)
-        return 60 * (side_by_side / trainers if trains(nb) else min(0.1 * minutes, 3.0))
+        return 60 * (0.7 * minutes * min(self.jobs, trainers) / trainers)
 
 
 def _output(options: argparse.Namespace, corpus: str) -> Path:
-    """Return the folder of the run: the one named, else one of its own below ``runs/``."""
+    """Return the folder named, else one below ``runs/``; two corpora of one name have two."""
     if options.output is not None:
         return options.output.expanduser().resolve()
     if options.remeasure:
         return RUNS / "remeasure"
     name = f"{options.preset}-{corpus_name(corpus)}-{options.seed}"
-    numbered = (RUNS / (f"{name}-{i}" if i > 1 else name) for i in itertools.count(1))
-    return next(path for path in numbered if _corpus_of(path) in ("", corpus))
-
-
-def _corpus_of(run: Path) -> str:
-    """Return the corpus of an earlier run, so that two folders of one name have two runs."""
-    try:
-        return json.loads((run / "rendered" / ABOUT).read_text(encoding="utf-8"))["corpus"]
-    except (OSError, ValueError, KeyError):
-        return ""
+    for i in itertools.count(1):
+        path = RUNS / (f"{name}-{i}" if i > 1 else name)
+        try:
+            about = json.loads((path / "rendered" / ABOUT).read_text(encoding="utf-8"))
+            if about["corpus"] in ("", corpus):
+                return path
+        except (OSError, ValueError, KeyError):
+            return path
 
 
 def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
@@ -327,10 +304,10 @@ def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
     known = sorted({nb.path.stem for nb in notebooks})
     if unknown := set(names) - set(known):
         raise ValueError(f"only: got {min(unknown)}, the notebooks are {', '.join(known)}")
-    kept = [nb for nb in notebooks if nb.path.stem in names]
-    for nb in kept:
-        nb.depends = [name for name in nb.depends if name in {other.name for other in kept}]
-    return kept
+    kept = {nb.name: nb for nb in notebooks if nb.path.stem in names}
+    for nb in kept.values():
+        nb.depends = [name for name in nb.depends if name in kept]
+    return list(kept.values())
 
 
 # The notebooks of a run, and the keys that say which of them need not run again
@@ -345,7 +322,7 @@ PACKAGES = (
 class Notebook:
     """One notebook of a run, or one more training seed of a notebook that trains."""
 
-    name: str  # the file's name without ending, such as 02_lstm; 02_lstm_seed_1 for one more seed
+    name: str  # such as 02_lstm, or 02_lstm_seed_1 for one more seed
     path: Path
     node: NotebookNode
     depends: list[str]
@@ -363,8 +340,7 @@ class Notebook:
     def added(self, output: Path) -> list[tuple[str, str]]:
         """Return the files that people added for it to read: name and SHA-256."""
         paths = sorted({path for pattern in self.reads for path in output.glob(pattern)})
-        files = [path for path in paths if path.is_file()]
-        return [(path.relative_to(output).as_posix(), sha256_of(path)) for path in files]
+        return [(p.relative_to(output).as_posix(), sha256_of(p)) for p in paths if p.is_file()]
 
 
 def trains(nb: Notebook) -> bool:
@@ -379,12 +355,11 @@ def read_notebooks(folder: Path, given: Mapping[str, Any], *, trainings: int = 1
     there `trainings` times, with one seed after the other, and what depends on it depends on all of
     them. With 0 it is run once, trains nothing, and nothing waits for it.
     """
-    paths = sorted(folder.glob("0*.ipynb"))
-    if not paths:
-        raise FormError(f"{folder}: holds no notebook named 0*.ipynb")
     found: list[Notebook] = []
-    for path in paths:
+    for path in sorted(folder.glob("0*.ipynb")):
         found.append(_read(path, earlier=[nb.name for nb in found], given=given))
+    if not found:
+        raise FormError(f"{folder}: holds no notebook named 0*.ipynb")
     trainers = [nb for nb in found if trains(nb)]
     if not trainings:
         names = {nb.name for nb in trainers}
@@ -413,15 +388,10 @@ def _read(path: Path, *, earlier: Sequence[str], given: Mapping[str, Any]) -> No
 
 
 def _with_seed(nb: Notebook, further: int) -> Notebook:
-    """Return the notebook `nb` with a seed that lies `further` beyond its own."""
     seed = {"seed": nb.parameters["seed"] + further}
-    return dataclasses.replace(
-        nb,
-        name=f"{nb.name}_seed_{seed['seed']}",
-        depends=list(nb.depends),
-        given=nb.given | seed,
-        parameters=nb.parameters | seed,
-    )
+    given, parameters = nb.given | seed, nb.parameters | seed
+    more = {"depends": list(nb.depends), "given": given, "parameters": parameters}
+    return dataclasses.replace(nb, name=f"{nb.name}_seed_{seed['seed']}", **more)
 
 
 def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], output: Path) -> None:
@@ -455,10 +425,9 @@ def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[s
     of `corpus`, a folder of the user's own, are known by name, size and time.
     """
     released = ROOT / MANIFEST  # a run that trains nothing depends on it
+    counted = [key for key in study_run.BUDGETS if key != "minutes"]
     return {
-        "budget": [
-            (key, budget[key], budget.full(key)) for key in study_run.BUDGETS if key != "minutes"
-        ],
+        "budget": [(key, budget[key], budget.full(key)) for key in counted],
         "versions": {package: _version(package) for package in PACKAGES},
         "python": platform.python_version_tuple()[:2],
         "backend": os.environ.get("KERAS_BACKEND", ""),
@@ -502,9 +471,9 @@ class State:
 
     def is_done(self, nb: Notebook, *, output: Path) -> bool:
         """Return whether `nb` was run with this key and what it wrote still exists."""
-        record = self._notebooks.get(nb.name, {})
+        same = self._notebooks.get(nb.name, {}).get("key") == nb.key
         rendered = self.path.with_name(f"{nb.name}.ipynb").exists()
-        return record.get("key") == nb.key and rendered and not nb.missing(output)
+        return same and rendered and not nb.missing(output)
 
     def done(self) -> set[str]:
         """Return the names of the notebooks that were run to their end."""
@@ -521,11 +490,6 @@ class State:
         write_json({"notebooks": self._notebooks}, self.path)
 
 
-# One notebook in a kernel of its own
-#
-# The kernel works in the notebook's folder, with a fixed number of threads and without the user's
-# IPython start-up files, so that it computes the same anywhere.
-
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_SENTENCE = 300
 _LAST_WORDS = 10_000
@@ -533,14 +497,15 @@ _PATIENCE = 600  # seconds for a kernel to start or to send its last output, on 
 
 
 class Run:
-    """One notebook while it runs.
+    """One notebook in a kernel of its own, which computes the same anywhere.
 
-    `cell` is the code cell at work, counted from 1 (0 while the kernel starts), of `cells`.
+    The kernel works in the notebook's folder, with a fixed number of threads and without the user's
+    IPython start-up files. `cell` is the code cell at work, counted from 1 (0 while the kernel
+    starts), of `cells`.
     """
 
     def __init__(self, nb: Notebook) -> None:
-        self.nb = nb
-        self.node = copy.deepcopy(nb.node)
+        self.nb, self.node = nb, copy.deepcopy(nb.node)
         for cell in code_cells(self.node):
             cell.execution_count, cell.outputs = None, []
         parameters = parameters_cell(self.node, name=nb.name)
@@ -571,24 +536,15 @@ class Run:
         """Run every cell, or raise `NotebookError`."""
         with tempfile.TemporaryDirectory(prefix="study-") as profile:
             client = _Client(
-                self.node,
-                timeout=None,
-                startup_timeout=_PATIENCE,
-                iopub_timeout=_PATIENCE,
-                kernel_name="python3",
+                self.node, kernel_name="python3", on_cell_start=self._on_cell_start,
+                timeout=None, startup_timeout=_PATIENCE, iopub_timeout=_PATIENCE,
                 resources={"metadata": {"path": str(self.nb.path.parent)}},
-                record_timing=False,
-                shutdown_kernel="immediate",
-                on_cell_start=self._on_cell_start,
-            )
+                record_timing=False, shutdown_kernel="immediate",
+            )  # fmt: skip
             paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-            environment = {
-                **os.environ,
-                **kernel_environment(threads=threads),
-                "PYTHONPATH": os.pathsep.join(paths),  # this musiclib
-                "IPYTHONDIR": profile,
-                study_run.RUN_KEY: self.nb.key,
-            }
+            environment = os.environ | kernel_environment(threads=threads)
+            environment["PYTHONPATH"] = os.pathsep.join(paths)  # this musiclib
+            environment |= {"IPYTHONDIR": profile, study_run.RUN_KEY: self.nb.key}
             with Path(profile, "kernel.log").open("wb") as log:  # what no cell shows
                 try:
                     await client.async_execute(env=environment, stdout=log, stderr=log)
@@ -612,8 +568,8 @@ class Run:
     def keep(self, rendered: Path) -> None:
         """Write the notebook as run, and as a page, to the folder `rendered`."""
         _write_rendered(self.nb, self.node, rendered)
-        for leftover in (f"{self.nb.name}.failed.ipynb", f"{self.nb.name}.log"):
-            (rendered / leftover).unlink(missing_ok=True)
+        for ending in ("failed.ipynb", "log"):
+            (rendered / f"{self.nb.name}.{ending}").unlink(missing_ok=True)
 
     def keep_failure(self, error: BaseException, rendered: Path) -> Path:
         """Write ``NAME.failed.ipynb`` as far as it ran, and the traceback; return its path."""
@@ -629,14 +585,14 @@ def _write_rendered(nb: Notebook, run: NotebookNode, rendered: Path) -> None:
     """Write a notebook with the outputs of `run`, and as a page, unless both stand there."""
     from nbconvert import HTMLExporter
 
-    path = rendered / f"{nb.name}.ipynb"
+    path, page = (rendered / f"{nb.name}.{ending}" for ending in ("ipynb", "html"))
     result = merged(nb.node, run, name=nb.name, output=str(nb.parameters.get("output", "")))
     text = nbformat.writes(result) + "\n"
-    if path.exists() and path.with_suffix(".html").exists() and text == path.read_text("utf-8"):
+    if path.exists() and page.exists() and text == path.read_text("utf-8"):
         return
     resources = {"metadata": {"name": nb.name}}
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(result, resources=resources)
-    write_text(page, path.with_suffix(".html"))
+    html, _ = HTMLExporter(embed_images=True).from_notebook_node(result, resources=resources)
+    write_text(html, page)
     write_text(text, path)
 
 
@@ -659,8 +615,6 @@ class _Client(NotebookClient):
                 await self._async_cleanup_kernel()
 
 
-# What a run prints: plain lines, so that they read the same in a log
-
 _NEXT_CELL_SECONDS = 5.0  # at most one line for a new cell in this time
 _SAME_CELL_SECONDS = 20.0  # and one for a long cell in this
 _WORDS = 60
@@ -670,7 +624,7 @@ _COUNT = re.compile(r": (\d+) of (\d+)")
 
 
 class Watch:
-    """Print how far the notebooks are, those that are skipped included.
+    """Print in plain lines how far the notebooks are, those that are skipped included.
 
     `expected` returns the seconds that a notebook is expected to take.
     """
@@ -678,13 +632,12 @@ class Watch:
     def __init__(
         self, notebooks: list[Notebook], *, expected: Callable[[Notebook], float], jobs: int
     ) -> None:
-        self._all, self._jobs = notebooks, jobs
+        self._all, self._jobs, self._began = notebooks, jobs, time.monotonic()
         self._expected = {nb.name: expected(nb) for nb in notebooks}
         self._running: dict[str, Run] = {}
         self._ended: set[str] = set()
         self._took: dict[str, float] = {}
         self._told: dict[str, tuple[int, float]] = {}
-        self._began = time.monotonic()
 
     @property
     def seconds(self) -> float:
@@ -705,21 +658,17 @@ class Watch:
         say(f"{self._label(nb)}  {what}")
 
     async def tick(self) -> None:
-        """Look at the running notebooks now and then, until cancelled."""
+        """Tell now and then how far the running notebooks are, until cancelled."""
         while True:
             await asyncio.sleep(1.0)
-            for run in self._running.values():
-                self._tell(run)
-
-    def _tell(self, run: Run) -> None:
-        cell, when = self._told[run.nb.name]
-        wait = _NEXT_CELL_SECONDS if run.cell != cell else _SAME_CELL_SECONDS
-        if time.monotonic() - when < wait:
-            return
-        self._told[run.nb.name] = (run.cell, time.monotonic())
-        words = run.last_words()[:_WORDS]
-        line = f"{self._label(run.nb)}  cell {run.cell} of {run.cells}  {self._times()}"
-        say(f"{line} | {words}" if words else line)
+            for nb, run in ((run.nb, run) for run in self._running.values()):
+                cell, when = self._told[nb.name]
+                wait = _NEXT_CELL_SECONDS if run.cell != cell else _SAME_CELL_SECONDS
+                if time.monotonic() - when >= wait:
+                    self._told[nb.name] = (run.cell, time.monotonic())
+                    words = run.last_words()[:_WORDS]
+                    line = f"{self._label(nb)}  cell {run.cell} of {run.cells}  {self._times()}"
+                    say(f"{line} | {words}" if words else line)
 
     def _label(self, nb: Notebook) -> str:
         return f"[{self._all.index(nb) + 1}/{len(self._all)}] {nb.name}"
@@ -764,8 +713,7 @@ def print_results(paths: Paths, *, rendered: Path) -> None:
         ("paper_table.csv", "The paper's table beside ours"),
         ("verdict.csv", "The verdict on the paper's claims"),
     ):
-        table = paths.results / name
-        if table.exists():
+        if (table := paths.results / name).exists():
             say(f"\n{title} ({shown(table)}):\n\n{_aligned(table)}")
     say("")
     for what, folder, pattern in (
@@ -818,6 +766,10 @@ def code_cells(nb: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
+def _has_parameters(cell: NotebookNode) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
+
+
 def parameters_cell(nb: NotebookNode, *, name: str) -> NotebookNode:
     """Return the one cell tagged ``parameters``."""
     found = [cell for cell in code_cells(nb) if _has_parameters(cell)]
@@ -826,21 +778,13 @@ def parameters_cell(nb: NotebookNode, *, name: str) -> NotebookNode:
     return found[0]
 
 
-def _has_parameters(cell: NotebookNode) -> bool:
-    return "parameters" in cell.metadata.get("tags", [])
-
-
 def declared_parameters(cell: NotebookNode) -> dict[str, Any]:
     """Read names and values off a parameters cell without running it."""
     return {name: ast.literal_eval(value) for name, value in _assignments(cell.source)}
 
 
 def with_parameters(source: str, values: Mapping[str, Any]) -> str:
-    """Replace the values in a parameters cell, and leave names, order and comments as they are.
-
-    >>> with_parameters('seed = 0  # any integer', {"seed": 3})
-    'seed = 3  # any integer'
-    """
+    """Replace the values in a parameters cell, and leave names, order and comments as they are."""
     lines = [line.encode() for line in source.splitlines()]
     for name, value in reversed(list(_assignments(source))):
         if name in values and ast.literal_eval(value) != values[name]:
@@ -848,10 +792,8 @@ def with_parameters(source: str, values: Mapping[str, Any]) -> str:
                 raise FormError(f"parameter {name}: its value must stand on one line")
             line, new = lines[value.lineno - 1], values[name]
             text = json.dumps(new, ensure_ascii=False) if isinstance(new, str) else repr(new)
-            literal = text.encode(errors="backslashreplace")  # a name that is not UTF-8
-            lines[value.lineno - 1] = (
-                line[: value.col_offset] + literal + line[value.end_col_offset :]
-            )
+            text = text.encode(errors="backslashreplace")  # a name that is not UTF-8
+            lines[value.lineno - 1] = line[: value.col_offset] + text + line[value.end_col_offset :]
     return b"\n".join(lines).decode()
 
 
@@ -879,9 +821,8 @@ def seen_from(notebooks: Path, output: Path) -> str:
 def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -> NotebookNode:
     """Put the outputs of a run into the notebook as it stands, ready to be run again.
 
-    Text, code, ids and metadata come from `source`, the outputs from `run`, and `output` is what
-    the parameter of that name shall say. If the code differs from the code that was run,
-    `FormError` is raised, with `name` in its message.
+    `output` is what the parameter of that name shall say. If the code differs from the code that
+    was run, `FormError` is raised, with `name` in its message.
     """
     result = copy.deepcopy(source)
     old, new = code_cells(run), code_cells(result)
@@ -909,18 +850,19 @@ def _cleaned(output: NotebookNode, number: int) -> NotebookNode:
     output = copy.deepcopy(output)
     if output.output_type == "execute_result":
         output.execution_count = number
-    data = output.get("data", {})
-    for holder, key in [(output, "text"), *((data, kind) for kind in _TEXT_TYPES)]:
-        if key in holder:
-            holder[key] = _without_machine(holder[key])
+    for holder, key in _texts(output):
+        for folder, sign in ((ROOT, ".."), (Path.home(), "~")):
+            if folder != Path(folder.anchor):
+                holder[key] = holder[key].replace(str(folder), sign)
+        holder[key] = _ADDRESS.sub("", holder[key])
     return output
 
 
-def _without_machine(text: str) -> str:
-    for folder, sign in ((ROOT, ".."), (Path.home(), "~")):
-        if folder != Path(folder.anchor):
-            text = text.replace(str(folder), sign)
-    return _ADDRESS.sub("", text)
+def _texts(output: NotebookNode) -> list[tuple[NotebookNode, str]]:
+    """Return where an output holds text, as pairs of a dictionary and a key of it."""
+    data = output.get("data", {})
+    places = [(output, "text"), *((data, kind) for kind in _TEXT_TYPES)]
+    return [(holder, key) for holder, key in places if key in holder]
 
 
 def problems(nb: NotebookNode, *, size: int) -> list[str]:
@@ -931,6 +873,7 @@ def problems(nb: NotebookNode, *, size: int) -> list[str]:
     ids = [cell.get("id") for cell in nb.cells]
     outputs = [out for cell in cells for out in cell.outputs]
     numbers = list(range(1, len(cells) + 1))
+    declared = all(isinstance(study.get(key), list) for key in ("depends", "writes"))
     checks = {
         "not run top to bottom": [c.execution_count for c in cells] != numbers,
         "an empty code cell": any(not cell.source.strip() for cell in cells),
@@ -940,25 +883,15 @@ def problems(nb: NotebookNode, *, size: int) -> list[str]:
         "an error among its outputs": any(out.output_type == "error" for out in outputs),
         "log lines among its outputs": any(out.get("name") == "stderr" for out in outputs),
         f"{size:,} bytes, over {MAX_BYTES:,}": size > MAX_BYTES,
-        "no 'study' metadata with 'depends' and 'writes'": not all(
-            isinstance(study.get(key), list) for key in ("depends", "writes")
-        ),
+        "no 'study' metadata with 'depends' and 'writes'": not declared,
     }
-    return [phrase for phrase, bad in checks.items() if bad] + _machine_paths(nb)
-
-
-def _machine_paths(nb: NotebookNode) -> list[str]:
-    found = []
+    found = [phrase for phrase, bad in checks.items() if bad]
     for number, cell in enumerate(nb.cells, start=1):
-        texts = [cell.source]
-        for out in cell.get("outputs", []):
-            texts += [out.get("text", ""), *(out.get("data", {}).get(k, "") for k in _TEXT_TYPES)]
-        hits = [m for text in texts if (m := _MACHINE_PATH.search(_BASE64.sub("", text)))]
-        found += [f"a path of a machine ({hits[0][0]}...) in cell {number}"] if hits else []
+        places = [(cell, "source"), *(at for out in cell.get("outputs", []) for at in _texts(out))]
+        texts = [_BASE64.sub("", holder[key]) for holder, key in places]
+        if hit := next(filter(None, map(_MACHINE_PATH.search, texts)), None):
+            found.append(f"a path of a machine ({hit[0]}...) in cell {number}")
     return found
-
-
-# What is released
 
 
 def changed(root: Path) -> list[str]:
@@ -984,9 +917,6 @@ def folder_hash(folder: Path) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-# Notebooks outside of a run
-
-
 def load_cells(notebook: str, tag: str, namespace: dict[str, Any]) -> dict[str, Any]:
     """Execute the code cells of `notebook` of this checkout that carry `tag`, in `namespace`.
 
@@ -1009,13 +939,12 @@ def load_cells(notebook: str, tag: str, namespace: dict[str, Any]) -> dict[str, 
 
 def lab() -> int:
     """Trust the notebooks, open JupyterLab, and return its exit status."""
-    environment = {**os.environ, **kernel_environment()}
+    environment = os.environ | kernel_environment()
     jupyter = [sys.executable, "-m", "jupyter"]
-    folder = ROOT / "notebooks"
-    trust = [*jupyter, "trust", *map(str, sorted(folder.glob("*.ipynb")))]
+    trust = [*jupyter, "trust", *map(str, sorted((ROOT / "notebooks").glob("*.ipynb")))]
     if subprocess.run(trust, env=environment, stdout=subprocess.DEVNULL, check=False).returncode:
         print("Not every notebook is trusted; JupyterLab opens all the same.", file=sys.stderr)
-    lab = [*jupyter, "lab", str(folder), *sys.argv[2:]]
+    lab = [*jupyter, "lab", str(ROOT / "notebooks"), *sys.argv[2:]]
     return subprocess.run(lab, env=environment, check=False).returncode
 
 
