@@ -273,8 +273,7 @@ progress = Progress
 def save_figure(fig: Figure, name: str, paths: Paths) -> Path:
     """Write `fig` as PNG (150 dpi) and SVG to the figures folder, and return the PNG's path.
 
-    No date and no program version is written, and the SVG's ids are salted with `name`: the same
-    figure gives the same bytes (our choice, for reproducibility). The figure stays open.
+    The same figure gives the same bytes (our choice): no date or version, ids salted with `name`.
     """
     import matplotlib as mpl
 
