@@ -4,9 +4,8 @@
     python -m study.bench benchmark --model lstm --dataset jsb --seeds 3
 
 In the first, both sides of a row do the same job on the same data, in turns, after one turn that is
-not counted. The ratio is the median over the turns of otherwise / ours, with the lowest and the
-highest beside it; above 1 ours is faster. Seconds hold for this machine alone, so the table
-(``runs/bench/data/results/bench.csv``) is not committed.
+not counted. The ratio is the median of otherwise / ours, between the lowest and the highest; above
+1 ours is faster. The table (``runs/bench/data/results/bench.csv``) holds for this machine alone.
 
 The benchmark runs notebook 02 or 04 alone on one published set, once per seed, into
 ``runs/benchmark-<dataset>/``, and adds a row to ``data/results/benchmark_nll.csv`` for each.
@@ -112,11 +111,7 @@ def reading_rows(files: Sequence[Path]) -> Iterator[Row]:
 
 
 def writing_row(*, steps: int, pieces: int = 8) -> Row:
-    """Return the row of an LSTM that writes: one compiled call, or one `predict` per note.
-
-    The untrained networks of notebook 02, as fast as trained ones, beside the loop of most
-    tutorials: the window so far goes in, one note of all pieces comes out.
-    """
+    """Return the row of an untrained LSTM that writes, beside the loop of most tutorials."""
     import keras
 
     voices, sounds = 4, 55

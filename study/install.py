@@ -4,9 +4,8 @@
     python3 study/install.py --test     and what `make test` needs
     python3 study/install.py clean      remove the environment, runs and caches
 
-Run by the machine's own Python, so only the standard library is used here. What is already there is
-left alone, and after a failure the same command resumes. uv installs the packages, in less than
-half of pip's time, or pip where uv fails or does not know the package index that pip was told of.
+Run by the machine's own Python, so only the standard library is used here. After a failure the same
+command resumes. uv installs the packages, in less than half of pip's time, or pip where uv fails.
 """
 
 from __future__ import annotations
@@ -61,10 +60,8 @@ def require_python(version: Sequence[int]) -> None:
     """Refuse a Python for which TensorFlow has no packages."""
     if not OLDEST <= tuple(version[:2]) <= NEWEST:
         got, low, high = (".".join(map(str, v[:2])) for v in (version, OLDEST, NEWEST))
-        raise InstallError(
-            f"Python {got} cannot run the study; install Python {low} to {high} and try again, "
-            f"with PYTHON=python{high} if it is not the first that is found"
-        )
+        advice = f"install Python {low} to {high} and try again, or say PYTHON=python{high}"
+        raise InstallError(f"Python {got} cannot run the study; {advice}")
 
 
 def require_fluidsynth() -> None:
@@ -81,9 +78,8 @@ def find_fluidsynth() -> str | None:
 
 def apt_install(package: str) -> bool:
     """Install a Debian package if this account may, and return whether it is installed."""
-    root = getattr(os, "geteuid", lambda: 1)() == 0
-    sudo = [] if root else ["sudo", "-n"]
-    if shutil.which("apt-get") is None or not (root or _succeeds(["sudo", "-n", "true"])):
+    sudo = [] if getattr(os, "geteuid", lambda: 1)() == 0 else ["sudo", "-n"]
+    if shutil.which("apt-get") is None or (sudo and not _succeeds([*sudo, "true"])):
         return False
     print(f"Installing {package} with apt-get ...", flush=True)
     apt_get = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
@@ -118,10 +114,8 @@ def make_venv(venv: Path) -> Path:
     command = [sys.executable, "-m", "venv", "--clear", str(venv)]
     package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
     if not _succeeds(command) and not (apt_install(package) and _succeeds(command)):
-        raise InstallError(
-            f"Python could not make the environment {venv}; on Debian and Ubuntu "
-            f"'sudo apt-get install {package}' helps, else look at: {' '.join(command)}"
-        )
+        advice = f"'sudo apt-get install {package}' helps, else look at: {' '.join(command)}"
+        raise InstallError(f"Python could not make {venv}; on Debian and Ubuntu {advice}")
     return python
 
 

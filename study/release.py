@@ -28,8 +28,7 @@ from study import runner
 from study.measuring import versions
 from study.runner import ABOUT, MANIFEST, ROOT, FormError, read_notebook
 
-# Tables that several runs add to, and the columns that name a row.
-MERGED = {
+MERGED = {  # tables that several runs add to, and the columns that name a row
     "fairness.csv": ["model", "seed"],
     "speed.csv": ["model", "seed"],
     "lstm_paths.csv": ["corpus", "seed", "path"],
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (ReleaseError, FormError, OSError) as error:
             print(f"release: {error}\nNothing of {run} was released.", file=sys.stderr, flush=True)
             return 1
-        print("\n".join([f"Released from {run}:", *said]), flush=True)
+        print(f"Released from {run}:", *said, sep="\n", flush=True)
     return 0
 
 
@@ -71,10 +70,11 @@ def release(run: Path, root: Path = ROOT) -> list[str]:
         raise ReleaseError(f"{run}: what is released is of the chorales, not of {about['corpus']}")
     if preset == "smoke":
         raise ReleaseError(f"{run}: results of the smoke preset are never released")
-    done, texts = runner.State(run / "rendered").done(), {}
-    if preset in ("full", "classroom"):
-        wanted = done if preset == "full" else done & set(_TRAINERS.values())
-        texts = _notebooks(run, root, wanted)
+    done = runner.State(run / "rendered").done()
+    wanted = {"full": done, "classroom": done & {*_TRAINERS.values()}}.get(preset, ())
+    sources = [p for p in sorted((root / "notebooks").glob("0*.ipynb")) if p.stem in wanted]
+    ran = {source: run / "rendered" / source.name for source in sources}
+    texts = {s: committable(s, path) for s, path in ran.items() if _parameter("seed", path) == 0}
     said = list(_tables(run, root, preset))
     if preset == "full":
         said += _full(run, root, done)
@@ -89,21 +89,6 @@ def release(run: Path, root: Path = ROOT) -> list[str]:
 def _parameter(name: str, path: Path) -> Any:
     cell = runner.parameters_cell(read_notebook(path), name=path.stem)
     return runner.declared_parameters(cell)[name]
-
-
-def _notebooks(run: Path, root: Path, done: set[str]) -> dict[Path, str]:
-    """Return the text of each notebook with the outputs of the run, or say what is wrong."""
-    texts, wrong = {}, []
-    for source in sorted((root / "notebooks").glob("0*.ipynb")):
-        path = run / "rendered" / source.name
-        if source.stem in done and _parameter("seed", path) == 0:
-            try:
-                texts[source] = committable(source, path)
-            except FormError as error:
-                wrong.append(str(error))
-    if wrong:
-        raise FormError("\n".join(wrong))
-    return texts
 
 
 def committable(source: Path, run: Path) -> str:

@@ -190,8 +190,7 @@ def seed_everything(seed: int) -> np.random.Generator:
         except RuntimeError:  # TensorFlow runs already, with another number
             warnings.warn(
                 "TensorFlow was started before seed_everything, so its number of threads is this "
-                "machine's and results may differ in their last digits; restart the kernel to fix "
-                "it",
+                "machine's and results may differ in their last digits; restart the kernel",
                 stacklevel=2,
             )
         tf.config.experimental.enable_op_determinism()

@@ -5,15 +5,11 @@
 
 A run has a folder of its own, ``runs/<preset>-<corpus>-<seed>/`` unless another is named, with
 ``rendered/`` for the notebooks as run, their pages, ``run.json`` (what the run is) and
-``state.json`` (what is done). A notebook starts when those that it depends on have ended, several
-at once where the machine has the cores. The exit status is 0 when all is done, 1 when a notebook
-failed, 2 for a choice that is refused, 130 when interrupted.
-
-A notebook has one code cell tagged ``parameters``, of literals that a run may replace, and says in
-its metadata what it depends on and writes (docs/promises.md). One that trains is run once per
-training seed. Its *key* is a hash of all that decides its results: its code and what that reaches,
-its parameters, the versions of what computes, the keys of what it depends on, and the files that
-people added.
+``state.json`` (what is done). A notebook starts when those that it depends on have ended. It has
+one code cell tagged ``parameters``, of literals that a run may replace, and says in its metadata
+what it depends on and writes (docs/promises.md). Its *key* is a hash of all that decides its
+results: its code and what that reaches, its parameters, the versions of what computes, the keys of
+what it depends on, and the files that people added.
 """
 
 from __future__ import annotations
@@ -25,6 +21,7 @@ import contextlib
 import copy
 import csv
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import itertools
@@ -38,7 +35,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from argparse import SUPPRESS
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +57,8 @@ NOTEBOOKS = ROOT / "notebooks"
 RUNS = ROOT / "runs"  # git ignores it
 ABOUT = "run.json"
 MANIFEST = Path("data", "released.json")  # the hash of each released folder
-DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130  # the exit status
+say = functools.partial(print, flush=True)
 
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, no other
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
@@ -77,10 +74,9 @@ class NotebookError(RuntimeError):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study as the command line says, and return the exit status."""
-    options = _parser().parse_args(arguments)
     logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # a failure is told in one line
     try:
-        study = Study(options)
+        study = Study(_parser().parse_args(arguments))
     except (ValueError, OSError) as error:
         return _refuse(error)
     try:
@@ -120,7 +116,7 @@ def _run(study: Study) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("study", SUPPRESS, "Run every notebook in order.")
+    parser = argparse.ArgumentParser("study", argparse.SUPPRESS, "Run every notebook in order.")
     presets, threads = ", ".join(study_run.PRESET_NAMES), study_run.KERNEL_THREADS
     add = parser.add_argument
     add("--preset", default="standard", help=f"{presets} (default: standard)")
@@ -154,11 +150,6 @@ def default_jobs() -> int:
     return 3 if (os.cpu_count() or 1) > 1 else 1
 
 
-def say(text: str) -> None:
-    """Print one line at once."""
-    print(text, flush=True)
-
-
 def clock(seconds: float) -> str:
     """Return seconds as ``m:ss`` or ``h:mm:ss``."""
     minutes, rest = divmod(round(seconds), 60)
@@ -173,10 +164,7 @@ def shown(path: Path) -> Path:
 
 
 class Study:
-    """One run of the study: what is chosen, and which notebooks that means.
-
-    A choice that is refused raises `ValueError` or `OSError` before any kernel starts.
-    """
+    """One run of the study; what is refused raises `ValueError` or `OSError` before any kernel."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.budget = preset(options.preset)
@@ -212,24 +200,28 @@ class Study:
 
     async def run(self) -> int:
         """Run what needs it, and return the exit status."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
-            loop.add_signal_handler(signal.SIGTERM, self._stop, task)
         self.stopping, self.failed = False, set[str]()
+        task = asyncio.current_task()
+
+        def stop() -> None:
+            self.stopping = True  # kernels that the same signal has killed have not failed
+            task.cancel()
+
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
         self.state = State(self.rendered)
         self.watch = Watch(self.notebooks, expected=self._expected, jobs=self.jobs)
         self.slots = asyncio.Semaphore(self.jobs)
         self.over = {nb.name: asyncio.Event() for nb in self.notebooks}
-        waiting = []
+        tasks = []
         for nb in self.notebooks:
             if self.force or not self.state.is_done(nb, output=self.output):
-                waiting.append(nb)
+                tasks.append(asyncio.create_task(self._run_in_turn(nb)))
                 continue
             earlier = read_notebook(self.rendered / f"{nb.name}.ipynb")
             _write_rendered(nb, earlier, self.rendered)  # new text between unchanged code
             self.over[nb.name].set()
             self.watch.end(nb, "unchanged, not run again")
-        tasks = [asyncio.create_task(self._run_in_turn(nb)) for nb in waiting]
         ticker = asyncio.create_task(self.watch.tick())
         try:
             await asyncio.gather(*tasks)
@@ -238,10 +230,6 @@ class Study:
                 running.cancel()
             await asyncio.gather(ticker, *tasks, return_exceptions=True)
         return FAILED if self.failed else DONE
-
-    def _stop(self, task: asyncio.Task[Any]) -> None:
-        self.stopping = True  # kernels that the same signal has killed have not failed
-        task.cancel()
 
     async def _run_in_turn(self, nb: Notebook) -> None:
         """Run a notebook once those that it depends on are over, or give it up if one failed."""
@@ -256,7 +244,7 @@ class Study:
         self.over[nb.name].set()
 
     async def _run_one(self, nb: Notebook) -> None:
-        self.state.forget(nb)
+        self.state.record(nb, done=False)
         run = Run(nb)
         self.watch.start(run)
         try:
@@ -270,7 +258,7 @@ class Study:
                 self.watch.end(nb, f"{error} (in full: {shown(log)})")
             return
         run.keep(self.rendered)
-        self.state.record(nb)
+        self.state.record(nb, done=True)
         self.watch.end(nb, f"done in {clock(run.seconds)}")
 
     def _expected(self, nb: Notebook) -> float:
@@ -291,12 +279,11 @@ def _output(options: argparse.Namespace, corpus: str) -> Path:
     name = f"{options.preset}-{corpus_name(corpus)}-{options.seed}"
     for i in itertools.count(1):
         path = RUNS / (f"{name}-{i}" if i > 1 else name)
-        try:
+        with contextlib.suppress(OSError, ValueError, KeyError):  # no run stands there
             about = json.loads((path / "rendered" / ABOUT).read_text(encoding="utf-8"))
-            if about["corpus"] in ("", corpus):
-                return path
-        except (OSError, ValueError, KeyError):
-            return path
+            if about["corpus"] != corpus:
+                continue
+        return path
 
 
 def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
@@ -309,8 +296,6 @@ def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
         nb.depends = [name for name in nb.depends if name in kept]
     return list(kept.values())
 
-
-# The notebooks of a run, and the keys that say which of them need not run again
 
 PACKAGES = (
     "keras", "librosa", "matplotlib", "music21", "numpy", "pandas", "pretty_midi", "pyfluidsynth",
@@ -352,8 +337,8 @@ def read_notebooks(folder: Path, given: Mapping[str, Any], *, trainings: int = 1
     """Read the notebooks ``0*.ipynb`` of `folder` in order, or raise `FormError`.
 
     Each receives those parameters of `given` that its cell declares. A notebook that trains stands
-    there `trainings` times, with one seed after the other, and what depends on it depends on all of
-    them. With 0 it is run once, trains nothing, and nothing waits for it.
+    there `trainings` times, one seed after the other, and what depends on it depends on all. With 0
+    it is run once, trains nothing, and nothing waits for it.
     """
     found: list[Notebook] = []
     for path in sorted(folder.glob("0*.ipynb")):
@@ -362,9 +347,8 @@ def read_notebooks(folder: Path, given: Mapping[str, Any], *, trainings: int = 1
         raise FormError(f"{folder}: holds no notebook named 0*.ipynb")
     trainers = [nb for nb in found if trains(nb)]
     if not trainings:
-        names = {nb.name for nb in trainers}
         for nb in found:
-            nb.depends = [name for name in nb.depends if name not in names]
+            nb.depends = [name for name in nb.depends if name not in {t.name for t in trainers}]
         return found
     for nb in trainers:
         nb.writes += nb.node.metadata["study"]["trains"]
@@ -395,10 +379,7 @@ def _with_seed(nb: Notebook, further: int) -> Notebook:
 
 
 def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], output: Path) -> None:
-    """Give each notebook its key; `surroundings` is what else decides the results of all.
-
-    The tables of budgets are not hashed: only the run's own budget counts.
-    """
+    """Give each notebook its key; of the tables of budgets only the run's own values count."""
     budgets = [f"{Preset.__module__}:{name}" for name in ("BUDGETS", "PRESET_NAMES")]
     keys: dict[str, str] = {}
     for nb in notebooks:
@@ -410,7 +391,7 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
         parts = {
             "code": code,
             "parameters": {k: v for k, v in nb.parameters.items() if k != "output"},
-            "surroundings": dict(surroundings),
+            "surroundings": surroundings,
             "added": nb.added(output),
             "depends": [keys[name] for name in nb.depends],
         }
@@ -419,16 +400,13 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
 
 
 def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[str, Any]:
-    """Return what decides the results of every notebook beside its own code and parameters.
-
-    Of the budgets those of the run count, and the full ones that are printed beside them. The files
-    of `corpus`, a folder of the user's own, are known by name, size and time.
-    """
+    """Return what decides the results of every notebook beside its own code and parameters."""
     released = ROOT / MANIFEST  # a run that trains nothing depends on it
     counted = [key for key in study_run.BUDGETS if key != "minutes"]
+    installed = [(name, importlib.metadata.distributions(name=name)) for name in PACKAGES]
     return {
         "budget": [(key, budget[key], budget.full(key)) for key in counted],
-        "versions": {package: _version(package) for package in PACKAGES},
+        "versions": {n: next((d.version for d in at), "not installed") for n, at in installed},
         "python": platform.python_version_tuple()[:2],
         "backend": os.environ.get("KERAS_BACKEND", ""),
         "threads": threads,
@@ -438,15 +416,8 @@ def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[s
     }
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _listing(folder: Path) -> list[tuple[str, int, int]]:
-    """List what may be music: file, size and time of change, 0 and 0 for what cannot be read."""
+    """List what may be music by name, size and time, 0 and 0 for what cannot be read."""
     found = []
     for path in find_midi(folder):
         size = changed = 0
@@ -479,29 +450,22 @@ class State:
         """Return the names of the notebooks that were run to their end."""
         return set(self._notebooks)
 
-    def forget(self, nb: Notebook) -> None:
-        """Remove `nb` before it is run, as its files may be half changed until it ends."""
-        if self._notebooks.pop(nb.name, None) is not None:
-            write_json({"notebooks": self._notebooks}, self.path)
-
-    def record(self, nb: Notebook) -> None:
-        """Write down that `nb` was run to its end."""
-        self._notebooks[nb.name] = {"key": nb.key}
+    def record(self, nb: Notebook, *, done: bool) -> None:
+        """Write down whether `nb` was run to its end; until then its files are half changed."""
+        self._notebooks.pop(nb.name, None)
+        self._notebooks |= {nb.name: {"key": nb.key}} if done else {}
         write_json({"notebooks": self._notebooks}, self.path)
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_LONGEST_SENTENCE = 300
-_LAST_WORDS = 10_000
+_LONGEST_SENTENCE, _LAST_WORDS = 300, 10_000
 _PATIENCE = 600  # seconds for a kernel to start or to send its last output, on a busy machine
 
 
 class Run:
-    """One notebook in a kernel of its own, which computes the same anywhere.
+    """One notebook in a kernel of its own, at code cell `cell` (0: the kernel starts) of `cells`.
 
-    The kernel works in the notebook's folder, with a fixed number of threads and without the user's
-    IPython start-up files. `cell` is the code cell at work, counted from 1 (0 while the kernel
-    starts), of `cells`.
+    With its threads fixed and without the user's IPython files it computes the same anywhere.
     """
 
     def __init__(self, nb: Notebook) -> None:
@@ -512,17 +476,12 @@ class Run:
         parameters.source = with_parameters(parameters.source, nb.given)
         self._code = [i for i, cell in enumerate(self.node.cells) if cell.cell_type == "code"]
         self.cell, self.cells = 0, len(self._code)
-        self._began = self._cell_began = time.monotonic()
+        self._began = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self._began
-
-    @property
-    def cell_seconds(self) -> float:
-        """Seconds since the cell at work began."""
-        return time.monotonic() - self._cell_began
 
     def last_words(self) -> str:
         """Return the last line of text that the cell at work has shown."""
@@ -559,7 +518,6 @@ class Run:
     def _on_cell_start(self, cell: NotebookNode, cell_index: int) -> None:
         if cell_index in self._code:
             self.cell = self._code.index(cell_index) + 1
-            self._cell_began = time.monotonic()
 
     def _where(self, reason: str) -> str:
         first = (_ANSI.sub("", reason).strip().splitlines() or ["no reason given"])[0]
@@ -573,8 +531,8 @@ class Run:
 
     def keep_failure(self, error: BaseException, rendered: Path) -> Path:
         """Write ``NAME.failed.ipynb`` as far as it ran, and the traceback; return its path."""
-        name, log = self.nb.name, rendered / f"{self.nb.name}.log"
-        write_text(nbformat.writes(self.node) + "\n", rendered / f"{name}.failed.ipynb")
+        ran, log = (rendered / f"{self.nb.name}.{ending}" for ending in ("failed.ipynb", "log"))
+        write_text(nbformat.writes(self.node) + "\n", ran)
         cause = error.__cause__ or error
         text = "\n".join([str(cause), *getattr(cause, "__notes__", [])])
         write_text(_ANSI.sub("", text) + "\n", log)
@@ -615,19 +573,13 @@ class _Client(NotebookClient):
                 await self._async_cleanup_kernel()
 
 
-_NEXT_CELL_SECONDS = 5.0  # at most one line for a new cell in this time
-_SAME_CELL_SECONDS = 20.0  # and one for a long cell in this
+_NEXT_CELL_SECONDS, _SAME_CELL_SECONDS = 5.0, 20.0  # at most one line in this time
 _WORDS = 60
-_PACE = 10.0  # seconds after which a loop's own pace says more than what was expected
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?")
-_COUNT = re.compile(r": (\d+) of (\d+)")
 
 
 class Watch:
-    """Print in plain lines how far the notebooks are, those that are skipped included.
-
-    `expected` returns the seconds that a notebook is expected to take.
-    """
+    """Print how far the notebooks are; `expected` returns the seconds that one may take."""
 
     def __init__(
         self, notebooks: list[Notebook], *, expected: Callable[[Notebook], float], jobs: int
@@ -661,13 +613,13 @@ class Watch:
         """Tell now and then how far the running notebooks are, until cancelled."""
         while True:
             await asyncio.sleep(1.0)
-            for nb, run in ((run.nb, run) for run in self._running.values()):
-                cell, when = self._told[nb.name]
+            for name, run in self._running.items():
+                cell, when = self._told[name]
                 wait = _NEXT_CELL_SECONDS if run.cell != cell else _SAME_CELL_SECONDS
                 if time.monotonic() - when >= wait:
-                    self._told[nb.name] = (run.cell, time.monotonic())
+                    self._told[name] = (run.cell, time.monotonic())
                     words = run.last_words()[:_WORDS]
-                    line = f"{self._label(nb)}  cell {run.cell} of {run.cells}  {self._times()}"
+                    line = f"{self._label(run.nb)}  cell {run.cell} of {run.cells}  {self._times()}"
                     say(f"{line} | {words}" if words else line)
 
     def _label(self, nb: Notebook) -> str:
@@ -678,28 +630,15 @@ class Watch:
 
     def left(self) -> float:
         """Estimate the seconds left: what each notebook still takes, trainings side by side."""
-        rests = [(trains(nb), self._rest(nb)) for nb in self._all if nb.name not in self._ended]
-        trainings = [rest for is_training, rest in rests if is_training]
-        others = sum(rest for is_training, rest in rests if not is_training)
-        return others + max([*trainings, sum(trainings) / self._jobs])
-
-    def _rest(self, nb: Notebook) -> float:
-        """Expect a loop to go on at its own pace, and anything else to be as slow as what ran."""
-        expected, run = self._slower(nb) * self._expected[nb.name], self._running.get(nb.name)
-        if run is None:
-            return expected
-        if run.cell_seconds > _PACE and (found := _COUNT.search(run.last_words())):
-            done, total = map(int, found.groups())
-            if 0 < done < total:
-                in_loop = run.cell_seconds * (total - done) / done
-                return in_loop + expected * (run.cells - run.cell) / run.cells
-        return max(expected - run.seconds, 0.25 * run.seconds)
+        rests: dict[bool, list[float]] = {True: [], False: []}
+        for nb in (nb for nb in self._all if nb.name not in self._ended):
+            expected, run = self._slower(nb) * self._expected[nb.name], self._running.get(nb.name)
+            rest = max(expected - run.seconds, 0.25 * run.seconds) if run else expected
+            rests[trains(nb)].append(rest)
+        return sum(rests[False]) + max([*rests[True], sum(rests[True]) / self._jobs])
 
     def _slower(self, nb: Notebook) -> float:
-        """Return how many times as long as expected those of its kind took that ended or overran.
-
-        A large folder takes long to read, and its models train no longer.
-        """
+        """Return how many times as long as expected those of its kind took, or take."""
         took = dict(self._took)
         took |= {n: r.seconds for n, r in self._running.items() if r.seconds > self._expected[n]}
         alike = [one.name for one in self._all if one.name in took and trains(one) == trains(nb)]
@@ -709,10 +648,8 @@ class Watch:
 
 def print_results(paths: Paths, *, rendered: Path) -> None:
     """Print the paper's table beside ours, the verdict, and where things lie."""
-    for name, title in (
-        ("paper_table.csv", "The paper's table beside ours"),
-        ("verdict.csv", "The verdict on the paper's claims"),
-    ):
+    paper, verdict = "The paper's table beside ours", "The verdict on the paper's claims"
+    for name, title in (("paper_table.csv", paper), ("verdict.csv", verdict)):
         if (table := paths.results / name).exists():
             say(f"\n{title} ({shown(table)}):\n\n{_aligned(table)}")
     say("")
@@ -729,23 +666,19 @@ def print_results(paths: Paths, *, rendered: Path) -> None:
 
 def _aligned(table: Path) -> str:
     """Return a CSV as aligned text: numbers to the right, with five digits unless whole."""
+
+    def short(field: str) -> str:
+        return f"{float(field):.5g}" if "." in field and _NUMBER.fullmatch(field) else field
+
     with table.open(newline="", encoding="utf-8") as file:
-        rows = [[_short(field) for field in row] for row in csv.reader(file)]
+        rows = [list(map(short, row)) for row in csv.reader(file)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=False)]
     signs = [">" if _NUMBER.fullmatch(field) else "<" for field in rows[-1]]
     lines = [zip(row, signs, widths, strict=False) for row in rows]
     return "\n".join("  ".join(f"{f:{sign}{w}}" for f, sign, w in line).rstrip() for line in lines)
 
 
-def _short(field: str) -> str:
-    return f"{float(field):.5g}" if "." in field and _NUMBER.fullmatch(field) else field
-
-
-# The form of a notebook: its parameters, and how it is committed
-
-MAX_BYTES = 1_000_000
-MAX_CELL_LINES = 40
-
+MAX_BYTES, MAX_CELL_LINES = 1_000_000, 40  # of a notebook that is committed
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _MACHINE_PATH = re.compile(r"(/home/\w|/Users/\w|/root/|/tmp/|/var/folders/|[A-Za-z]:\\+Users)")
 _BASE64 = re.compile(r"base64,[A-Za-z0-9+/=\s]+")
@@ -819,10 +752,9 @@ def seen_from(notebooks: Path, output: Path) -> str:
 
 
 def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -> NotebookNode:
-    """Put the outputs of a run into the notebook as it stands, ready to be run again.
+    """Put the outputs of a run into the notebook as it stands, unless its code has changed.
 
-    `output` is what the parameter of that name shall say. If the code differs from the code that
-    was run, `FormError` is raised, with `name` in its message.
+    `output` is what the parameter of that name shall say.
     """
     result = copy.deepcopy(source)
     old, new = code_cells(run), code_cells(result)
@@ -872,10 +804,10 @@ def problems(nb: NotebookNode, *, size: int) -> list[str]:
     longest = max((len(cell.source.splitlines()) for cell in cells), default=0)
     ids = [cell.get("id") for cell in nb.cells]
     outputs = [out for cell in cells for out in cell.outputs]
-    numbers = list(range(1, len(cells) + 1))
+    counts = [cell.execution_count for cell in cells]
     declared = all(isinstance(study.get(key), list) for key in ("depends", "writes"))
     checks = {
-        "not run top to bottom": [c.execution_count for c in cells] != numbers,
+        "not run top to bottom": counts != list(range(1, len(cells) + 1)),
         "an empty code cell": any(not cell.source.strip() for cell in cells),
         f"{tagged} cells tagged 'parameters' instead of one": tagged != 1,
         f"a code cell of {longest} lines": longest > MAX_CELL_LINES,
@@ -918,10 +850,7 @@ def folder_hash(folder: Path) -> str:
 
 
 def load_cells(notebook: str, tag: str, namespace: dict[str, Any]) -> dict[str, Any]:
-    """Execute the code cells of `notebook` of this checkout that carry `tag`, in `namespace`.
-
-    What the notebook imports is there, unless `namespace` has another thing of that name.
-    """
+    """Execute the cells of `notebook` that carry `tag`, in `namespace` and what it imports."""
     code = code_cells(read_notebook(NOTEBOOKS / f"{notebook}.ipynb"))
     cells = [cell for cell in code if tag in cell.metadata.get("tags", [])]
     if not cells:
@@ -930,8 +859,7 @@ def load_cells(notebook: str, tag: str, namespace: dict[str, Any]) -> dict[str, 
     imports = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
     imported: dict[str, Any] = {}
     exec(compile(ast.Module(imports, []), notebook, "exec"), imported)
-    for name, value in imported.items():
-        namespace.setdefault(name, value)
+    namespace.update(imported | namespace)
     for cell in cells:
         exec(compile(cell.source, f"{notebook}[{cell.id}]", "exec"), namespace)
     return namespace
@@ -939,13 +867,13 @@ def load_cells(notebook: str, tag: str, namespace: dict[str, Any]) -> dict[str, 
 
 def lab() -> int:
     """Trust the notebooks, open JupyterLab, and return its exit status."""
-    environment = os.environ | kernel_environment()
+    environment, folder = os.environ | kernel_environment(), ROOT / "notebooks"
     jupyter = [sys.executable, "-m", "jupyter"]
-    trust = [*jupyter, "trust", *map(str, sorted((ROOT / "notebooks").glob("*.ipynb")))]
+    trust = [*jupyter, "trust", *map(str, sorted(folder.glob("*.ipynb")))]
     if subprocess.run(trust, env=environment, stdout=subprocess.DEVNULL, check=False).returncode:
         print("Not every notebook is trusted; JupyterLab opens all the same.", file=sys.stderr)
-    lab = [*jupyter, "lab", str(ROOT / "notebooks"), *sys.argv[2:]]
-    return subprocess.run(lab, env=environment, check=False).returncode
+    command = [*jupyter, "lab", str(folder), *sys.argv[2:]]
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
