@@ -74,9 +74,24 @@ class NotebookError(RuntimeError):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study as the command line says, and return the exit status."""
+    parser = argparse.ArgumentParser("study", argparse.SUPPRESS, "Run every notebook in order.")
+    add, presets = parser.add_argument, ", ".join(study_run.PRESET_NAMES)
+    add("--preset", default="standard", help=f"{presets} (default: standard)")
+    add("--seed", type=whole(0), default=0, help="default: 0")
+    add("--corpus", default="chorales", help="chorales, or a folder of MIDI files")
+    add("--samples", type=whole(3), help="pieces of each training (default: the preset's)")
+    add("--output", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
+    add("--seeds", type=whole(1), help="trainings of each model, at most the preset's")
+    add("--only", nargs="+", metavar="NOTEBOOK", help="run these notebooks alone")
+    add("--remeasure", action="store_true", help="only measure the released pieces anew")
+    add("--jobs", type=whole(1), default=default_jobs(), help="notebooks at once")
+    add("--threads", type=whole(1), default=study_run.KERNEL_THREADS, help="of each kernel")
+    add("--force", action="store_true", help="run every notebook, changed or not")
+    add("--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks")
+    options = parser.parse_args(arguments)
     logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # a failure is told in one line
     try:
-        study = Study(_parser().parse_args(arguments))
+        study = Study(options)
     except (ValueError, OSError) as error:
         return _refuse(error)
     try:
@@ -113,25 +128,6 @@ def _run(study: Study) -> int:
     word = "Done" if status == DONE else f"Not done: {', '.join(sorted(study.failed))}"
     say(f"\n{word}, after {clock(study.watch.seconds)}.")
     return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("study", argparse.SUPPRESS, "Run every notebook in order.")
-    presets, threads = ", ".join(study_run.PRESET_NAMES), study_run.KERNEL_THREADS
-    add = parser.add_argument
-    add("--preset", default="standard", help=f"{presets} (default: standard)")
-    add("--seed", type=whole(0), default=0, help="default: 0")
-    add("--corpus", default="chorales", help="chorales, or a folder of MIDI files")
-    add("--samples", type=whole(3), help="pieces of each training (default: the preset's)")
-    add("--output", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
-    add("--seeds", type=whole(1), help="trainings of each model, at most the preset's")
-    add("--only", nargs="+", metavar="NOTEBOOK", help="run these notebooks alone")
-    add("--remeasure", action="store_true", help="only measure the released pieces anew")
-    add("--jobs", type=whole(1), default=default_jobs(), help="notebooks at once")
-    add("--threads", type=whole(1), default=threads, help="threads of each kernel")
-    add("--force", action="store_true", help="run every notebook, changed or not")
-    add("--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks")
-    return parser
 
 
 def whole(low: int) -> Callable[[str], int]:
