@@ -3,25 +3,20 @@
     python -m study.bench --repeats 5 --output .
     python -m study.bench benchmark --model lstm --dataset jsb --seeds 3
 
-Conventions of the first: both sides of a row do the same job on the same data, in turns, after one
-turn that is not counted. The ratio is the median over the turns of otherwise / ours, with the
-lowest and the highest beside it; above 1 ours is faster. Seconds hold for this machine alone, so
-the table (``runs/bench/data/results/bench.csv``) is not committed.
+In the first, both sides of a row do the same job on the same data, in turns, after one turn that is
+not counted. The ratio is the median of otherwise / ours, between the lowest and the highest; above
+1 ours is faster. The table (``runs/bench/data/results/bench.csv``) holds for this machine alone.
 
 The benchmark runs notebook 02 or 04 alone on one published set, once per seed, into
-``runs/benchmark-<dataset>/``: a row per look at the test set in ``data/results/benchmark_nll.csv``,
-the notebook as last run in ``rendered/``. The exit status is 0 when all is done, 1 when the
-notebook failed, 2 for a choice that is refused.
+``runs/benchmark-<dataset>/``, and adds a row to ``data/results/benchmark_nll.csv`` for each.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
-import statistics
+import itertools
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -31,19 +26,21 @@ import numpy as np
 import pandas as pd
 import pretty_midi
 
-from musiclib import load_midi, prepare_corpus, synthesize, to_piano_roll
+from musiclib import load_midi, synthesize, to_piano_roll
 from musiclib.files import write_csv, write_json
 from study import runner
 from study.benchmarks import SETS, find_benchmark
-from study.measuring import sample_table
 from study.run import KERNEL_THREADS, PRESET_NAMES
 from study.runner import DONE, FAILED, REFUSED, ROOT, RUNS, Run, say, shown, whole
-from study.sets import Sample, read_generated
 
 TABLE = Path("data", "results", "bench.csv")
 NOTEBOOKS = {"lstm": "02_lstm", "vae": "04_vae"}
 UNITS = 192  # cells of each layer of the LSTM that writes
 Job = Callable[[], Any]
+_LINE = (
+    "{job}: {seconds_ours:.3f} s; {otherwise}: {seconds_otherwise:.3f} s, "
+    "{ratio:.2f} times as long ({low:.2f} to {high:.2f})"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,16 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--steps", type=whole(2), default=32, help="steps that the LSTM writes (default: 32)")
     add("--output", type=Path, default=RUNS / "bench", help="receives data/results/bench.csv")
     options = parser.parse_args(arguments)
+    files = sorted((ROOT / "data" / "generated" / "lstm" / "0").glob("*.mid"))[: options.pieces]
     found = []
-    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        for row in rows(Path(scratch), pieces=options.pieces, steps=options.steps):
-            line = timed(row, repeats=options.repeats)
-            found.append(line)
-            say(
-                f"{line['job']}: {line['seconds_ours']:.3f} s; {line['otherwise']}: "
-                f"{line['seconds_otherwise']:.3f} s, {line['ratio']:.2f} times as long "
-                f"({line['low']:.2f} to {line['high']:.2f})"
-            )
+    for row in itertools.chain(reading_rows(files), [writing_row(steps=options.steps)]):
+        found.append(timed(row, repeats=options.repeats))
+        say(_LINE.format_map(found[-1]))
     path = options.output.expanduser() / TABLE
     write_csv(pd.DataFrame(found).round(4), path)
     say(f"The table: {path}")
@@ -82,85 +74,51 @@ class Row(NamedTuple):
 
 def timed(row: Row, *, repeats: int) -> dict[str, Any]:
     """Do both sides of a row in turns, and return its line of the table; seconds are medians."""
-    seconds = np.array([[_seconds(row.ours), _seconds(row.theirs)] for _ in range(repeats + 1)])[1:]
+
+    def seconds_of(job: Job) -> float:
+        began = time.perf_counter()
+        job()
+        return time.perf_counter() - began
+
+    turns = [[seconds_of(row.ours), seconds_of(row.theirs)] for _ in range(repeats + 1)]
+    seconds = np.array(turns[1:])
     ratios = seconds[:, 1] / seconds[:, 0]
     ours, theirs = np.median(seconds, axis=0)
     return {
         "job": row.job, "otherwise": row.otherwise, "seconds_ours": ours,
-        "seconds_otherwise": theirs, "ratio": statistics.median(ratios),
+        "seconds_otherwise": theirs, "ratio": np.median(ratios),
         "low": ratios.min(), "high": ratios.max(),
     }  # fmt: skip
-
-
-def _seconds(job: Job) -> float:
-    began = time.perf_counter()
-    job()
-    return time.perf_counter() - began
 
 
 def reading_rows(files: Sequence[Path]) -> Iterator[Row]:
     """Yield the rows of one file after the other: reading, drawing on the grid, playing."""
     n, midis = len(files), [load_midi(file) for file in files]
     yield Row(
-        f"read {n} MIDI files, hostile until read",
-        "pretty_midi, which trusts them",
+        f"read {n} MIDI files, hostile until read", "pretty_midi, which trusts them",
         lambda: [load_midi(file) for file in files],
         lambda: [pretty_midi.PrettyMIDI(str(file)) for file in files],
-    )
-    fs = 80 / 60 * 4  # steps a second at the study's tempo
+    )  # fmt: skip
     yield Row(
-        f"draw {n} pieces on a grid",
-        "PrettyMIDI.get_piano_roll: seconds, no onsets",
+        f"draw {n} pieces on a grid", "PrettyMIDI.get_piano_roll: seconds, no onsets",
         lambda: [to_piano_roll(midi) for midi in midis],
-        lambda: [midi.get_piano_roll(fs=fs) for midi in midis],
-    )
+        lambda: [midi.get_piano_roll(fs=80 / 60 * 4) for midi in midis],  # the study's tempo
+    )  # fmt: skip
     yield Row(
-        "play a piece of 24 s",
-        "PrettyMIDI.fluidsynth, which normalises the level",
-        lambda: synthesize(midis[0]),
-        lambda: midis[0].fluidsynth(fs=44_100),
-    )
+        "play a piece of 24 s", "PrettyMIDI.fluidsynth, which normalises the level",
+        lambda: synthesize(midis[0]), lambda: midis[0].fluidsynth(fs=44_100),
+    )  # fmt: skip
 
 
-def cached_rows(samples: Sequence[Sample], files: Sequence[Path], scratch: Path) -> Iterator[Row]:
-    """Yield the rows of preparing and measuring where nothing is new since the last time."""
-    source, kept = scratch / "midi", scratch / "kept"
-    source.mkdir()
-    for i, file in enumerate(files):
-        shutil.copy(file, source / f"{i:03d}.mid")
-
-    def afresh() -> None:
-        with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            prepare_corpus(source, folder)
-
-    prepare_corpus(source, kept)
-    job = f"prepare a folder of {len(files)} files where nothing is new"
-    yield Row(job, "preparing it afresh", lambda: prepare_corpus(source, kept), afresh)
-    table = scratch / "measures.csv"
-    sample_table(samples, kept=table)
-    yield Row(
-        f"measure {len(samples)} pieces that are known",
-        "measuring them again",
-        lambda: sample_table(samples, kept=table),
-        lambda: sample_table(samples),
-    )
-
-
-def writing_row(*, steps: int, pieces: int) -> Row:
-    """Return the row of an LSTM that writes: one compiled call, or one `predict` per note.
-
-    The networks of notebook 02, untrained, which write as fast as trained ones. Otherwise is the
-    loop of most tutorials: the window so far goes in, one note of all pieces comes out.
-    """
+def writing_row(*, steps: int, pieces: int = 8) -> Row:
+    """Return the row of an untrained LSTM that writes, beside the loop of most tutorials."""
     import keras
-    from keras import layers, ops
 
     voices, sounds = 4, 55
-    space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "seed": 0}
-    space |= {"V": voices, "S": sounds, "C": sounds + 1}
+    space = {"np": np, "seed": 0, "V": voices, "S": sounds, "C": sounds + 1}
     cells = runner.load_cells("02_lstm", "model", space)
     model = cells["build_model"](UNITS)
-    cell = layers.RNN(cells["Composer"](model), return_sequences=True)
+    cell = keras.layers.RNN(cells["Composer"](model), return_sequences=True)
     composer = keras.Sequential([keras.Input((steps, 2 * voices + 4)), cell])
     rng = np.random.default_rng(0)
 
@@ -187,19 +145,6 @@ def writing_row(*, steps: int, pieces: int) -> Row:
     return Row(job, "Model.predict for each note", at_once, note_by_note)
 
 
-def rows(scratch: Path, *, pieces: int, steps: int) -> Iterator[Row]:
-    """Yield all rows, each made when it is asked for."""
-    generated = ROOT / "data" / "generated"
-    samples = read_generated(generated, models=("lstm",), seeds=(0,))[:pieces]
-    files = [ROOT / sample.file for sample in samples]
-    yield from reading_rows(files)
-    yield from cached_rows(samples, files, scratch)
-    yield writing_row(steps=steps, pieces=8)
-
-
-# The likelihood benchmark
-
-
 def benchmark(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark as the command line says, and return the exit status."""
     parser = argparse.ArgumentParser("benchmark", argparse.SUPPRESS, "Run the benchmark.")
@@ -221,8 +166,12 @@ def benchmark(arguments: Sequence[str] | None = None) -> int:
     rendered = output / "rendered"
     about = {"preset": "benchmark", "corpus": options.dataset, "seed": options.first}
     write_json(about, rendered / runner.ABOUT)
+    path = runner.NOTEBOOKS / f"{NOTEBOOKS[options.model]}.ipynb"
+    node, where = runner.read_notebook(path), runner.seen_from(path.parent, output)
+    given = {"preset": options.preset, "corpus": options.dataset, "output": where}
     for seed in range(options.first, options.first + options.seeds):
-        run = Run(_notebook(options, seed=seed, output=output))
+        values = given | {"seed": seed}
+        run = Run(runner.Notebook(path.stem, path, node, [], [], [], values, values))
         try:
             asyncio.run(run.execute(threads=options.threads))
         except runner.NotebookError as error:
@@ -233,13 +182,6 @@ def benchmark(arguments: Sequence[str] | None = None) -> int:
         say(f"seed {seed}: done in {runner.clock(run.seconds)}")
     say(f"Every look at the test set: {shown(output / 'data/results/benchmark_nll.csv')}")
     return DONE
-
-
-def _notebook(options: argparse.Namespace, *, seed: int, output: Path) -> runner.Notebook:
-    path = runner.NOTEBOOKS / f"{NOTEBOOKS[options.model]}.ipynb"
-    given = {"preset": options.preset, "seed": seed, "corpus": options.dataset}
-    given["output"] = runner.seen_from(path.parent, output)
-    return runner.Notebook(path.stem, path, runner.read_notebook(path), [], [], [], given, given)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,8 @@
     python3 study/install.py --test     and what `make test` needs
     python3 study/install.py clean      remove the environment, runs and caches
 
-Conventions: run by the machine's own Python, so only the standard library is used here. What is
-already there is left alone, and after a failure the same command resumes. The packages are
-installed by uv, in less than half of pip's time, or by pip where uv fails or does not know the
-package index that pip was told of. Only what git ignores is removed, and never listeners' answers.
+Run by the machine's own Python, so only the standard library is used here. After a failure the same
+command resumes. uv installs the packages, in less than half of pip's time, or pip where uv fails.
 """
 
 from __future__ import annotations
@@ -24,7 +22,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST, NEWEST = (3, 11), (3, 13)  # the versions of Python that TensorFlow has packages for
-
 # The names under which pyfluidsynth looks for the library.
 _LIBRARIES = ("fluidsynth", "fluidsynth-3", "libfluidsynth", "libfluidsynth-3", "libfluidsynth-2")
 _HOMEBREW = Path("/opt/homebrew/lib/libfluidsynth.dylib")
@@ -35,7 +32,6 @@ FluidSynth's library is missing, and without it no piece can be heard. Install i
   macOS            brew install fluidsynth
   conda            conda install -c conda-forge fluidsynth
   Windows          choco install fluidsynth"""
-
 ANSWERS = Path("data", "listening", "answers")
 CACHES = ("build", "dist", ".pytest_cache", ".ruff_cache", ".hypothesis")
 
@@ -61,13 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def require_python(version: Sequence[int]) -> None:
-    """Refuse a version of Python for which TensorFlow has no packages."""
+    """Refuse a Python for which TensorFlow has no packages."""
     if not OLDEST <= tuple(version[:2]) <= NEWEST:
         got, low, high = (".".join(map(str, v[:2])) for v in (version, OLDEST, NEWEST))
-        raise InstallError(
-            f"Python {got} cannot run the study; install Python {low} to {high} and try again, "
-            f"with PYTHON=python{high} if it is not the first that is found"
-        )
+        advice = f"install Python {low} to {high} and try again, or say PYTHON=python{high}"
+        raise InstallError(f"Python {got} cannot run the study; {advice}")
 
 
 def require_fluidsynth() -> None:
@@ -84,9 +78,8 @@ def find_fluidsynth() -> str | None:
 
 def apt_install(package: str) -> bool:
     """Install a Debian package if this account may, and return whether it is installed."""
-    root = getattr(os, "geteuid", lambda: 1)() == 0
-    sudo = [] if root else ["sudo", "-n"]
-    if shutil.which("apt-get") is None or not (root or _succeeds(["sudo", "-n", "true"])):
+    sudo = [] if getattr(os, "geteuid", lambda: 1)() == 0 else ["sudo", "-n"]
+    if shutil.which("apt-get") is None or (sudo and not _succeeds([*sudo, "true"])):
         return False
     print(f"Installing {package} with apt-get ...", flush=True)
     apt_get = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
@@ -107,10 +100,8 @@ def install_packages(venv: Path, *, test: bool) -> None:
     stamp.unlink(missing_ok=True)
     packages = [part for name in lists for part in ("-r", str(ROOT / name))]
     if not _install(python, [*packages, "-e", str(ROOT)]):
-        raise InstallError(
-            "pip could not install the packages (its reason stands above); check the network and "
-            "the disk, and run the same command again"
-        )
+        advice = "check the network and the disk, and run the same command again"
+        raise InstallError(f"The packages were not installed (the reason stands above); {advice}")
     stamp.write_text("\n".join(wanted), encoding="utf-8")
 
 
@@ -123,19 +114,16 @@ def make_venv(venv: Path) -> Path:
     command = [sys.executable, "-m", "venv", "--clear", str(venv)]
     package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
     if not _succeeds(command) and not (apt_install(package) and _succeeds(command)):
-        raise InstallError(
-            f"Python could not make the environment {venv}; on Debian and Ubuntu "
-            f"'sudo apt-get install {package}' helps, else look at: {' '.join(command)}"
-        )
+        advice = f"'sudo apt-get install {package}' helps, else look at: {' '.join(command)}"
+        raise InstallError(f"Python could not make {venv}; on Debian and Ubuntu {advice}")
     return python
 
 
 def _install(python: Path, packages: list[str]) -> bool:
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
-    uv = [str(python), "-m", "uv", "pip", "install", "-q", "--compile-bytecode"]
+    uv = [str(python), "-m", "uv", "pip", "install", "-q", "--compile-bytecode", "--python"]
     if not _has_own_index(pip) and _succeeds([*pip, "install", "-q", "uv"]):
-        command = [*uv, "--python", str(python), *packages]
-        if subprocess.run(command, check=False).returncode == 0:
+        if subprocess.run([*uv, str(python), *packages], check=False).returncode == 0:
             return True
         print("uv could not install them; trying pip ...", flush=True)
     return subprocess.run([*pip, "install", "-q", *packages], check=False).returncode == 0
@@ -155,16 +143,15 @@ def _succeeds(command: list[str]) -> bool:
 
 
 def clean(venv: str = ".venv") -> int:
-    """Remove all that was made, each run on its own, and say what that frees."""
+    """Remove all that was made, but for listeners' answers, and say what that frees."""
     made = [*sorted((ROOT / "runs").glob("*")), ROOT / venv, *(ROOT / name for name in CACHES)]
-    made += sorted(ROOT.glob("*.egg-info"))
+    made += ROOT.glob("*.egg-info")
     for package in ("musiclib", "study", "tests"):
-        made += sorted((ROOT / package).rglob("__pycache__"))
+        made += (ROOT / package).rglob("__pycache__")
     freed = 0
     for path in filter(os.path.lexists, made):
-        before = size(path)
-        kept = remove(path)
-        freed += before - (size(path) if kept else 0)
+        before, kept = size(path), remove(path)
+        freed += before - size(path)
         if before > 1_000_000 or kept:
             note = ", listeners' answers kept" if kept else ""
             print(f"{before / 1e6:8.0f} MB  {os.path.relpath(path, ROOT)}{note}")
@@ -185,12 +172,11 @@ def remove(path: Path) -> bool:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         return False
     for below in sorted(path.rglob("*"), reverse=True):  # contents before their folder
-        if below == answers or answers in below.parents:
-            continue
-        if below.is_symlink() or not below.is_dir():
+        if below.is_dir() and not below.is_symlink():
+            if not any(below.iterdir()):
+                below.rmdir()
+        elif answers not in below.parents:
             below.unlink()
-        elif not any(below.iterdir()):
-            below.rmdir()
     return True
 
 

@@ -2,9 +2,8 @@
 
     python -m study.release runs/full-chorales-0
 
-Conventions: this is the one way into ``data/``, ``figures/`` and the outputs of ``notebooks/``. A
-full run gives everything that it finished: pieces, histories and costs by model and seed, so that a
-release may be made over several days; tables and figures; looks at test sets, which are appended.
+A full run gives everything that it finished: pieces, histories and costs by model and seed, so that
+a release may be made over several days; tables and figures; looks at test sets, which are appended.
 A classroom run gives the outputs of the notebooks that train, a run of another budget its rows of
 the table of budgets, a benchmark its looks. Nothing is written unless everything is in form.
 ``data/released.json`` holds a hash of each folder and the versions that made it.
@@ -29,16 +28,13 @@ from study import runner
 from study.measuring import versions
 from study.runner import ABOUT, MANIFEST, ROOT, FormError, read_notebook
 
-# Tables that several runs add to, and the columns that name a row.
-MERGED = {
+MERGED = {  # tables that several runs add to, and the columns that name a row
     "fairness.csv": ["model", "seed"],
     "speed.csv": ["model", "seed"],
     "lstm_paths.csv": ["corpus", "seed", "path"],
     "budgets.csv": ["corpus", "trained_with", "model"],
 }
-# Tables of looks at test sets: rows are appended, none is ever changed.
-LEDGERS = ("test_looks.csv", "benchmark_nll.csv")
-
+LEDGERS = ("test_looks.csv", "benchmark_nll.csv")  # of looks at test sets: none is ever changed
 _TRAINERS = {"lstm": "02_lstm", "gan": "03_gan", "vae": "04_vae"}
 
 
@@ -56,16 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (ReleaseError, FormError, OSError) as error:
             print(f"release: {error}\nNothing of {run} was released.", file=sys.stderr, flush=True)
             return 1
-        print("\n".join([f"Released from {run}:", *said]), flush=True)
+        print(f"Released from {run}:", *said, sep="\n", flush=True)
     return 0
 
 
 def release(run: Path, root: Path = ROOT) -> list[str]:
     """Release a run into the checkout `root`, and return a line for each thing that was written.
 
-    `ReleaseError` is raised for a folder that holds no run, or one that is never released,
-    `FormError` for a notebook that is not in form or has changed since it was run; nothing was
-    written then.
+    A folder that is never released, or a notebook out of form, is refused before any is written.
     """
     try:
         about = json.loads((run / "rendered" / ABOUT).read_text(encoding="utf-8"))
@@ -76,18 +70,19 @@ def release(run: Path, root: Path = ROOT) -> list[str]:
         raise ReleaseError(f"{run}: what is released is of the chorales, not of {about['corpus']}")
     if preset == "smoke":
         raise ReleaseError(f"{run}: results of the smoke preset are never released")
-    done, texts = runner.State(run / "rendered").done(), {}
-    if preset in ("full", "classroom"):
-        wanted = done if preset == "full" else done & set(_TRAINERS.values())
-        texts = _notebooks(run, root, wanted)
+    done = runner.State(run / "rendered").done()
+    wanted = {"full": done, "classroom": done & {*_TRAINERS.values()}}.get(preset, ())
+    sources = [p for p in sorted((root / "notebooks").glob("0*.ipynb")) if p.stem in wanted]
+    ran = {source: run / "rendered" / source.name for source in sources}
+    texts = {s: committable(s, path) for s, path in ran.items() if _parameter("seed", path) == 0}
     said = list(_tables(run, root, preset))
     if preset == "full":
         said += _full(run, root, done)
     for path, text in texts.items():
         write_text(text, path)
         said.append(f"notebooks/{path.name}")
-    hashes = runner.released_hashes(root)
-    write_json({"versions": versions(), "sha256": hashes}, root / MANIFEST)
+    manifest = {"versions": versions(), "sha256": runner.released_hashes(root)}
+    write_json(manifest, root / MANIFEST)
     return said
 
 
@@ -96,26 +91,8 @@ def _parameter(name: str, path: Path) -> Any:
     return runner.declared_parameters(cell)[name]
 
 
-def _notebooks(run: Path, root: Path, done: set[str]) -> dict[Path, str]:
-    """Return the text of each notebook with the outputs of the run, or say what is wrong."""
-    texts, wrong = {}, []
-    for source in sorted((root / "notebooks").glob("0*.ipynb")):
-        path = run / "rendered" / source.name
-        if source.stem in done and _parameter("seed", path) == 0:
-            try:
-                texts[source] = committable(source, path)
-            except FormError as error:
-                wrong.append(str(error))
-    if wrong:
-        raise FormError("\n".join(wrong))
-    return texts
-
-
 def committable(source: Path, run: Path) -> str:
-    """Return the text of the notebook `source` with the outputs of `run`, or raise `FormError`.
-
-    Warnings and log lines are dropped: a committed notebook does not show them.
-    """
+    """Return the notebook `source` with the outputs of `run`, but for log lines and warnings."""
     name, output = source.stem, _parameter("output", source)
     result = runner.merged(read_notebook(source), read_notebook(run), name=name, output=output)
     for cell in runner.code_cells(result):
@@ -144,10 +121,21 @@ def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
 
 def _full(run: Path, root: Path, done: set[str]) -> Iterator[str]:
     """Copy what the finished notebooks of a full run wrote."""
-    trained = list(_trained(run, done))
+    trained = [
+        (model, int(folder.name))
+        for model, notebook in _TRAINERS.items()
+        for folder in sorted((run / "data" / "generated" / model).glob("[0-9]*"))
+        if {notebook, f"{notebook}_seed_{folder.name}"} & done
+    ]
     for model, seed in trained:
         pieces = Path("data", "generated", model, str(seed))
-        _replace(run / pieces, root / pieces)
+        target = root / pieces
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as aside:
+            shutil.copytree(run / pieces, Path(aside, "new"))
+            if target.exists():
+                target.rename(Path(aside, "old"))
+            Path(aside, "new").rename(target)
         yield pieces.as_posix()
         _copy(run, root, f"data/results/history_{model}_{seed}.csv")
         if seed == 0:
@@ -164,14 +152,6 @@ def _full(run: Path, root: Path, done: set[str]) -> Iterator[str]:
     yield from _copy(run, root, "figures/*.png", "figures/*.svg")
 
 
-def _trained(run: Path, done: set[str]) -> Iterator[tuple[str, int]]:
-    """Yield the model and seed of each training that has ended."""
-    for model, notebook in _TRAINERS.items():
-        for folder in sorted((run / "data" / "generated" / model).glob("[0-9]*")):
-            if {notebook, f"{notebook}_seed_{folder.name}"} & done:
-                yield model, int(folder.name)
-
-
 def _copy(run: Path, root: Path, *patterns: str, skip: Collection[str] = ()) -> list[str]:
     """Copy the run's files that match over the released ones, each whole or not at all."""
     paths = [path for pattern in patterns for path in sorted(run.glob(pattern))]
@@ -181,16 +161,6 @@ def _copy(run: Path, root: Path, *patterns: str, skip: Collection[str] = ()) -> 
         with atomic_path(root / name) as temporary:
             shutil.copyfile(path, temporary)
     return names
-
-
-def _replace(folder: Path, target: Path) -> None:
-    """Put a folder in the place of another."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as aside:
-        shutil.copytree(folder, Path(aside, "new"))
-        if target.exists():
-            target.rename(Path(aside, "old"))
-        Path(aside, "new").rename(target)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """Set up a run of the study: budgets, corpus, folders, seed, progress, figures, skipped cells.
 
-Conventions: a *preset* is a column of the one table of budgets; nothing else in the project decides
-how long something trains. Steps are optimizer steps, never seconds, so that a result does not
-depend on the machine's speed. Every file is written atomically. This room knows numbers, never
-music or models, and importing it starts no backend.
+A *preset* is a column of the one table of budgets; nothing else decides how long something trains.
+Steps are optimizer steps, never seconds, so that a result does not depend on the machine's speed.
+Importing this starts no backend.
 """
 
 from __future__ import annotations
@@ -15,35 +14,32 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
+from IPython.display import DisplayHandle
 
 from musiclib.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Budgets: how much each preset reads, trains and generates
-
 PRESET_NAMES = ("smoke", "standard", "classroom", "half", "double", "full")
 
-BUDGETS: Mapping[str, tuple[int, int, int, int, int, int]] = MappingProxyType(
-    {
-        #             smoke  standard  classroom  half  double  full
-        "max_pieces": (60, 400, 400, 400, 400, 400),  # pieces of the corpus that are read, at most
-        "seeds": (1, 1, 5, 1, 1, 5),  # trainings of each model, each from its own seed
-        "n_samples": (4, 20, 12, 40, 40, 40),  # pieces that each training generates
-        "lstm_units": (32, 192, 256, 256, 256, 256),  # cells of each LSTM layer
-        "lstm_steps": (20, 350, 0, 400, 1_600, 800),  # optimizer steps; 0: released weights
-        "keys_steps": (4, 24, 0, 0, 0, 240),  # of the LSTM of keys, each of two trainings
-        "gan_steps": (20, 600, 0, 800, 3_200, 1_600),
-        "vae_steps": (20, 700, 0, 1_000, 4_000, 2_000),
-        "minutes": (4, 12, 4, 15, 45, 240),  # expected on two cores, first estimate of time left
-    }
-)
+BUDGETS: Mapping[str, tuple[int, int, int, int, int, int]] = {
+    #             smoke  standard  classroom  half  double  full
+    "max_pieces": (60, 400, 400, 400, 400, 400),  # pieces of the corpus that are read, at most
+    "seeds": (1, 1, 5, 1, 1, 5),  # trainings of each model, each from its own seed
+    "n_samples": (4, 20, 12, 40, 40, 40),  # pieces that each training generates
+    "lstm_units": (32, 192, 256, 256, 256, 256),  # cells of each LSTM layer
+    "lstm_steps": (20, 350, 0, 400, 1_600, 800),  # optimizer steps; 0: released weights
+    "keys_steps": (4, 24, 0, 0, 0, 240),  # of the LSTM of keys, each of two trainings
+    "gan_steps": (20, 600, 0, 800, 3_200, 1_600),
+    "vae_steps": (20, 700, 0, 1_000, 4_000, 2_000),
+    "minutes": (4, 12, 4, 15, 45, 240),  # expected on two cores, first estimate of time left
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +72,7 @@ def preset(name: str) -> Preset:
     """Return the budgets of the preset `name`.
 
     ``smoke`` (does it run?), ``standard`` (everything trained, in minutes), ``classroom`` (released
-    weights, nothing trained), ``full`` (best quality, in hours), or ``half`` and ``double``: one
-    training each with half and twice full's steps, for the table of what depends on the budget.
-
-    >>> preset("smoke")["n_samples"] < preset("smoke").full("n_samples")
-    True
+    weights, nothing trained), ``full`` (in hours), ``half`` and ``double`` (of full's steps).
     """
     if name not in PRESET_NAMES:
         raise ValueError(f"preset: got {name!r}, allowed are {', '.join(PRESET_NAMES)}")
@@ -91,9 +83,7 @@ def preset(name: str) -> Preset:
 
 CORPORA = ("chorales",)  # what `corpus` may say beside a folder of MIDI files
 BENCHMARK_SETS = ("jsb", "piano_midi", "nottingham", "musedata")  # what notebook 02 alone reads
-
-CHECKOUT = Path(__file__).resolve().parent.parent
-"""Where the repository's own ``data/`` and ``figures/`` stand: what is released."""
+CHECKOUT = Path(__file__).resolve().parent.parent  # its data/ and figures/ are what is released
 
 
 def corpus_folder(corpus: str) -> Path | None:
@@ -107,17 +97,15 @@ def corpus_folder(corpus: str) -> Path | None:
             f"notebook alone with: make benchmark DATASET={corpus} SEEDS=3"
         )
     if not corpus.strip() or not folder.is_dir():
-        names = ", ".join(CORPORA)
-        raise ValueError(f"corpus: got {corpus!r}, allowed are {names} or a folder that exists")
+        raise ValueError(f"corpus: got {corpus!r}, allowed are chorales or a folder that exists")
     return folder
 
 
 class Paths:
     """The folders of a run, and those of what the repository carries, which no run changes.
 
-    Nothing is created until it is written to. `output` is kept as given: a relative folder stays
-    relative, so that what a notebook prints names no machine. What is released was made of the
-    chorales, so a run on a folder of MIDI files never reads it.
+    A relative `output` stays relative, so that what a notebook prints names no machine. What is
+    released was made of the chorales, so a run on a folder of MIDI files never reads it.
     """
 
     def __init__(
@@ -145,20 +133,12 @@ class Paths:
         self.checkpoints = self.data / "checkpoints"  # of training runs that have not ended
 
     def find(self, path: str | os.PathLike[str]) -> Path:
-        """Return `path`, a file or folder of the run, or its released twin if only that exists.
-
-        >>> Paths("nowhere").find("nowhere/data/weights/lstm.json").name
-        'lstm.json'
-        """
+        """Return `path`, a file or folder of the run, or its released twin if only that exists."""
         path, twin = Path(path), self.released / Path(path).relative_to(self.output)
         return twin if self.reads_released and twin.exists() and not path.exists() else path
 
     def table(self, file: str, *, keys: Sequence[str] = ()) -> pd.DataFrame:
-        """Read a table of results: the released rows, and after them those of this run.
-
-        `keys` are the columns that name a row: of two rows with the same keys, the run's stays.
-        Without keys, only rows that are the same in every column count as one.
-        """
+        """Read the released rows of a table and the run's, which replace those of equal `keys`."""
         own, twin = self.results / file, self.released / "data" / "results" / file
         found = [path for path in ((twin, own) if self.reads_released else (own,)) if path.exists()]
         if not found:
@@ -193,8 +173,7 @@ def seed_everything(seed: int) -> np.random.Generator:
     """Seed Keras and its backend, and return a generator for everything else that draws numbers.
 
     On TensorFlow the operations are made deterministic too, and the number of threads is fixed at
-    `KERNEL_THREADS` unless ``TF_NUM_INTRAOP_THREADS`` says otherwise or TensorFlow already runs:
-    sums taken by another number of threads differ in their last digits.
+    `KERNEL_THREADS` unless ``TF_NUM_INTRAOP_THREADS`` says otherwise or TensorFlow already runs.
     """
     is_integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
     if not is_integer or not 0 <= seed <= MAX_SEED:
@@ -202,35 +181,30 @@ def seed_everything(seed: int) -> np.random.Generator:
     import keras
 
     if keras.backend.backend() == "tensorflow":
-        _make_tensorflow_deterministic()
+        import tensorflow as tf
+
+        threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS", KERNEL_THREADS))
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError:  # TensorFlow runs already, with another number
+            warnings.warn(
+                "TensorFlow was started before seed_everything, so its number of threads is this "
+                "machine's and results may differ in their last digits; restart the kernel",
+                stacklevel=2,
+            )
+        tf.config.experimental.enable_op_determinism()
+        tf.get_logger().setLevel("ERROR")  # it warns of models that meet windows of a few sizes
     keras.utils.set_random_seed(int(seed))
     return np.random.default_rng(int(seed))
 
 
-def _make_tensorflow_deterministic() -> None:
-    import tensorflow as tf
-
-    threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS", KERNEL_THREADS))
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    except RuntimeError:  # TensorFlow runs already, with another number
-        warnings.warn(
-            "TensorFlow was started before seed_everything, so its number of threads is this "
-            "machine's and results may differ in their last digits; restart the kernel to fix it",
-            stacklevel=3,
-        )
-    tf.config.experimental.enable_op_determinism()
-    tf.get_logger().setLevel("ERROR")  # it warns of every model that meets windows of a few sizes
-
-
 def kernel_environment(*, threads: int = KERNEL_THREADS) -> dict[str, str]:
     """Return the environment variables under which a notebook computes the same bytes each time."""
-    count = str(threads)
     pools = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")
     return {
-        **{f"{pool}_NUM_THREADS": count for pool in pools},
-        "TF_NUM_INTRAOP_THREADS": count,
+        **{f"{pool}_NUM_THREADS": str(threads) for pool in pools},
+        "TF_NUM_INTRAOP_THREADS": str(threads),
         "TF_NUM_INTEROP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",  # errors and warnings only
         "GRPC_VERBOSITY": "ERROR",
@@ -241,8 +215,7 @@ def kernel_environment(*, threads: int = KERNEL_THREADS) -> dict[str, str]:
 
 # In a notebook: progress, figures, skipped cells
 
-_NOTEBOOK_SECONDS = 1.0  # at most one update a second
-_TERMINAL_SECONDS = 10.0  # at most one line in ten seconds
+_NOTEBOOK_SECONDS, _TERMINAL_SECONDS = 1.0, 10.0  # at most one update, or one line, in this time
 _FIGURE_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
@@ -252,17 +225,13 @@ class Progress(Iterable[Any]):
     `items` is what to go through; an integer n stands for ``range(n)``. Set `note` to show a loss.
     Where a library owns the loop, call `step` and `close`. Outside a notebook the line is a plain
     one now and then. No time is shown: what stays in a notebook is the same at each run.
-
-    >>> list(Progress(["a", "b"], "letters"))
-    letters: 2 of 2
-    ['a', 'b']
     """
 
     def __init__(self, items: Iterable[Any] | int, label: str) -> None:
         self.items = range(items) if isinstance(items, int) else items
         self.total = len(self.items) if hasattr(self.items, "__len__") else None
         self.label, self.note, self.done = label, "", 0
-        self._handle = _display_handle()
+        self._handle = DisplayHandle() if hasattr(get_ipython(), "kernel") else None
         self._every = _TERMINAL_SECONDS if self._handle is None else _NOTEBOOK_SECONDS
         self._last, self._shown = time.monotonic(), ""
 
@@ -278,18 +247,13 @@ class Progress(Iterable[Any]):
         """Count one step; `note` says how it goes, such as ``loss 1.23``."""
         self.done, self.note = self.done + 1, note
         if time.monotonic() - self._last >= self._every:
-            self._show()
+            self.show()
 
-    def close(self) -> None:
-        """Show the last state, also of a loop that stopped early."""
-        self._show()
-
-    def __str__(self) -> str:
+    def show(self) -> None:
+        """Show the state so far, unless it is shown."""
         count = f"{self.done}" if self.total is None else f"{self.done} of {self.total}"
-        return f"{self.label}: {count}" + (f", {self.note}" if self.note else "")
-
-    def _show(self) -> None:
-        text, first = str(self), not self._shown
+        text = f"{self.label}: {count}" + (f", {self.note}" if self.note else "")
+        first = not self._shown
         if text == self._shown:
             return
         self._last, self._shown = time.monotonic(), text
@@ -299,25 +263,16 @@ class Progress(Iterable[Any]):
             show = self._handle.display if first else self._handle.update
             show({"text/plain": text}, raw=True)
 
+    close = show  # also of a loop that stopped early
+
 
 progress = Progress
-
-
-def _display_handle() -> Any:
-    """Return a handle on a display of a notebook, or None outside of one."""
-    try:
-        from IPython import get_ipython
-        from IPython.display import DisplayHandle
-    except ImportError:
-        return None
-    return DisplayHandle() if hasattr(get_ipython(), "kernel") else None
 
 
 def save_figure(fig: Figure, name: str, paths: Paths) -> Path:
     """Write `fig` as PNG (150 dpi) and SVG to the figures folder, and return the PNG's path.
 
-    No date and no program version is written, and the SVG's ids are salted with `name`: the same
-    figure gives the same bytes (our choice, for reproducibility). The figure stays open.
+    The same figure gives the same bytes (our choice): no date or version, ids salted with `name`.
     """
     import matplotlib as mpl
 
@@ -335,20 +290,16 @@ def leave_out_rest(reason: str) -> None:
     """Let every later cell print `reason` instead of running, until the parameters cell runs again.
 
     Nothing is raised, so a run that needs only the beginning of a notebook still ends well.
-    IPython lets functions see a cell's lines before it runs them
-    (``input_transformers_cleanup``); this one hands back a line that prints.
     """
-    from IPython import get_ipython
-
     shell = get_ipython()
     if shell is None:
         raise RuntimeError("leave_out_rest: works in a notebook's kernel only")
-    chain, words = shell.input_transformers_cleanup, f"Skipped: {reason}."
+    chain = shell.input_transformers_cleanup  # they see a cell's lines before IPython runs them
 
     def replace(lines: list[str]) -> list[str]:
         if any(line.startswith("corpus =") for line in lines):  # the parameters cell
             chain.remove(replace)
             return lines
-        return [f"print({words!r})\n"]
+        return [f"print({f'Skipped: {reason}.'!r})\n"]
 
     chain.append(replace)

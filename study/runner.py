@@ -5,17 +5,11 @@
 
 A run has a folder of its own, ``runs/<preset>-<corpus>-<seed>/`` unless another is named, with
 ``rendered/`` for the notebooks as run, their pages, ``run.json`` (what the run is) and
-``state.json`` (what is done). A notebook starts when those that it depends on have ended, several
-at once where the machine has the cores. The exit status is 0 when all is done, 1 when a notebook
-failed, 2 for a choice that is refused, 130 when interrupted.
-
-A notebook has one code cell tagged ``parameters``, of literals that a run may replace, and in its
-metadata ``"study": {"depends": [...], "writes": [...]}``: the notebooks that it reads from, and
-patterns of what it writes below the run's folder, in which ``{seed}`` stands for the parameter.
-``"reads"``, if there, are patterns of what people add between runs, ``"trains"`` of what its
-training writes: such a notebook is run once per training seed. Its *key* is a hash of all that
-decides its results: its code and what that reaches (`musiclib.code_hash`), its parameters, the
-versions of what computes, the keys of what it depends on, and the files that people added.
+``state.json`` (what is done). A notebook starts when those that it depends on have ended. It has
+one code cell tagged ``parameters``, of literals that a run may replace, and says in its metadata
+what it depends on and writes (docs/promises.md). Its *key* is a hash of all that decides its
+results: its code and what that reaches, its parameters, the versions of what computes, the keys of
+what it depends on, and the files that people added.
 """
 
 from __future__ import annotations
@@ -27,6 +21,7 @@ import contextlib
 import copy
 import csv
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import itertools
@@ -40,7 +35,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from argparse import SUPPRESS
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,13 +52,13 @@ from study import run as study_run
 from study.run import Paths, Preset, corpus_folder, kernel_environment, preset
 from study.sets import corpus_name
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = study_run.CHECKOUT
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = ROOT / "runs"  # git ignores it
 ABOUT = "run.json"
 MANIFEST = Path("data", "released.json")  # the hash of each released folder
-
-DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130  # the exit status
+say = functools.partial(print, flush=True)
 
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, no other
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
@@ -78,13 +72,24 @@ class NotebookError(RuntimeError):
     """A notebook stopped; the message is one sentence with the cell and its error."""
 
 
-# The command line
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study as the command line says, and return the exit status."""
-    options = _parser().parse_args(arguments)
-    logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # a failure is one line
+    parser = argparse.ArgumentParser("study", argparse.SUPPRESS, "Run every notebook in order.")
+    add, presets = parser.add_argument, ", ".join(study_run.PRESET_NAMES)
+    add("--preset", default="standard", help=f"{presets} (default: standard)")
+    add("--seed", type=whole(0), default=0, help="default: 0")
+    add("--corpus", default="chorales", help="chorales, or a folder of MIDI files")
+    add("--samples", type=whole(3), help="pieces of each training (default: the preset's)")
+    add("--output", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
+    add("--seeds", type=whole(1), help="trainings of each model, at most the preset's")
+    add("--only", nargs="+", metavar="NOTEBOOK", help="run these notebooks alone")
+    add("--remeasure", action="store_true", help="only measure the released pieces anew")
+    add("--jobs", type=whole(1), default=default_jobs(), help="notebooks at once")
+    add("--threads", type=whole(1), default=study_run.KERNEL_THREADS, help="of each kernel")
+    add("--force", action="store_true", help="run every notebook, changed or not")
+    add("--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks")
+    options = parser.parse_args(arguments)
+    logging.getLogger("traitlets").setLevel(logging.CRITICAL)  # a failure is told in one line
     try:
         study = Study(options)
     except (ValueError, OSError) as error:
@@ -93,10 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with locked(study.rendered / ABOUT, wait=False):
             return _run(study)
     except Timeout:
-        return _refuse(
-            f"another study is running in {study.output}; wait until it ends, or choose another "
-            "folder with OUTPUT=..."
-        )
+        where, advice = study.output, "wait until it ends, or choose another folder with OUTPUT=..."
+        return _refuse(f"another study is running in {where}; {advice}")
     except OSError as error:  # a full disk, a folder without permission
         return _refuse(error)
 
@@ -127,55 +130,24 @@ def _run(study: Study) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("study", SUPPRESS, "Run every notebook in order.")
-    presets, corpora = ", ".join(study_run.PRESET_NAMES), ", ".join(study_run.CORPORA)
-    threads = study_run.KERNEL_THREADS
-    add = parser.add_argument
-    add("--preset", default="standard", help=f"{presets} (default: standard)")
-    add("--seed", type=whole(0), default=0, help="default: 0")
-    add("--corpus", default="chorales", help=f"{corpora}, or a folder of MIDI files")
-    add("--samples", type=whole(3), help="pieces of each training (default: the preset's)")
-    add("--output", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
-    add("--seeds", type=whole(1), help="trainings of each model, at most the preset's")
-    add("--only", nargs="+", metavar="NOTEBOOK", help="run these notebooks alone")
-    add("--remeasure", action="store_true", help="only measure the released pieces anew")
-    add("--jobs", type=whole(1), default=default_jobs(), help="notebooks at once")
-    add("--threads", type=whole(1), default=threads, help="threads of each kernel")
-    add("--force", action="store_true", help="run every notebook, changed or not")
-    add("--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks")
-    return parser
-
-
 def whole(low: int) -> Callable[[str], int]:
     """Return the type of an option that is a whole number from `low` on."""
 
     def number(text: str) -> int:
-        value = int(text)
-        if value < low:
-            raise argparse.ArgumentTypeError(f"got {value}, allowed is {low} or more")
-        return value
+        if int(text) < low:
+            raise argparse.ArgumentTypeError(f"got {int(text)}, allowed is {low} or more")
+        return int(text)
 
     return number
 
 
 def default_jobs() -> int:
-    """Return how many notebooks run at once: one more than cores, as each uses one of them."""
-    cores = os.cpu_count() or 1
-    return 1 if cores == 1 else min(3, cores + 1)  # the three models are what can run at once
-
-
-def say(text: str) -> None:
-    """Print one line at once."""
-    print(text, flush=True)
+    """Return how many notebooks run at once: the three models, unless there is one core."""
+    return 3 if (os.cpu_count() or 1) > 1 else 1
 
 
 def clock(seconds: float) -> str:
-    """Return seconds as ``m:ss`` or ``h:mm:ss``.
-
-    >>> clock(65), clock(3_725)
-    ('1:05', '1:02:05')
-    """
+    """Return seconds as ``m:ss`` or ``h:mm:ss``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -187,20 +159,13 @@ def shown(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-# One run of the study
-
-
 class Study:
-    """One run of the study: what is chosen, and which notebooks that means.
-
-    A choice that is refused raises `ValueError` or `OSError` before any kernel starts.
-    """
+    """One run of the study; what is refused raises `ValueError` or `OSError` before any kernel."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.budget = preset(options.preset)
         self.trainings = min(options.seeds or study_run.MAX_SEED, self.budget.trainings)
-        if options.remeasure:
-            self.trainings = 0
+        self.trainings *= not options.remeasure
         highest = study_run.MAX_SEED + 1 - max(self.trainings, 1)  # each training adds one
         if options.seed > highest:
             raise ValueError(f"seed: got {options.seed}, allowed is up to {highest}")
@@ -217,8 +182,8 @@ class Study:
         Paths(self.output)  # refuses the folder of what is released
         self.rendered = self.output / "rendered"
         notebooks = options.notebooks.resolve()
-        output = seen_from(notebooks, self.output)
-        given = {**self.about, "output": output, "remeasure": options.remeasure}
+        given = {**self.about, "remeasure": options.remeasure}
+        given["output"] = seen_from(notebooks, self.output)
         if options.samples is not None:
             given["n_samples"] = options.samples
         self.notebooks = read_notebooks(notebooks, given, trainings=self.trainings)
@@ -231,22 +196,28 @@ class Study:
 
     async def run(self) -> int:
         """Run what needs it, and return the exit status."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
-            loop.add_signal_handler(signal.SIGTERM, self._stop, task)
         self.stopping, self.failed = False, set[str]()
+        task = asyncio.current_task()
+
+        def stop() -> None:
+            self.stopping = True  # kernels that the same signal has killed have not failed
+            task.cancel()
+
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
         self.state = State(self.rendered)
         self.watch = Watch(self.notebooks, expected=self._expected, jobs=self.jobs)
         self.slots = asyncio.Semaphore(self.jobs)
         self.over = {nb.name: asyncio.Event() for nb in self.notebooks}
+        tasks = []
         for nb in self.notebooks:
-            if not self.force and self.state.is_done(nb, output=self.output):
-                earlier = read_notebook(self.rendered / f"{nb.name}.ipynb")
-                _write_rendered(nb, earlier, self.rendered)  # new text between unchanged code
-                self.over[nb.name].set()
-                self.watch.end(nb, "unchanged, not run again")
-        waiting = [nb for nb in self.notebooks if not self.over[nb.name].is_set()]
-        tasks = [asyncio.create_task(self._run_in_turn(nb)) for nb in waiting]
+            if self.force or not self.state.is_done(nb, output=self.output):
+                tasks.append(asyncio.create_task(self._run_in_turn(nb)))
+                continue
+            earlier = read_notebook(self.rendered / f"{nb.name}.ipynb")
+            _write_rendered(nb, earlier, self.rendered)  # new text between unchanged code
+            self.over[nb.name].set()
+            self.watch.end(nb, "unchanged, not run again")
         ticker = asyncio.create_task(self.watch.tick())
         try:
             await asyncio.gather(*tasks)
@@ -255,11 +226,6 @@ class Study:
                 running.cancel()
             await asyncio.gather(ticker, *tasks, return_exceptions=True)
         return FAILED if self.failed else DONE
-
-    def _stop(self, task: asyncio.Task[Any]) -> None:
-        """End the run; kernels that the same signal has killed have not failed."""
-        self.stopping = True
-        task.cancel()
 
     async def _run_in_turn(self, nb: Notebook) -> None:
         """Run a notebook once those that it depends on are over, or give it up if one failed."""
@@ -274,7 +240,7 @@ class Study:
         self.over[nb.name].set()
 
     async def _run_one(self, nb: Notebook) -> None:
-        self.state.forget(nb)
+        self.state.record(nb, done=False)
         run = Run(nb)
         self.watch.start(run)
         try:
@@ -282,44 +248,38 @@ class Study:
             if missing := nb.missing(self.output):
                 raise NotebookError(f"ended without writing {missing[0]}")
         except NotebookError as error:
-            if self.stopping:
-                return
-            self.failed.add(nb.name)
-            log = run.keep_failure(error, self.rendered)
-            self.watch.end(nb, f"{error} (in full: {shown(log)})")
+            if not self.stopping:
+                self.failed.add(nb.name)
+                log = run.keep_failure(error, self.rendered)
+                self.watch.end(nb, f"{error} (in full: {shown(log)})")
             return
         run.keep(self.rendered)
-        self.state.record(nb)
+        self.state.record(nb, done=True)
         self.watch.end(nb, f"done in {clock(run.seconds)}")
 
     def _expected(self, nb: Notebook) -> float:
-        """Return the seconds that a notebook is expected to take, as a share of the preset's.
-
-        Trainings take 70 % of it, side by side; any other notebook 10 %, or three minutes.
-        """
+        """Expect seconds: trainings, side by side, take 70 % of the preset's time, others 10 %."""
         minutes = self.budget["minutes"] if self.trainings else preset("classroom")["minutes"]
+        if not trains(nb):
+            return 60 * min(0.1 * minutes, 3.0)
         trainers = sum(map(trains, self.notebooks))
-        side_by_side = 0.7 * minutes * min(self.jobs, trainers)
-        return 60 * (side_by_side / trainers if trains(nb) else min(0.1 * minutes, 3.0))
+        return 60 * (0.7 * minutes * min(self.jobs, trainers) / trainers)
 
 
 def _output(options: argparse.Namespace, corpus: str) -> Path:
-    """Return the folder of the run: the one named, else one of its own below ``runs/``."""
+    """Return the folder named, else one below ``runs/``; two corpora of one name have two."""
     if options.output is not None:
         return options.output.expanduser().resolve()
     if options.remeasure:
         return RUNS / "remeasure"
     name = f"{options.preset}-{corpus_name(corpus)}-{options.seed}"
-    numbered = (RUNS / (f"{name}-{i}" if i > 1 else name) for i in itertools.count(1))
-    return next(path for path in numbered if _corpus_of(path) in ("", corpus))
-
-
-def _corpus_of(run: Path) -> str:
-    """Return the corpus of an earlier run, so that two folders of one name have two runs."""
-    try:
-        return json.loads((run / "rendered" / ABOUT).read_text(encoding="utf-8"))["corpus"]
-    except (OSError, ValueError, KeyError):
-        return ""
+    for i in itertools.count(1):
+        path = RUNS / (f"{name}-{i}" if i > 1 else name)
+        with contextlib.suppress(OSError, ValueError, KeyError):  # no run stands there
+            about = json.loads((path / "rendered" / ABOUT).read_text(encoding="utf-8"))
+            if about["corpus"] != corpus:
+                continue
+        return path
 
 
 def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
@@ -327,13 +287,11 @@ def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
     known = sorted({nb.path.stem for nb in notebooks})
     if unknown := set(names) - set(known):
         raise ValueError(f"only: got {min(unknown)}, the notebooks are {', '.join(known)}")
-    kept = [nb for nb in notebooks if nb.path.stem in names]
-    for nb in kept:
-        nb.depends = [name for name in nb.depends if name in {other.name for other in kept}]
-    return kept
+    kept = {nb.name: nb for nb in notebooks if nb.path.stem in names}
+    for nb in kept.values():
+        nb.depends = [name for name in nb.depends if name in kept]
+    return list(kept.values())
 
-
-# The notebooks of a run, and the keys that say which of them need not run again
 
 PACKAGES = (
     "keras", "librosa", "matplotlib", "music21", "numpy", "pandas", "pretty_midi", "pyfluidsynth",
@@ -345,7 +303,7 @@ PACKAGES = (
 class Notebook:
     """One notebook of a run, or one more training seed of a notebook that trains."""
 
-    name: str  # the file's name without ending, such as 02_lstm; 02_lstm_seed_1 for one more seed
+    name: str  # such as 02_lstm, or 02_lstm_seed_1 for one more seed
     path: Path
     node: NotebookNode
     depends: list[str]
@@ -363,8 +321,7 @@ class Notebook:
     def added(self, output: Path) -> list[tuple[str, str]]:
         """Return the files that people added for it to read: name and SHA-256."""
         paths = sorted({path for pattern in self.reads for path in output.glob(pattern)})
-        files = [path for path in paths if path.is_file()]
-        return [(path.relative_to(output).as_posix(), sha256_of(path)) for path in files]
+        return [(p.relative_to(output).as_posix(), sha256_of(p)) for p in paths if p.is_file()]
 
 
 def trains(nb: Notebook) -> bool:
@@ -376,20 +333,18 @@ def read_notebooks(folder: Path, given: Mapping[str, Any], *, trainings: int = 1
     """Read the notebooks ``0*.ipynb`` of `folder` in order, or raise `FormError`.
 
     Each receives those parameters of `given` that its cell declares. A notebook that trains stands
-    there `trainings` times, with one seed after the other, and what depends on it depends on all of
-    them. With 0 it is run once, trains nothing, and nothing waits for it.
+    there `trainings` times, one seed after the other, and what depends on it depends on all. With 0
+    it is run once, trains nothing, and nothing waits for it.
     """
-    paths = sorted(folder.glob("0*.ipynb"))
-    if not paths:
-        raise FormError(f"{folder}: holds no notebook named 0*.ipynb")
     found: list[Notebook] = []
-    for path in paths:
+    for path in sorted(folder.glob("0*.ipynb")):
         found.append(_read(path, earlier=[nb.name for nb in found], given=given))
+    if not found:
+        raise FormError(f"{folder}: holds no notebook named 0*.ipynb")
     trainers = [nb for nb in found if trains(nb)]
     if not trainings:
-        names = {nb.name for nb in trainers}
         for nb in found:
-            nb.depends = [name for name in nb.depends if name not in names]
+            nb.depends = [name for name in nb.depends if name not in {t.name for t in trainers}]
         return found
     for nb in trainers:
         nb.writes += nb.node.metadata["study"]["trains"]
@@ -413,22 +368,14 @@ def _read(path: Path, *, earlier: Sequence[str], given: Mapping[str, Any]) -> No
 
 
 def _with_seed(nb: Notebook, further: int) -> Notebook:
-    """Return the notebook `nb` with a seed that lies `further` beyond its own."""
     seed = {"seed": nb.parameters["seed"] + further}
-    return dataclasses.replace(
-        nb,
-        name=f"{nb.name}_seed_{seed['seed']}",
-        depends=list(nb.depends),
-        given=nb.given | seed,
-        parameters=nb.parameters | seed,
-    )
+    given, parameters = nb.given | seed, nb.parameters | seed
+    more = {"depends": list(nb.depends), "given": given, "parameters": parameters}
+    return dataclasses.replace(nb, name=f"{nb.name}_seed_{seed['seed']}", **more)
 
 
 def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], output: Path) -> None:
-    """Give each notebook its key; `surroundings` is what else decides the results of all.
-
-    The tables of budgets are not hashed: only the run's own budget counts.
-    """
+    """Give each notebook its key; of the tables of budgets only the run's own values count."""
     budgets = [f"{Preset.__module__}:{name}" for name in ("BUDGETS", "PRESET_NAMES")]
     keys: dict[str, str] = {}
     for nb in notebooks:
@@ -440,7 +387,7 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
         parts = {
             "code": code,
             "parameters": {k: v for k, v in nb.parameters.items() if k != "output"},
-            "surroundings": dict(surroundings),
+            "surroundings": surroundings,
             "added": nb.added(output),
             "depends": [keys[name] for name in nb.depends],
         }
@@ -449,16 +396,13 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
 
 
 def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[str, Any]:
-    """Return what decides the results of every notebook beside its own code and parameters.
-
-    Of the budgets those of the run count, and the full ones that are printed beside them. The files
-    of `corpus`, a folder of the user's own, are known by name, size and time.
-    """
-    keys = [key for key in study_run.BUDGETS if key != "minutes"]
+    """Return what decides the results of every notebook beside its own code and parameters."""
     released = ROOT / MANIFEST  # a run that trains nothing depends on it
+    counted = [key for key in study_run.BUDGETS if key != "minutes"]
+    installed = [(name, importlib.metadata.distributions(name=name)) for name in PACKAGES]
     return {
-        "budget": [(key, budget[key], budget.full(key)) for key in keys],
-        "versions": {package: _version(package) for package in PACKAGES},
+        "budget": [(key, budget[key], budget.full(key)) for key in counted],
+        "versions": {n: next((d.version for d in at), "not installed") for n, at in installed},
         "python": platform.python_version_tuple()[:2],
         "backend": os.environ.get("KERAS_BACKEND", ""),
         "threads": threads,
@@ -468,15 +412,8 @@ def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[s
     }
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _listing(folder: Path) -> list[tuple[str, int, int]]:
-    """List what may be music: file, size and time of change, 0 and 0 for what cannot be read."""
+    """List what may be music by name, size and time, 0 and 0 for what cannot be read."""
     found = []
     for path in find_midi(folder):
         size = changed = 0
@@ -501,62 +438,46 @@ class State:
 
     def is_done(self, nb: Notebook, *, output: Path) -> bool:
         """Return whether `nb` was run with this key and what it wrote still exists."""
-        record = self._notebooks.get(nb.name, {})
+        same = self._notebooks.get(nb.name, {}).get("key") == nb.key
         rendered = self.path.with_name(f"{nb.name}.ipynb").exists()
-        return record.get("key") == nb.key and rendered and not nb.missing(output)
+        return same and rendered and not nb.missing(output)
 
     def done(self) -> set[str]:
         """Return the names of the notebooks that were run to their end."""
         return set(self._notebooks)
 
-    def forget(self, nb: Notebook) -> None:
-        """Remove `nb` before it is run, as its files may be half changed until it ends."""
-        if self._notebooks.pop(nb.name, None) is not None:
-            write_json({"notebooks": self._notebooks}, self.path)
-
-    def record(self, nb: Notebook) -> None:
-        """Write down that `nb` was run to its end."""
-        self._notebooks[nb.name] = {"key": nb.key}
+    def record(self, nb: Notebook, *, done: bool) -> None:
+        """Write down whether `nb` was run to its end; until then its files are half changed."""
+        self._notebooks.pop(nb.name, None)
+        self._notebooks |= {nb.name: {"key": nb.key}} if done else {}
         write_json({"notebooks": self._notebooks}, self.path)
 
 
-# One notebook in a kernel of its own
-#
-# The kernel works in the notebook's folder, with a fixed number of threads and without the user's
-# IPython start-up files, so that it computes the same anywhere.
-
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_LONGEST_SENTENCE = 300
-_LAST_WORDS = 10_000
+_LONGEST_SENTENCE, _LAST_WORDS = 300, 10_000
 _PATIENCE = 600  # seconds for a kernel to start or to send its last output, on a busy machine
 
 
 class Run:
-    """One notebook while it runs.
+    """One notebook in a kernel of its own, at code cell `cell` (0: the kernel starts) of `cells`.
 
-    `cell` is the code cell at work, counted from 1 (0 while the kernel starts), of `cells`.
+    With its threads fixed and without the user's IPython files it computes the same anywhere.
     """
 
     def __init__(self, nb: Notebook) -> None:
-        self.nb = nb
-        self.node = copy.deepcopy(nb.node)
+        self.nb, self.node = nb, copy.deepcopy(nb.node)
         for cell in code_cells(self.node):
             cell.execution_count, cell.outputs = None, []
         parameters = parameters_cell(self.node, name=nb.name)
         parameters.source = with_parameters(parameters.source, nb.given)
         self._code = [i for i, cell in enumerate(self.node.cells) if cell.cell_type == "code"]
         self.cell, self.cells = 0, len(self._code)
-        self._began = self._cell_began = time.monotonic()
+        self._began = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self._began
-
-    @property
-    def cell_seconds(self) -> float:
-        """Seconds since the cell at work began."""
-        return time.monotonic() - self._cell_began
 
     def last_words(self) -> str:
         """Return the last line of text that the cell at work has shown."""
@@ -570,24 +491,15 @@ class Run:
         """Run every cell, or raise `NotebookError`."""
         with tempfile.TemporaryDirectory(prefix="study-") as profile:
             client = _Client(
-                self.node,
-                timeout=None,
-                startup_timeout=_PATIENCE,
-                iopub_timeout=_PATIENCE,
-                kernel_name="python3",
+                self.node, kernel_name="python3", on_cell_start=self._on_cell_start,
+                timeout=None, startup_timeout=_PATIENCE, iopub_timeout=_PATIENCE,
                 resources={"metadata": {"path": str(self.nb.path.parent)}},
-                record_timing=False,
-                shutdown_kernel="immediate",
-                on_cell_start=self._on_cell_start,
-            )
+                record_timing=False, shutdown_kernel="immediate",
+            )  # fmt: skip
             paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-            environment = {
-                **os.environ,
-                **kernel_environment(threads=threads),
-                "PYTHONPATH": os.pathsep.join(paths),  # this musiclib
-                "IPYTHONDIR": profile,
-                study_run.RUN_KEY: self.nb.key,
-            }
+            environment = os.environ | kernel_environment(threads=threads)
+            environment["PYTHONPATH"] = os.pathsep.join(paths)  # this musiclib
+            environment |= {"IPYTHONDIR": profile, study_run.RUN_KEY: self.nb.key}
             with Path(profile, "kernel.log").open("wb") as log:  # what no cell shows
                 try:
                     await client.async_execute(env=environment, stdout=log, stderr=log)
@@ -602,7 +514,6 @@ class Run:
     def _on_cell_start(self, cell: NotebookNode, cell_index: int) -> None:
         if cell_index in self._code:
             self.cell = self._code.index(cell_index) + 1
-            self._cell_began = time.monotonic()
 
     def _where(self, reason: str) -> str:
         first = (_ANSI.sub("", reason).strip().splitlines() or ["no reason given"])[0]
@@ -611,13 +522,13 @@ class Run:
     def keep(self, rendered: Path) -> None:
         """Write the notebook as run, and as a page, to the folder `rendered`."""
         _write_rendered(self.nb, self.node, rendered)
-        for leftover in (f"{self.nb.name}.failed.ipynb", f"{self.nb.name}.log"):
-            (rendered / leftover).unlink(missing_ok=True)
+        for ending in ("failed.ipynb", "log"):
+            (rendered / f"{self.nb.name}.{ending}").unlink(missing_ok=True)
 
     def keep_failure(self, error: BaseException, rendered: Path) -> Path:
         """Write ``NAME.failed.ipynb`` as far as it ran, and the traceback; return its path."""
-        name, log = self.nb.name, rendered / f"{self.nb.name}.log"
-        write_text(nbformat.writes(self.node) + "\n", rendered / f"{name}.failed.ipynb")
+        ran, log = (rendered / f"{self.nb.name}.{ending}" for ending in ("failed.ipynb", "log"))
+        write_text(nbformat.writes(self.node) + "\n", ran)
         cause = error.__cause__ or error
         text = "\n".join([str(cause), *getattr(cause, "__notes__", [])])
         write_text(_ANSI.sub("", text) + "\n", log)
@@ -628,14 +539,14 @@ def _write_rendered(nb: Notebook, run: NotebookNode, rendered: Path) -> None:
     """Write a notebook with the outputs of `run`, and as a page, unless both stand there."""
     from nbconvert import HTMLExporter
 
-    path = rendered / f"{nb.name}.ipynb"
+    path, page = (rendered / f"{nb.name}.{ending}" for ending in ("ipynb", "html"))
     result = merged(nb.node, run, name=nb.name, output=str(nb.parameters.get("output", "")))
     text = nbformat.writes(result) + "\n"
-    if path.exists() and path.with_suffix(".html").exists() and text == path.read_text("utf-8"):
+    if path.exists() and page.exists() and text == path.read_text("utf-8"):
         return
     resources = {"metadata": {"name": nb.name}}
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(result, resources=resources)
-    write_text(page, path.with_suffix(".html"))
+    html, _ = HTMLExporter(embed_images=True).from_notebook_node(result, resources=resources)
+    write_text(html, page)
     write_text(text, path)
 
 
@@ -658,32 +569,23 @@ class _Client(NotebookClient):
                 await self._async_cleanup_kernel()
 
 
-# What a run prints: plain lines, so that they read the same in a log
-
-_NEXT_CELL_SECONDS = 5.0  # at most one line for a new cell in this time
-_SAME_CELL_SECONDS = 20.0  # and one for a long cell in this
+_NEXT_CELL_SECONDS, _SAME_CELL_SECONDS = 5.0, 20.0  # at most one line in this time
 _WORDS = 60
-_PACE = 10.0  # seconds after which a loop's own pace says more than what was expected
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?")
-_COUNT = re.compile(r": (\d+) of (\d+)")
 
 
 class Watch:
-    """Print how far the notebooks are, those that are skipped included.
-
-    `expected` returns the seconds that a notebook is expected to take.
-    """
+    """Print how far the notebooks are; `expected` returns the seconds that one may take."""
 
     def __init__(
         self, notebooks: list[Notebook], *, expected: Callable[[Notebook], float], jobs: int
     ) -> None:
-        self._all, self._jobs = notebooks, jobs
+        self._all, self._jobs, self._began = notebooks, jobs, time.monotonic()
         self._expected = {nb.name: expected(nb) for nb in notebooks}
         self._running: dict[str, Run] = {}
         self._ended: set[str] = set()
         self._took: dict[str, float] = {}
-        self._printed: dict[str, tuple[int, float]] = {}
-        self._began = time.monotonic()
+        self._told: dict[str, tuple[int, float]] = {}
 
     @property
     def seconds(self) -> float:
@@ -693,7 +595,7 @@ class Watch:
     def start(self, run: Run) -> None:
         """Print that a notebook starts."""
         self._running[run.nb.name] = run
-        self._printed[run.nb.name] = (0, time.monotonic())
+        self._told[run.nb.name] = (0, time.monotonic())
         say(f"{self._label(run.nb)}  starts, {run.cells} cells  {self._times()}")
 
     def end(self, nb: Notebook, what: str) -> None:
@@ -704,21 +606,17 @@ class Watch:
         say(f"{self._label(nb)}  {what}")
 
     async def tick(self) -> None:
-        """Look at the running notebooks now and then, until cancelled."""
+        """Tell now and then how far the running notebooks are, until cancelled."""
         while True:
             await asyncio.sleep(1.0)
-            for run in self._running.values():
-                self._print(run)
-
-    def _print(self, run: Run) -> None:
-        cell, when = self._printed[run.nb.name]
-        wait = _NEXT_CELL_SECONDS if run.cell != cell else _SAME_CELL_SECONDS
-        if time.monotonic() - when < wait:
-            return
-        self._printed[run.nb.name] = (run.cell, time.monotonic())
-        words = run.last_words()[:_WORDS]
-        line = f"{self._label(run.nb)}  cell {run.cell} of {run.cells}  {self._times()}"
-        say(f"{line} | {words}" if words else line)
+            for name, run in self._running.items():
+                cell, when = self._told[name]
+                wait = _NEXT_CELL_SECONDS if run.cell != cell else _SAME_CELL_SECONDS
+                if time.monotonic() - when >= wait:
+                    self._told[name] = (run.cell, time.monotonic())
+                    words = run.last_words()[:_WORDS]
+                    line = f"{self._label(run.nb)}  cell {run.cell} of {run.cells}  {self._times()}"
+                    say(f"{line} | {words}" if words else line)
 
     def _label(self, nb: Notebook) -> str:
         return f"[{self._all.index(nb) + 1}/{len(self._all)}] {nb.name}"
@@ -728,28 +626,15 @@ class Watch:
 
     def left(self) -> float:
         """Estimate the seconds left: what each notebook still takes, trainings side by side."""
-        rests = [(trains(nb), self._rest(nb)) for nb in self._all if nb.name not in self._ended]
-        trainings = [rest for is_training, rest in rests if is_training]
-        others = sum(rest for is_training, rest in rests if not is_training)
-        return others + max([*trainings, sum(trainings) / self._jobs])
-
-    def _rest(self, nb: Notebook) -> float:
-        """Expect a loop to go on at its own pace, and anything else to be as slow as what ran."""
-        expected, run = self._slower(nb) * self._expected[nb.name], self._running.get(nb.name)
-        if run is None:
-            return expected
-        if run.cell_seconds > _PACE and (found := _COUNT.search(run.last_words())):
-            done, total = map(int, found.groups())
-            if 0 < done < total:
-                in_loop = run.cell_seconds * (total - done) / done
-                return in_loop + expected * (run.cells - run.cell) / run.cells
-        return max(expected - run.seconds, 0.25 * run.seconds)
+        rests: dict[bool, list[float]] = {True: [], False: []}
+        for nb in (nb for nb in self._all if nb.name not in self._ended):
+            expected, run = self._slower(nb) * self._expected[nb.name], self._running.get(nb.name)
+            rest = max(expected - run.seconds, 0.25 * run.seconds) if run else expected
+            rests[trains(nb)].append(rest)
+        return sum(rests[False]) + max([*rests[True], sum(rests[True]) / self._jobs])
 
     def _slower(self, nb: Notebook) -> float:
-        """Return how many times as long as expected those of its kind took that ended or overran.
-
-        A large folder takes long to read, and its models train no longer.
-        """
+        """Return how many times as long as expected those of its kind took, or take."""
         took = dict(self._took)
         took |= {n: r.seconds for n, r in self._running.items() if r.seconds > self._expected[n]}
         alike = [one.name for one in self._all if one.name in took and trains(one) == trains(nb)]
@@ -759,12 +644,9 @@ class Watch:
 
 def print_results(paths: Paths, *, rendered: Path) -> None:
     """Print the paper's table beside ours, the verdict, and where things lie."""
-    for name, title in (
-        ("paper_table.csv", "The paper's table beside ours"),
-        ("verdict.csv", "The verdict on the paper's claims"),
-    ):
-        table = paths.results / name
-        if table.exists():
+    paper, verdict = "The paper's table beside ours", "The verdict on the paper's claims"
+    for name, title in (("paper_table.csv", paper), ("verdict.csv", verdict)):
+        if (table := paths.results / name).exists():
             say(f"\n{title} ({shown(table)}):\n\n{_aligned(table)}")
     say("")
     for what, folder, pattern in (
@@ -780,23 +662,19 @@ def print_results(paths: Paths, *, rendered: Path) -> None:
 
 def _aligned(table: Path) -> str:
     """Return a CSV as aligned text: numbers to the right, with five digits unless whole."""
+
+    def short(field: str) -> str:
+        return f"{float(field):.5g}" if "." in field and _NUMBER.fullmatch(field) else field
+
     with table.open(newline="", encoding="utf-8") as file:
-        rows = [[_short(field) for field in row] for row in csv.reader(file)]
+        rows = [list(map(short, row)) for row in csv.reader(file)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=False)]
     signs = [">" if _NUMBER.fullmatch(field) else "<" for field in rows[-1]]
     lines = [zip(row, signs, widths, strict=False) for row in rows]
     return "\n".join("  ".join(f"{f:{sign}{w}}" for f, sign, w in line).rstrip() for line in lines)
 
 
-def _short(field: str) -> str:
-    return f"{float(field):.5g}" if "." in field and _NUMBER.fullmatch(field) else field
-
-
-# The form of a notebook: its parameters, and how it is committed
-
-MAX_BYTES = 1_000_000
-MAX_CELL_LINES = 40
-
+MAX_BYTES, MAX_CELL_LINES = 1_000_000, 40  # of a notebook that is committed
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _MACHINE_PATH = re.compile(r"(/home/\w|/Users/\w|/root/|/tmp/|/var/folders/|[A-Za-z]:\\+Users)")
 _BASE64 = re.compile(r"base64,[A-Za-z0-9+/=\s]+")
@@ -804,7 +682,7 @@ _TEXT_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex")
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """Read a notebook, or say in one sentence why `path` is not one."""
+    """Read a notebook, or say in one sentence why `path` is none."""
     try:
         return nbformat.read(path, as_version=4)
     except (OSError, ValueError, nbformat.ValidationError) as error:
@@ -817,6 +695,10 @@ def code_cells(nb: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
+def _has_parameters(cell: NotebookNode) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
+
+
 def parameters_cell(nb: NotebookNode, *, name: str) -> NotebookNode:
     """Return the one cell tagged ``parameters``."""
     found = [cell for cell in code_cells(nb) if _has_parameters(cell)]
@@ -825,21 +707,13 @@ def parameters_cell(nb: NotebookNode, *, name: str) -> NotebookNode:
     return found[0]
 
 
-def _has_parameters(cell: NotebookNode) -> bool:
-    return "parameters" in cell.metadata.get("tags", [])
-
-
 def declared_parameters(cell: NotebookNode) -> dict[str, Any]:
     """Read names and values off a parameters cell without running it."""
     return {name: ast.literal_eval(value) for name, value in _assignments(cell.source)}
 
 
 def with_parameters(source: str, values: Mapping[str, Any]) -> str:
-    """Replace the values in a parameters cell, and leave names, order and comments as they are.
-
-    >>> with_parameters('seed = 0  # any integer', {"seed": 3})
-    'seed = 3  # any integer'
-    """
+    """Replace the values in a parameters cell, and leave names, order and comments as they are."""
     lines = [line.encode() for line in source.splitlines()]
     for name, value in reversed(list(_assignments(source))):
         if name in values and ast.literal_eval(value) != values[name]:
@@ -847,10 +721,8 @@ def with_parameters(source: str, values: Mapping[str, Any]) -> str:
                 raise FormError(f"parameter {name}: its value must stand on one line")
             line, new = lines[value.lineno - 1], values[name]
             text = json.dumps(new, ensure_ascii=False) if isinstance(new, str) else repr(new)
-            literal = text.encode(errors="backslashreplace")  # a name that is not UTF-8
-            lines[value.lineno - 1] = (
-                line[: value.col_offset] + literal + line[value.end_col_offset :]
-            )
+            text = text.encode(errors="backslashreplace")  # a name that is not UTF-8
+            lines[value.lineno - 1] = line[: value.col_offset] + text + line[value.end_col_offset :]
     return b"\n".join(lines).decode()
 
 
@@ -876,11 +748,9 @@ def seen_from(notebooks: Path, output: Path) -> str:
 
 
 def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -> NotebookNode:
-    """Put the outputs of a run into the notebook as it stands, ready to be run again.
+    """Put the outputs of a run into the notebook as it stands, unless its code has changed.
 
-    Text, code, ids and metadata come from `source`, the outputs from `run`, and `output` is what
-    the parameter of that name shall say. If the code differs from the code that was run,
-    `FormError` is raised, with `name` in its message.
+    `output` is what the parameter of that name shall say.
     """
     result = copy.deepcopy(source)
     old, new = code_cells(run), code_cells(result)
@@ -908,18 +778,19 @@ def _cleaned(output: NotebookNode, number: int) -> NotebookNode:
     output = copy.deepcopy(output)
     if output.output_type == "execute_result":
         output.execution_count = number
-    data = output.get("data", {})
-    for holder, key in [(output, "text"), *((data, kind) for kind in _TEXT_TYPES)]:
-        if key in holder:
-            holder[key] = _without_machine(holder[key])
+    for holder, key in _texts(output):
+        for folder, sign in ((ROOT, ".."), (Path.home(), "~")):
+            if folder != Path(folder.anchor):
+                holder[key] = holder[key].replace(str(folder), sign)
+        holder[key] = _ADDRESS.sub("", holder[key])
     return output
 
 
-def _without_machine(text: str) -> str:
-    for folder, sign in ((ROOT, ".."), (Path.home(), "~")):
-        if folder != Path(folder.anchor):
-            text = text.replace(str(folder), sign)
-    return _ADDRESS.sub("", text)
+def _texts(output: NotebookNode) -> list[tuple[NotebookNode, str]]:
+    """Return where an output holds text, as pairs of a dictionary and a key of it."""
+    data = output.get("data", {})
+    places = [(output, "text"), *((data, kind) for kind in _TEXT_TYPES)]
+    return [(holder, key) for holder, key in places if key in holder]
 
 
 def problems(nb: NotebookNode, *, size: int) -> list[str]:
@@ -929,9 +800,10 @@ def problems(nb: NotebookNode, *, size: int) -> list[str]:
     longest = max((len(cell.source.splitlines()) for cell in cells), default=0)
     ids = [cell.get("id") for cell in nb.cells]
     outputs = [out for cell in cells for out in cell.outputs]
-    numbers = list(range(1, len(cells) + 1))
+    counts = [cell.execution_count for cell in cells]
+    declared = all(isinstance(study.get(key), list) for key in ("depends", "writes"))
     checks = {
-        "not run top to bottom": [c.execution_count for c in cells] != numbers,
+        "not run top to bottom": counts != list(range(1, len(cells) + 1)),
         "an empty code cell": any(not cell.source.strip() for cell in cells),
         f"{tagged} cells tagged 'parameters' instead of one": tagged != 1,
         f"a code cell of {longest} lines": longest > MAX_CELL_LINES,
@@ -939,34 +811,24 @@ def problems(nb: NotebookNode, *, size: int) -> list[str]:
         "an error among its outputs": any(out.output_type == "error" for out in outputs),
         "log lines among its outputs": any(out.get("name") == "stderr" for out in outputs),
         f"{size:,} bytes, over {MAX_BYTES:,}": size > MAX_BYTES,
-        "no 'study' metadata with 'depends' and 'writes'": not all(
-            isinstance(study.get(key), list) for key in ("depends", "writes")
-        ),
+        "no 'study' metadata with 'depends' and 'writes'": not declared,
     }
-    return [phrase for phrase, bad in checks.items() if bad] + _machine_paths(nb)
-
-
-def _machine_paths(nb: NotebookNode) -> list[str]:
-    found = []
+    found = [phrase for phrase, bad in checks.items() if bad]
     for number, cell in enumerate(nb.cells, start=1):
-        texts = [cell.source]
-        for out in cell.get("outputs", []):
-            texts += [out.get("text", ""), *(out.get("data", {}).get(k, "") for k in _TEXT_TYPES)]
-        hits = [m for text in texts if (m := _MACHINE_PATH.search(_BASE64.sub("", text)))]
-        found += [f"a path of a machine ({hits[0][0]}...) in cell {number}"] if hits else []
+        places = [(cell, "source"), *(at for out in cell.get("outputs", []) for at in _texts(out))]
+        texts = [_BASE64.sub("", holder[key]) for holder, key in places]
+        if hit := next(filter(None, map(_MACHINE_PATH.search, texts)), None):
+            found.append(f"a path of a machine ({hit[0]}...) in cell {number}")
     return found
-
-
-# What is released
 
 
 def changed(root: Path) -> list[str]:
     """Return the released folders that are not as they were released."""
     try:
-        released = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["sha256"]
+        told = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["sha256"]
     except (OSError, ValueError, KeyError):
         return [MANIFEST.as_posix()]
-    return sorted({name for name, _ in set(released.items()) ^ set(released_hashes(root).items())})
+    return sorted({name for name, _ in set(told.items()) ^ set(released_hashes(root).items())})
 
 
 def released_hashes(root: Path) -> dict[str, str]:
@@ -983,14 +845,8 @@ def folder_hash(folder: Path) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-# Notebooks outside of a run
-
-
 def load_cells(notebook: str, tag: str, namespace: dict[str, Any]) -> dict[str, Any]:
-    """Execute the code cells of `notebook` of this checkout that carry `tag`, in `namespace`.
-
-    What the notebook imports is there, unless `namespace` has another thing of that name.
-    """
+    """Execute the cells of `notebook` that carry `tag`, in `namespace` and what it imports."""
     code = code_cells(read_notebook(NOTEBOOKS / f"{notebook}.ipynb"))
     cells = [cell for cell in code if tag in cell.metadata.get("tags", [])]
     if not cells:
@@ -999,8 +855,7 @@ def load_cells(notebook: str, tag: str, namespace: dict[str, Any]) -> dict[str, 
     imports = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
     imported: dict[str, Any] = {}
     exec(compile(ast.Module(imports, []), notebook, "exec"), imported)
-    for name, value in imported.items():
-        namespace.setdefault(name, value)
+    namespace.update(imported | namespace)
     for cell in cells:
         exec(compile(cell.source, f"{notebook}[{cell.id}]", "exec"), namespace)
     return namespace
@@ -1008,14 +863,13 @@ def load_cells(notebook: str, tag: str, namespace: dict[str, Any]) -> dict[str, 
 
 def lab() -> int:
     """Trust the notebooks, open JupyterLab, and return its exit status."""
-    environment = {**os.environ, **kernel_environment()}
+    environment, folder = os.environ | kernel_environment(), ROOT / "notebooks"
     jupyter = [sys.executable, "-m", "jupyter"]
-    folder = ROOT / "notebooks"
     trust = [*jupyter, "trust", *map(str, sorted(folder.glob("*.ipynb")))]
     if subprocess.run(trust, env=environment, stdout=subprocess.DEVNULL, check=False).returncode:
         print("Not every notebook is trusted; JupyterLab opens all the same.", file=sys.stderr)
-    lab = [*jupyter, "lab", str(folder), *sys.argv[2:]]
-    return subprocess.run(lab, env=environment, check=False).returncode
+    command = [*jupyter, "lab", str(folder), *sys.argv[2:]]
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
