@@ -3,10 +3,8 @@
 Conventions: what a piece measures depends on its notes, its bars, and the code and versions that
 measure, so a result is kept under a hash of each. A piece is rendered with the one gain of
 `musiclib.synth` at `TEMPO` and velocity 80, so that levels compare. Tables of pieces have one row
-per piece, with columns model, seed, sample, file and the measures. The reference of every
-comparison is the held-out real set; the training set (other real music) shows how near real music
-itself comes, and the baselines what needs no model. Every table says n. What becomes of features
-that a piece, a set or the real set does not define stands at the head of `musiclib.distance`.
+per piece, with columns model, seed, sample, file and the measures. The reference is the held-out
+real set. What becomes of undefined features stands at the head of `musiclib.distance`.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ import functools
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import json
 import math
 import multiprocessing
@@ -53,28 +52,22 @@ from study.run import progress
 from study.sets import NO_SEED, RANGED, REAL, TEMPO, TRAINING, Sample, typical_range, within
 from study.stats import seed_interval, values_by_seed
 
-SR = 44_100
-"""Audio samples per second of every rendering that is measured."""
-
+SR = 44_100  # audio samples per second of every rendering that is measured
+# What `measures.check_piece` can find and its word for it, a column of 0 and 1 each.
 PROBLEMS = {"no_note": "no note", "stuck": "stuck", "empty_bars_found": "empty bars"}
-"""What `measures.check_piece` can find and its word for it, a column of 0 and 1 each."""
-
 _NAMES = ("item", "code", "sha256")
+_KINDS = ("exact", "transposed")  # of copied windows
+_code = functools.cache(code_hash)
 _SECONDS = 5.0  # between two writings: what a kill can lose
 _PACKAGES = ("numpy", "scipy", "librosa", "pyloudnorm", "pretty_midi")
 _ENOUGH_FOR_A_PROCESS = 20
 _DRAWS = 100  # random sets of one training run whose distances are averaged
-
+AnyPath = str | os.PathLike[str]
 Row = dict[str, Any]
 Rolls = Mapping[str, Mapping[int, Sequence[np.ndarray]]]
 
 
-# One piece
-
-
-def measure_roll(
-    roll: np.ndarray, bars: Bars = COMMON_BARS, *, rendered: bool = True
-) -> dict[str, float]:
+def measure_roll(roll: np.ndarray, bars: Bars = COMMON_BARS, *, rendered: bool = True) -> Row:
     """Return `MEASURES`, `AUDIO_UNITS` (NaN unless it is rendered) and `PROBLEMS` of one piece."""
     sound = dict.fromkeys(AUDIO_UNITS, math.nan)
     if rendered:
@@ -85,10 +78,7 @@ def measure_roll(
 
 
 def render(roll: np.ndarray, *, sr: int = SR, velocity: int = 80) -> np.ndarray:
-    """Render a piece as every piece is rendered: float32, rests at the end included.
-
-    The velocity, 1 to 127, is every note's. Warns of a peak above full scale, as `synthesize` does.
-    """
+    """Render a piece as every piece is rendered: float32, rests at the end included."""
     seconds = len(roll) / STEPS_PER_QUARTER * 60 / TEMPO
     return synthesize(to_midi(roll, tempo=TEMPO, velocity=velocity), sr=sr, duration=seconds)
 
@@ -99,45 +89,30 @@ def problems(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
     return {name: float(word in found) for name, word in PROBLEMS.items()}
 
 
-# Many pieces
-
-
 def sample_table(
-    samples: Sequence[Sample],
-    *,
-    index: TrainingIndex | None = None,
-    kept: str | os.PathLike[str] | None = None,
-    released: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
+    samples: Sequence[Sample], *, index: TrainingIndex | None = None, **tables: Any
 ) -> pd.DataFrame:
     """Return what every piece measures, and with an index how much of it is copied.
 
-    The index adds the columns of `TrainingIndex.count` and the longest runs in common with a
-    training piece (``longest_exact``, ``longest_transposed``, in steps). The training set is
-    neither rendered nor looked up: it is there as the ceiling of the symbolic measures only.
-    `kept`, `released` and `workers` are those of `measured`.
+    The training set is neither rendered nor looked up. `tables` and workers are of `measured`.
     """
     if not samples:
         raise ValueError("samples must hold at least one piece; got none")
     items = [(sample.roll, sample.bars) for sample in samples if sample.model != TRAINING]
-    tables = {"kept": kept, "released": released}
-    sounding = iter(measured(_measure_item, items, key=_item_key, workers=workers, **tables))
+    sounding = iter(measured(_measure_item, items, key=_item_key, **tables))
     rows = []
     for sample in samples:
         if sample.model == TRAINING:
             found = measure_roll(sample.roll, sample.bars, rendered=False)
         else:
-            found = {**next(sounding), **_copied(sample.roll, index)}
+            found = next(sounding)
+            if index is not None:
+                found = {**found, **index.count(sample.roll)}
+                for kind in _KINDS:
+                    run = index.longest_run(sample.roll, transposed=kind == "transposed")
+                    found[f"longest_{kind}"] = run.length
         rows.append({**sample.keys, **found})
     return pd.DataFrame(rows)
-
-
-def _copied(roll: np.ndarray, index: TrainingIndex | None) -> dict[str, int]:
-    """Return what a piece shares with the training music."""
-    if index is None:
-        return {}
-    exact, moved = (index.longest_run(roll, transposed=moved).length for moved in (False, True))
-    return {**index.count(roll), "longest_exact": exact, "longest_transposed": moved}
 
 
 def _measure_item(item: tuple[np.ndarray, Bars]) -> dict[str, float]:
@@ -145,7 +120,6 @@ def _measure_item(item: tuple[np.ndarray, Bars]) -> dict[str, float]:
 
 
 def _item_key(item: tuple[np.ndarray, Bars]) -> str:
-    """Return the hash of a roll and where its bars stand, under which their measures are kept."""
     roll, bars = item
     known = "x".join(map(str, (*roll.shape, *bars.for_measures().values())))
     return hashlib.sha256(f"{known} ".encode() + np.packbits(roll).tobytes()).hexdigest()
@@ -156,15 +130,14 @@ def measured(
     items: Sequence[Any],
     *,
     key: Callable[[Any], str],
-    kept: str | os.PathLike[str] | None = None,
-    released: str | os.PathLike[str] | None = None,
+    kept: AnyPath | None = None,
+    released: AnyPath | None = None,
     workers: int | None = None,
 ) -> list[Row]:
     """Return the measures of each item: known ones from the tables, others measured now and kept.
 
-    `measure` is importable, as it runs in other processes (`workers`; one per core by default, and
-    the result does not depend on it). `key` names an item; equal ones are measured once. `kept` is
-    read and written (see `Kept`); `released` is only read, whatever code made it.
+    `measure` is importable, as it runs in other processes. `key` names an item; equal ones are
+    measured once. `kept` is read and written (see `Kept`); `released` is read, whatever made it.
     """
     keys = [key(item) for item in items]
     own, given = Kept(kept, code=made_by()), Kept(released)
@@ -180,7 +153,6 @@ def measured(
 
 
 def _map(measure: Callable[[Any], Row], items: list[Any], workers: int | None) -> Iterator[Row]:
-    """Measure items one after the other, or in processes where there are enough of them."""
     count = min(workers or cores(), len(items) // _ENOUGH_FOR_A_PROCESS)
     if count < 2:
         yield from map(measure, items)
@@ -201,27 +173,23 @@ def made_by() -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of what measures: Python, the packages, FluidSynth."""
-    found = {"Python": platform.python_version()}
-    found |= {package: importlib.metadata.version(package) for package in _PACKAGES}
-    return found | {"FluidSynth": fluidsynth_version()}
+    packages = {package: importlib.metadata.version(package) for package in _PACKAGES}
+    return {"Python": platform.python_version(), **packages, "FluidSynth": fluidsynth_version()}
 
 
 class Kept:
     """Keep what was measured in one CSV table, under a hash of the item and one of the code.
 
-    Columns item, code, sha256 and one per measure; a row counts only if its SHA-256 is that of its
-    fields, so a changed or half-written one is measured again. A table is written by one code: rows
-    of an older one go. Without a code every row is known, whatever code made it; without a path
-    nothing is kept. Beside the table stands ``NAME.json``, the versions behind it. NaN and
-    infinities come back as they were; an empty field is a measure that the row does not have.
+    A row counts only if its SHA-256 is that of its fields, so a half-written one is measured again.
+    A table is written by one code: rows of an older one go. Without a code every row is known;
+    without a path nothing is kept. Beside it stands ``NAME.json``, the versions behind it.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, *, code: str = "") -> None:
+    def __init__(self, path: AnyPath | None, *, code: str = "") -> None:
         self.path, self.code = None if path is None else Path(path), code
         self.rows = {} if self.path is None else _read_rows(self.path, code)
 
     def get(self, item: str) -> Row | None:
-        """Return the measures of an item; None if unknown."""
         return self.rows.get(item)
 
     def add(self, item: str, measures: Mapping[str, Any]) -> Row:
@@ -243,25 +211,22 @@ class Kept:
                 self._write()
 
     def _write(self) -> None:
-        """Write the table, with the rows that another process has added in the meantime."""
         with locked(self.path):
-            self.rows = {**_read_rows(self.path, self.code), **self.rows}
+            self.rows = {**_read_rows(self.path, self.code), **self.rows}  # with other processes'
             write_text(_as_csv(self.rows, self.code), self.path)
             write_json(self._versions, self.path.with_suffix(".json"))
         self._written = time.monotonic()
 
 
-def made_with(path: str | os.PathLike[str]) -> dict[str, str]:
+def made_with(path: AnyPath) -> dict[str, str]:
     """Return the versions behind a table, by package; nothing if they are not known."""
-    try:
+    with contextlib.suppress(FileNotFoundError, ValueError):
         found = json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _read_rows(path: Path, code: str) -> dict[str, Row]:
-    """Return the rows of a table, by item, whose SHA-256 fits; of any code if `code` is empty."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))
@@ -277,21 +242,19 @@ def _read_rows(path: Path, code: str) -> dict[str, Row]:
 
 
 def _as_csv(rows: Mapping[str, Row], code: str) -> str:
-    """Return the table as text, sorted by item, so that it does not depend on who came first."""
     names = dict.fromkeys(name for row in rows.values() for name in row)
     memory = io.StringIO()
     writer = csv.DictWriter(memory, [*_NAMES, *names], lineterminator="\n")
     writer.writeheader()
     for item, row in sorted(rows.items()):
         fields = {name: _text(value) for name, value in row.items()}
-        known = {"item": item, "code": code, "sha256": _hash(item, code, fields)}
-        writer.writerow({**known, **fields})
+        writer.writerow({"item": item, "code": code, "sha256": _hash(item, code, fields), **fields})
     return memory.getvalue()
 
 
 def _hash(item: str | None, code: str | None, fields: Mapping[str, str]) -> str:
-    text = json.dumps([item, code, sorted(fields.items())])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    row = json.dumps([item, code, sorted(fields.items())])
+    return hashlib.sha256(row.encode()).hexdigest()[:16]
 
 
 def _text(value: Any) -> str:
@@ -299,39 +262,30 @@ def _text(value: Any) -> str:
 
 
 def _value(field: str) -> Any:
-    """Return the number that a field says, or the field itself if it says none."""
-    try:
+    with contextlib.suppress(ValueError):
         return float(field)
-    except ValueError:
-        return field
-
-
-# Whole sets beside real music
+    return field
 
 
 def distance_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) -> pd.DataFrame:
     """Return how far each set lies from held-out real music, with its interval.
 
     Columns model, distance, low, high, seeds, n (pieces that define every kept feature), undefined
-    (those that do not, and are skipped in what they lack), dropped (the `dropped_features`, the
-    same in each row, "" for none). Distance, low and high are NaN where no piece of a set defines
-    some kept feature. The reference is held fixed. A distance grows as a set gets smaller, even for
-    real music: read it beside the training set's, of about the same n.
+    (those that do not), dropped (the `dropped_features`); NaN where no piece of a set defines one.
+    A distance grows as a set gets smaller: read it beside the training set's.
     """
-    reference = _features(table, REAL)
+    real, features = table["model"] == REAL, list(FEATURES)
+    reference = table.loc[real, features].to_numpy(float)
     dropped, kept = _dropped_and_kept(table)
+    options = {"rng": np.random.default_rng(seed), "n_resamples": n_resamples}
     # Places of pieces are drawn, not rows of features: a row that lacks one of them counts too.
-    numbered = table.assign(place=table.groupby("model").cumcount())
-    rng = np.random.default_rng(seed)
-    rows = []
-    for model in table.loc[table["model"] != REAL, "model"].unique():
-        distance = distance_of_drawn(_features(table, model), reference)
-        places = values_by_seed(numbered, model, "place")
-        found = seed_interval(
-            distance, places, rng=rng, n_resamples=n_resamples, bounds=(0.0, math.inf)
-        )
-        lacking = table.loc[table["model"] == model, kept].isna().any(axis=1)
-        sizes = (_n_seeds(table, model), int((~lacking).sum()), int(lacking.sum()))
+    numbered, rows = table.assign(place=table.groupby("model").cumcount()), []
+    for model, own in numbered[~real].groupby("model", sort=False):
+        distance = distance_of_drawn(own[features].to_numpy(float), reference)
+        places = values_by_seed(own, str(model), "place")
+        found = seed_interval(distance, places, bounds=(0.0, math.inf), **options)
+        lacking = own[kept].isna().any(axis=1)
+        sizes = (own["seed"].nunique(), int((~lacking).sum()), int(lacking.sum()))
         rows.append((model, *found[:3], *sizes, ", ".join(dropped)))
     columns = ["model", "distance", "low", "high", "seeds", "n", "undefined", "dropped"]
     return pd.DataFrame(rows, columns=columns)
@@ -340,39 +294,25 @@ def distance_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) ->
 def distance_by_training(table: pd.DataFrame, *, size: int, seed: int) -> pd.DataFrame:
     """Return how far each single training run lies from held-out real music, all at one size.
 
-    Columns model, seed, distance, size. A distance grows as a set gets smaller, so only distances
-    of one size can be compared: it is the mean over `_DRAWS` random sets of `size` pieces, or that
-    of all pieces where a run has no more. Draws that do not define some kept feature are skipped;
-    NaN where all are such.
+    Columns model, seed, distance, size. The mean over `_DRAWS` random sets of `size` pieces that
+    define every kept feature, or that of all pieces where a run has no more.
     """
-    reference = _features(table, REAL)
-    rng = np.random.default_rng(seed)
-    rows = []
-    for (model, run), pieces in table[table["model"] != REAL].groupby(
-        ["model", "seed"], sort=False
-    ):
-        distance = distance_of_drawn(_features(pieces, str(model)), reference)
+    real, features = table["model"] == REAL, list(FEATURES)
+    reference = table.loc[real, features].to_numpy(float)
+    rng, rows = np.random.default_rng(seed), []
+    for (model, run), pieces in table[~real].groupby(["model", "seed"], sort=False):
+        distance = distance_of_drawn(pieces[features].to_numpy(float), reference)
         n = min(size, len(pieces))
         draws = _DRAWS if n < len(pieces) else 1
         found = [distance(rng.permutation(len(pieces))[:n]) for _ in range(draws)]
-        found = [distance for distance in found if not math.isnan(distance)]
+        found = [value for value in found if not math.isnan(value)]
         rows.append((model, run, float(np.mean(found)) if found else math.nan, n))
     return pd.DataFrame(rows, columns=["model", "seed", "distance", "size"])
 
 
-def _features(table: pd.DataFrame, model: str) -> np.ndarray:
-    """Return the features of a set's pieces, shape (n, 18), NaN where undefined."""
-    return table.loc[table["model"] == model, list(FEATURES)].to_numpy(float)
-
-
 def _dropped_and_kept(table: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Return the features of which real music has no range, and the others."""
     dropped = dropped_features(table[table["model"] == REAL])
     return dropped, [name for name in FEATURES if name not in dropped]
-
-
-def _n_seeds(table: pd.DataFrame, model: str) -> int:
-    return int(table.loc[table["model"] == model, "seed"].nunique())
 
 
 def feature_distance_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -384,14 +324,8 @@ def feature_distance_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def overlap_table(rolls: Rolls) -> pd.DataFrame:
-    """Return each set's `set_distances` (Yang and Lerch's) to the real one, by model and feature.
-
-    The pieces of all seeds of a set are taken together.
-    """
-    vectors = {
-        model: feature_vectors(roll for pieces in seeds.values() for roll in pieces)
-        for model, seeds in rolls.items()
-    }
+    """Return each set's `set_distances` (Yang and Lerch's) to the real one, its seeds together."""
+    vectors = {m: feature_vectors(itertools.chain(*seeds.values())) for m, seeds in rolls.items()}
     real = vectors.pop(REAL)
     found = {model: set_distances(ours, real) for model, ours in vectors.items()}
     return pd.concat(found, names=["model"]).reset_index()
@@ -400,31 +334,24 @@ def overlap_table(rolls: Rolls) -> pd.DataFrame:
 def copied_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) -> pd.DataFrame:
     """Return what share of each set's windows stands in the training music, with its interval.
 
-    Columns model, length (of the windows, in sixteenths), kind (``exact``, ``transposed``), share
-    (0 to 1), low, high, windows (that count), seeds, n. The real set's rows are the rate at which
-    music by the same composer repeats itself. Sets that were not looked up (the training music
-    itself) are skipped.
+    Columns model, length (of the windows, in sixteenths), kind (``exact``, ``transposed``), share,
+    low, high, windows, seeds, n. The real set's rows are the rate at which music by the same
+    composer repeats itself.
     """
-    rng = np.random.default_rng(seed)
-    rows = []
-    for model in table["model"].unique():
-        for length in WINDOW_LENGTHS:
-            for kind in ("exact", "transposed"):
-                columns = [f"{kind}_{length}", f"windows_{length}"]
-                samples = values_by_seed(table, model, columns)
-                found = seed_interval(
-                    _share, samples, rng=rng, n_resamples=n_resamples, bounds=(0.0, 1.0)
-                )
-                windows = sum(np.nansum(values[:, 1]) for values in samples.values())
-                if found.n:
-                    sizes = (int(windows), _n_seeds(table, model), found.n)
-                    rows.append((model, length, kind, *found[:3], *sizes))
+    options = {"rng": np.random.default_rng(seed), "n_resamples": n_resamples}
+    n_seeds, rows = table.groupby("model", sort=False)["seed"].nunique(), []
+    for model, length, kind in itertools.product(n_seeds.index, WINDOW_LENGTHS, _KINDS):
+        samples = values_by_seed(table, model, [f"{kind}_{length}", f"windows_{length}"])
+        found = seed_interval(_share, samples, bounds=(0.0, 1.0), **options)
+        windows = sum(np.nansum(values[:, 1]) for values in samples.values())
+        if found.n:
+            sizes = (int(windows), int(n_seeds[model]), found.n)
+            rows.append((model, length, kind, *found[:3], *sizes))
     columns = ["model", "length", "kind", "share", "low", "high", "windows", "seeds", "n"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _share(counts: np.ndarray) -> float:
-    """Return copied over counted windows; 0 where no window counts."""
     copied, windows = counts.sum(axis=0)
     return float(copied / windows) if windows else 0.0
 
@@ -432,16 +359,13 @@ def _share(counts: np.ndarray) -> float:
 def variety_table(rolls: Rolls, reference: Sequence[np.ndarray] | None = None) -> pd.DataFrame:
     """Return how different the pieces of each training run are, as a ratio to real music's.
 
-    Columns model, seeds, nearest and pairwise (means over the seeds of `diversity_ratio`; 1 is as
-    varied as real music, 0 one piece again and again), lowest_nearest (of the worst seed), n
-    (pieces of the smallest seed). NaN for seeds of one piece. Without a reference the real set is
-    the reference; better is one piece of each tune, since settings of one tune are alike.
+    Columns model, seeds, nearest and pairwise (means over the seeds of `diversity_ratio`),
+    lowest_nearest (of the worst seed), n (pieces of the smallest seed). The reference is the real
+    set; better is one piece of each tune.
     """
     real = next(iter(rolls[REAL].values())) if reference is None else reference
     rows = []
-    for model, seeds in rolls.items():
-        if model == REAL:
-            continue
+    for model, seeds in ((model, seeds) for model, seeds in rolls.items() if model != REAL):
         found = [diversity_ratio(pieces, real) for pieces in seeds.values()]
         nearest, pairwise = (np.array([f[i] for f in found]) for i in (0, 1))
         size = min(map(len, seeds.values()))
@@ -450,13 +374,9 @@ def variety_table(rolls: Rolls, reference: Sequence[np.ndarray] | None = None) -
     return pd.DataFrame(rows, columns=columns)
 
 
-# Which pieces lie within the range of real music, and what is wrong with those that do not
-
-
 def real_ranges(table: pd.DataFrame, measures: Sequence[str] = RANGED) -> pd.DataFrame:
     """Return the `typical_range` of each measure in the real set: index measure; low, high, n."""
-    real = table.loc[table["model"] == REAL, list(measures)]
-    if real.empty:
+    if (real := table.loc[table["model"] == REAL, list(measures)]).empty:
         raise ValueError(f"table holds no piece of the set {REAL!r}, whose range is asked for")
     return typical_range(real)
 
@@ -469,13 +389,11 @@ def inside_range(table: pd.DataFrame, measures: Sequence[str] = RANGED) -> pd.Da
 def range_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return what share of each set lies inside the range of real music, and what is flawed.
 
-    One row per set: model, seeds, n, percent of pieces inside for each of `RANGED` and for
-    ``all_four`` at once, lowest_seed (``all_four`` of the worst training run), and the number of
-    pieces with each of `PROBLEMS`.
+    Columns model, seeds, n, percent inside for each of `RANGED` and ``all_four``, lowest_seed
+    (``all_four`` of the worst training run), pieces with each of `PROBLEMS`.
     """
-    inside = inside_range(table)
+    inside, rows = inside_range(table), []
     inside["all_four"] = inside.all(axis=1)
-    rows = []
     for model, part in table.groupby("model", sort=False):
         shares = 100 * inside.loc[part.index].mean()
         by_seed = 100 * inside.loc[part.index, "all_four"].groupby(part["seed"]).mean()
@@ -486,22 +404,14 @@ def range_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def features_outside(table: pd.DataFrame) -> pd.Series:
-    """Return in how many of the kept `FEATURES` each piece lies outside real music, 0 to 18.
-
-    A count of errors that needs no ear.
-    """
+    """Return in how many of the kept `FEATURES` each piece lies outside real music, 0 to 18."""
     return (~inside_range(table, _dropped_and_kept(table)[1])).sum(axis=1)
 
 
-# Recordings beside rendered pieces: a folder of real audio such as GTZAN. A recording is measured
-# at `SR`, one channel, from its start. Its level was set by whoever mastered it, not by a
-# renderer's fixed gain: what depends on level (energy, power, RMS, peak, loudness) does not compare
-# with rendered pieces; crest factor, centroid, flatness, onsets and noise do, with care: a file of
-# 22,050 samples per second holds nothing above 11 kHz.
-
-RECORDED = "audio"
-"""The set of a folder of recordings: it has audio measures and no others."""
-
+# Recordings beside rendered pieces: a folder of real audio such as GTZAN. Their level was set by
+# whoever mastered them: what depends on it (energy, power, RMS, peak, loudness) does not compare
+# with rendered pieces; crest factor, centroid, flatness, onsets and noise do, with care.
+RECORDED = "audio"  # the set of a folder of recordings
 SUFFIXES = (".wav", ".au", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 _MOST_FILES = 200
 
@@ -510,20 +420,19 @@ class RecordingError(ValueError):
     """A recording that cannot be measured; the message names the file and the reason."""
 
 
-def recorded_table(
-    folder: str | os.PathLike[str], *, seconds: float, kept: str | os.PathLike[str] | None = None
-) -> pd.DataFrame:
+def recorded_table(folder: AnyPath, *, seconds: float, kept: AnyPath | None = None) -> pd.DataFrame:
     """Return what the first seconds of a folder's recordings measure, subfolders included.
 
-    At most 200 files, spread evenly over the sorted list. Columns model (`RECORDED`), seed, sample,
-    file, and `AUDIO_UNITS`. Warns of each file that is skipped.
+    At most 200 files, spread evenly. Warns of each file that is skipped.
     """
-    found = _find_audio(Path(folder))
+    if not (folder := Path(folder)).is_dir():
+        raise FileNotFoundError(f"reference_audio: {folder} does not exist or is no folder")
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = sorted(p for p in found if not is_of_macos(p.relative_to(folder).as_posix()))
     count = min(len(found), _MOST_FILES)
     paths = [found[i * len(found) // count] for i in range(count)]
     measure = functools.partial(measure_recording, seconds=seconds)
-    key = functools.partial(_recording_key, seconds=seconds)
-    rows: list[Row] = []
+    key, rows = functools.partial(_recording_key, seconds=seconds), []
     for path, values in zip(paths, measured(measure, paths, key=key, kept=kept), strict=True):
         if "skipped" in values:
             warnings.warn(f"reference_audio: {values['skipped']}; skipped", stacklevel=2)
@@ -531,20 +440,9 @@ def recorded_table(
         keys = {"model": RECORDED, "seed": NO_SEED, "sample": len(rows)}
         rows.append({**keys, "file": path.relative_to(folder).as_posix(), **values})
     if not rows:
-        raise FileNotFoundError(
-            f"reference_audio: {folder} holds no audio file of {seconds:g} s or more; name a "
-            f"folder with some ({', '.join(SUFFIXES)})"
-        )
+        none = f"reference_audio: {folder} holds no audio file of {seconds:g} s or more"
+        raise FileNotFoundError(f"{none}; name a folder with some ({', '.join(SUFFIXES)})")
     return pd.DataFrame(rows)
-
-
-def _find_audio(folder: Path) -> list[Path]:
-    """Return the audio files below a folder, in a fixed order."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"reference_audio: {folder} does not exist or is no folder")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    files = (path for path in found if path.is_file())
-    return sorted(path for path in files if not is_of_macos(path.relative_to(folder).as_posix()))
 
 
 def measure_recording(path: Path, *, seconds: float) -> Row:
@@ -555,12 +453,8 @@ def measure_recording(path: Path, *, seconds: float) -> Row:
         return {"skipped": str(error)}
 
 
-def read_recording(path: str | os.PathLike[str], *, seconds: float) -> np.ndarray:
-    """Read the beginning of what libsndfile reads: float64 (round(seconds * SR),) at `SR`.
-
-    The mean of its channels, resampled (polyphase) where its rate differs. `RecordingError` if it
-    cannot be read, is shorter, or holds samples that are not finite.
-    """
+def read_recording(path: AnyPath, *, seconds: float) -> np.ndarray:
+    """Read the first seconds of an audio file at `SR`, float64, or raise `RecordingError`."""
     import soundfile
     from scipy.signal import resample_poly
 
@@ -580,10 +474,5 @@ def read_recording(path: str | os.PathLike[str], *, seconds: float) -> np.ndarra
 
 
 def _recording_key(path: Path, *, seconds: float) -> str:
-    text = f"{_recording_code()} {seconds} {sha256_of(path)}"
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-@functools.cache
-def _recording_code() -> str:
-    return code_hash(measure_recording)
+    known = f"{_code(measure_recording)} {seconds} {sha256_of(path)}"
+    return hashlib.sha256(known.encode()).hexdigest()

@@ -3,10 +3,9 @@
 Conventions: a *piece* is a roll of 128 sixteenths (8 bars of 4/4; 24 s at 80 quarters per minute),
 ``uint8 (128, 88, 2)`` as in `musiclib.roll`. A *set* is all pieces of one origin, by the name in
 `SETS`. `seed` is the training seed of a model's piece, the drawing seed of a baseline's, and -1 for
-real music, which has none. `sample` counts from 0 within a set and seed. A generated piece is the
-file ``<model>/<seed>/NNN.mid``, in the order in which the model made them: nothing is picked, and a
-piece that is flawed is written with its flaw reported. ``bars`` say where a piece's bar lines
-stand: 4/4 without an upbeat where nothing else is said.
+real music. `sample` counts from 0 within a set and seed. A generated piece is the file
+``<model>/<seed>/NNN.mid``, in the order in which the model made them: nothing is picked. ``bars``
+say where a piece's bar lines stand: 4/4 without an upbeat where nothing else is said.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +30,6 @@ from musiclib.midi import load_midi, save_midi
 from musiclib.piece import Piece, from_first_bar, metre
 from musiclib.roll import (
     COMMON_BARS,
-    N_KEYS,
     ONSET,
     STEPS_PER_BAR,
     STEPS_PER_QUARTER,
@@ -48,51 +46,40 @@ from study.run import CORPORA, Paths, Preset
 from study.stats import MODELS
 
 PIECE_STEPS = 8 * STEPS_PER_BAR
+TEMPO = 80.0  # quarter notes per minute of every generated file and of every rendering
+LONGEST_RANDOM_NOTE = 8  # steps: with lengths from 1, about as long as real ones on average
 
-TEMPO = 80.0
-"""Quarter notes per minute of every generated file and of every rendering."""
-
-LONGEST_RANDOM_NOTE = 8
-"""Random notes last 1 to 8 sixteenths, up to a half note: about as long as real ones on average."""
-
-_Following = Mapping[bytes, list[tuple[int, bytes]]]
+AnyPath = str | os.PathLike[str]
+Rolls = Iterable[np.ndarray]
 
 # Music without a model: what any trained model must beat. The same rolls and the same state of the
 # generator give the same pieces, uint8 (n, steps, 88, 2).
 
 
 def markov_pieces(
-    training: Iterable[np.ndarray], *, n: int, rng: np.random.Generator, steps: int = PIECE_STEPS
+    training: Rolls, *, n: int, rng: np.random.Generator, steps: int = PIECE_STEPS
 ) -> np.ndarray:
     """Return pieces drawn from a first-order Markov chain over the training rolls' chords.
 
     A state is a chord as it is struck, x = (onsets, sounding keys), which stands until either
-    changes. From x the chain goes to (d, y), its length d in steps and the chord after it, with
-    their relative frequency after x in the training rolls, without smoothing; it starts with a
-    first chord of a training roll, and again where a chord only ever ended one. It knows no metre
-    and nothing before the chord that sounds.
+    changes. From x the chain goes to (d, y), its length and the chord after it, with their relative
+    frequency, without smoothing; it starts, also where a chord only ever ended a roll, with a first
+    chord of one.
     """
     firsts, following = [], defaultdict(list)
-    for roll in _require_training(training, n=n, steps=steps):
-        chords, lengths = _events(roll)
+    for roll in _require_training(training, n, steps):
+        changed = (roll[1:, :, SUSTAIN] != roll[:-1, :, SUSTAIN]).any(axis=1)
+        new = roll[1:, :, ONSET].any(axis=1) | changed
+        starts = np.append(0, np.flatnonzero(new) + 1)
+        chords = [roll[i].tobytes() for i in starts]
+        lengths = np.diff(np.append(starts, len(roll))).tolist()
         firsts.append(chords[0])
         for before, length, after in zip(chords, lengths, chords[1:], strict=False):
             following[before].append((length, after))
-    return np.stack([_walk(firsts, following, steps=steps, rng=rng) for _ in range(n)])
+    return np.stack([_walk(firsts, following, steps, rng) for _ in range(n)])
 
 
-def _events(roll: np.ndarray) -> tuple[list[bytes], list[int]]:
-    """Return a roll's chords as struck (the bytes of a step), and how many steps each stands."""
-    new = np.ones(len(roll), dtype=bool)
-    changed = (roll[1:, :, SUSTAIN] != roll[:-1, :, SUSTAIN]).any(axis=1)
-    new[1:] = roll[1:, :, ONSET].any(axis=1) | changed
-    starts = np.flatnonzero(new)
-    return [roll[i].tobytes() for i in starts], np.diff(np.append(starts, len(roll))).tolist()
-
-
-def _walk(
-    firsts: list[bytes], following: _Following, *, steps: int, rng: np.random.Generator
-) -> np.ndarray:
+def _walk(firsts: list, following: Mapping, steps: int, rng: np.random.Generator) -> np.ndarray:
     """Return a walk of the chain as a roll: each chord struck once and held for its length."""
     chord = firsts[rng.choice(len(firsts))]
     chords, lengths = [], []
@@ -103,42 +90,36 @@ def _walk(
         else:
             length, chord = STEPS_PER_QUARTER, firsts[rng.choice(len(firsts))]
         lengths.append(length)
-    struck = np.frombuffer(b"".join(chords), np.uint8).reshape(-1, N_KEYS, 2)
+    struck = np.frombuffer(b"".join(chords), np.uint8).reshape(len(chords), -1, 2)
     roll = np.repeat(struck, lengths, axis=0)
     roll[..., ONSET] = np.diff(roll[..., SUSTAIN], axis=0, prepend=np.uint8(0)) == 1
-    starts = np.cumsum([0, *lengths[:-1]])
-    roll[starts, :, ONSET] |= struck[..., ONSET]
+    roll[np.cumsum([0, *lengths[:-1]]), :, ONSET] |= struck[..., ONSET]
     return roll[:steps]
 
 
 def shuffled_pieces(
-    training: Iterable[np.ndarray], *, n: int, rng: np.random.Generator, steps: int = PIECE_STEPS
+    training: Rolls, *, n: int, rng: np.random.Generator, steps: int = PIECE_STEPS
 ) -> np.ndarray:
     """Return the beginnings of training rolls, with their pitches dealt out among their notes.
 
-    Rolls that are long enough are drawn without replacement until all are used. Starts, lengths and
-    the multiset of pitches stay; which note has which pitch is a uniform permutation. Two notes
-    dealt the same pitch at once become one, and a note cuts an earlier one of its pitch, so a few
-    notes are lost.
+    Each roll that is long enough serves before one serves twice. Which note has which pitch is a
+    uniform permutation; where notes of one pitch meet, a few are lost.
     """
-    rolls = _long_enough(_require_training(training, n=n, steps=steps), steps)
-    pieces = []
-    for index in _draw(len(rolls), n, rng):
-        notes = notes_of(rolls[index][:steps])
-        pieces.append(roll_of(notes.start, rng.permutation(notes.key), notes.length, steps=steps))
-    return np.stack(pieces)
+    rolls = _require_training(training, n, steps, shortest=steps)
+    drawn = [notes_of(rolls[i][:steps]) for i in _draw(len(rolls), n, rng)]
+    dealt = [(notes.start, rng.permutation(notes.key), notes.length) for notes in drawn]
+    return np.stack([roll_of(*notes, steps=steps) for notes in dealt])
 
 
 def random_pieces(
-    training: Iterable[np.ndarray], *, n: int, rng: np.random.Generator, steps: int = PIECE_STEPS
+    training: Rolls, *, n: int, rng: np.random.Generator, steps: int = PIECE_STEPS
 ) -> np.ndarray:
     """Return pieces of uniformly random notes, each with as many as a training roll's beginning.
 
-    Key uniform over the compass of the rolls that are long enough, start uniform over the steps,
-    length uniform over 1 to `LONGEST_RANDOM_NOTE` steps (cut at the end of the piece): our choice.
-    Notes that fall on the same key at once become one.
+    Our choice: key uniform over the compass of the rolls that are long enough, start over the
+    steps, length over 1 to `LONGEST_RANDOM_NOTE`.
     """
-    rolls = _long_enough(_require_training(training, n=n, steps=steps), steps)
+    rolls = _require_training(training, n, steps, shortest=steps)
     compass = np.flatnonzero(np.any([roll[..., SUSTAIN].any(axis=0) for roll in rolls], axis=0))
     if not compass.size:
         raise ValueError("training holds no note")
@@ -153,52 +134,29 @@ def random_pieces(
 
 
 def _draw(size: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Return n indices below size: whole random orders one after another, cut to n."""
     orders = [rng.permutation(size) for _ in range(-(-n // size))]
     return np.concatenate(orders)[:n]
 
 
-def _require_training(training: Iterable[np.ndarray], *, n: int, steps: int) -> list[np.ndarray]:
-    """Return the training rolls or say which argument is wrong."""
+def _require_training(training: Rolls, n: int, steps: int, *, shortest: int = 1) -> list:
+    """Return the training rolls of at least `shortest` steps, or say which argument is wrong."""
     for name, value in (("n", n), ("steps", steps)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
     rolls = [require_piece(roll, name=f"training[{i}]") for i, roll in enumerate(training)]
     if not rolls:
         raise ValueError("training must hold at least one roll; got none")
-    return rolls
-
-
-def _long_enough(rolls: list[np.ndarray], steps: int) -> list[np.ndarray]:
-    """Return the rolls of at least that many steps, or say that there is none."""
-    kept = [roll for roll in rolls if len(roll) >= steps]
-    if not kept:
-        longest = max(len(roll) for roll in rolls)
-        raise ValueError(f"training has no roll of {steps} steps; the longest has {longest}")
+    if not (kept := [roll for roll in rolls if len(roll) >= shortest]):
+        longest = max(map(len, rolls))
+        raise ValueError(f"training has no roll of {shortest} steps; the longest has {longest}")
     return kept
 
 
-# The sets, and where their pieces come from
-
-REAL = "real"
-"""Held-out real music: what every set is compared with."""
-
-TRAINING = "training"
-"""Real music that the models saw: how near to `REAL` real music itself comes (the ceiling)."""
-
-BASELINES: Mapping[str, Callable[..., np.ndarray]] = {
-    "markov": markov_pieces,  # real chords, real neighbours, no plan
-    "shuffled": shuffled_pieces,  # a real rhythm and its pitches
-    "random": random_pieces,  # as many notes as a real piece
-}
-"""Music without a model, in order of what it knows of music."""
-
-SETS = (*MODELS, REAL, TRAINING, *BASELINES)
-"""All sets of symbolic music, in the order of every table and figure."""
-
-NO_SEED = -1
-"""Seed of a piece that no training run and no draw made."""
-
+REAL = "real"  # held-out real music: what every set is compared with
+TRAINING = "training"  # real music that the models saw: how near `REAL` real music comes
+BASELINES = {"markov": markov_pieces, "shuffled": shuffled_pieces, "random": random_pieces}
+SETS = (*MODELS, REAL, TRAINING, *BASELINES)  # in the order of every table and figure
+NO_SEED = -1  # of a piece that no training run and no draw made
 _WRITERS = {"lstm": "02 (LSTM)", "gan": "03 (GAN)", "vae": "04 (VAE)"}
 
 
@@ -206,8 +164,7 @@ class Sample(NamedTuple):
     """Hold one piece to compare.
 
     `file` is a generated piece's file below the output folder, a real piece's name, or "" for a
-    baseline's piece. `bars` are those of the file or of the source; a baseline's piece without a
-    source has bars of the commonest length of the training pieces.
+    baseline's, which has bars of its source or else of the training pieces' commonest length.
     """
 
     model: str
@@ -219,33 +176,30 @@ class Sample(NamedTuple):
 
     @property
     def keys(self) -> dict[str, object]:
-        """What names the piece in a table."""
         return dict(zip(("model", "seed", "sample", "file"), self[:4], strict=True))
 
 
 def read_generated(
-    generated: str | os.PathLike[str],
-    *,
-    models: Sequence[str] = MODELS,
-    seeds: Sequence[int] | None = None,
+    generated: AnyPath, *, models: Sequence[str] = MODELS, seeds: Sequence[int] | None = None
 ) -> list[Sample]:
     """Read what the model notebooks wrote to a folder, of these training seeds (all if not given).
 
-    By model, seed and number. A shorter file is followed by silence (a MIDI file that ends with
-    rests knows nothing of them), a longer one is cut; folders whose name is no number are no seeds.
-    `FileNotFoundError` names the notebook that writes the pieces of a model that has none.
+    By model, seed and number. A shorter file is followed by silence (rests at its end are not in
+    it), a longer one is cut; folders whose name is no number are no seeds.
     """
-    generated = Path(generated)
-    samples: list[Sample] = []
+    generated, samples = Path(generated), []
     for model in models:
         runs = [f for f in _seeds(generated / model) if seeds is None or int(f.name) in seeds]
         found = [path for folder in runs for path in _numbered(folder.glob("*.mid"))]
         if not found:
-            raise FileNotFoundError(
-                f"{generated / model} holds no piece (<seed>/000.mid and on); run notebook "
-                f"{_WRITERS.get(model, 'of this model')} first"
-            )
-        samples += [_generated(model, path, generated) for path in found]
+            missing = f"{generated / model} holds no piece (<seed>/000.mid and on)"
+            raise FileNotFoundError(f"{missing}; run notebook {_WRITERS[model]} first")
+        for path in found:
+            midi = load_midi(path)
+            file = Path("data", generated.name, path.relative_to(generated)).as_posix()
+            roll = to_piano_roll(midi, length=PIECE_STEPS)
+            bars = bars_at(*metre(midi, steps=PIECE_STEPS))
+            samples.append(Sample(model, int(path.parent.name), int(path.stem), file, roll, bars))
     return samples
 
 
@@ -254,65 +208,44 @@ def _seeds(folder: Path) -> list[Path]:
 
 
 def _numbered(paths: Iterable[Path]) -> list[Path]:
-    """Return the paths whose name is a number (before its ending), by number."""
     found = [path for path in paths if path.stem.isdecimal()]
     return sorted(found, key=lambda path: int(path.stem))
-
-
-def _generated(model: str, path: Path, generated: Path) -> Sample:
-    """Read one generated piece; its file is named from two folders above, where ``data`` lies."""
-    file = Path("data", generated.name, path.relative_to(generated)).as_posix()
-    midi = load_midi(path)
-    roll = to_piano_roll(midi, length=PIECE_STEPS)
-    bars = bars_at(*metre(midi, steps=PIECE_STEPS))
-    return Sample(model, int(path.parent.name), int(path.stem), file, roll, bars)
 
 
 def read_models(paths: Paths, *, seed: int, budget: Preset) -> tuple[list[Sample], dict[str, str]]:
     """Read the pieces to compare, and say of each model whether they are "this run" or "released".
 
     This run's training seeds are `seed` and as many as the budget trains. Of a model that it did
-    not train, every released seed is read; a preset that trains nothing reads released models only,
-    where there are any.
+    not train, every released seed is read.
     """
-    samples: list[Sample] = []
-    whose: dict[str, str] = {}
+    samples, whose = [], {}
     trains = budget.trainings or not paths.reads_released
     seeds = range(seed, seed + budget["seeds"]) if trains else ()
     for model in MODELS:
-        own = any(int(folder.name) in seeds for folder in _seeds(paths.generated / model))
-        if own or not paths.reads_released:
-            whose[model] = "this run"
-            samples += read_generated(paths.generated, models=[model], seeds=seeds)
-        else:
-            whose[model] = "released"
-            samples += read_generated(paths.released / "data" / "generated", models=[model])
+        trained = any(int(folder.name) in seeds for folder in _seeds(paths.generated / model))
+        own = trained or not paths.reads_released
+        folder = paths.generated if own else paths.released / "data" / "generated"
+        whose[model] = "this run" if own else "released"
+        samples += read_generated(folder, models=[model], seeds=seeds if own else None)
     return samples, whose
 
 
 def first_pieces(samples: Iterable[Sample]) -> list[Sample]:
     """Return pieces 000 to 002 of each model's first training seed: the paper's three, unpicked."""
-    samples = list(samples)
+    known = {sample[:3]: sample for sample in samples}
     chosen: list[Sample] = []
     for model in MODELS:
-        own = [sample for sample in samples if sample.model == model]
-        seed = min((sample.seed for sample in own), default=0)
-        found = [sample for sample in own if sample.seed == seed and sample.sample < 3]
-        if missing := sorted({0, 1, 2} - {sample.sample for sample in found}):
-            raise FileNotFoundError(
-                f"{model}: piece {missing[0]:03d} of seed {seed} is missing; run notebook "
-                f"{_WRITERS[model]} first, with 3 pieces or more"
-            )
-        chosen += found
+        seed = min((seed for name, seed, _ in known if name == model), default=0)
+        for i in range(3):
+            if (model, seed, i) not in known:
+                missing = f"{model}: piece {i:03d} of seed {seed} is missing; run notebook"
+                raise FileNotFoundError(f"{missing} {_WRITERS[model]} first, with 3 pieces or more")
+            chosen.append(known[model, seed, i])
     return chosen
 
 
 def real_samples(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Sample]:
-    """Return the beginnings of the held-out pieces that are long enough, in the corpus's order.
-
-    `split` has the columns piece, group and split, as `splits` makes it; the side "test" is held
-    out. `ValueError` if fewer than two are long enough.
-    """
+    """Return the beginnings of the held-out pieces that are long enough, in the corpus's order."""
     held_out = _long(_side(pieces, split, "test"))
     if len(held_out) < 2:
         raise ValueError(
@@ -324,14 +257,12 @@ def real_samples(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Sample]:
 
 def training_pieces(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Piece]:
     """Return the pieces of the training side, whole from the first bar that sounds."""
-    found = _side(pieces, split, "train")
-    if not found:
-        raise ValueError("pieces: none belongs to the training side of the split")
-    return found
+    if found := _side(pieces, split, "train"):
+        return found
+    raise ValueError("pieces: none belongs to the training side of the split")
 
 
 def _side(pieces: Iterable[Piece], split: pd.DataFrame, side: str) -> list[Piece]:
-    """Return the pieces of one side, each from the first bar that sounds."""
     names = set(split.loc[split["split"] == side, "piece"])
     return [from_first_bar(piece) for piece in pieces if piece.name in names]
 
@@ -345,28 +276,24 @@ def _beginning(piece: Piece, model: str, seed: int, sample: int) -> Sample:
 
 
 def _bars(piece: Piece) -> Bars:
-    """Return the bars of a piece's beginning."""
     return bars_at(piece.position[:PIECE_STEPS], piece.bar, piece.denominator)
 
 
 def baseline_samples(training: Sequence[Piece], *, n: int, seed: int) -> list[Sample]:
-    """Return n pieces of each of `BASELINES`, and n training pieces that are long enough.
+    """Return n pieces of each of `BASELINES`, and n training pieces, or all that are long enough.
 
-    Fewer training pieces where there are fewer. Each set has a stream of draws of its own. A
-    shuffled piece keeps the bars of the piece that it was dealt from.
+    Each set has a stream of draws of its own. A shuffled piece keeps the bars of its source.
     """
     rolls, long = [piece.roll for piece in training], _long(training)
     *streams, last = np.random.default_rng(seed).spawn(len(BASELINES) + 1)
     chosen = np.sort(last.permutation(len(long))[:n])
     samples = [_beginning(long[k], TRAINING, seed, i) for i, k in enumerate(chosen)]
-    common = commonest_bars(training)
     for (name, make), rng in zip(BASELINES.items(), streams, strict=True):
         again = copy.deepcopy(rng)
-        made, bars = make(rolls, n=n, rng=rng), [common] * n
+        made, bars = make(rolls, n=n, rng=rng), [commonest_bars(training)] * n
         if make is shuffled_pieces:
             bars = [_bars(long[k]) for k in _draw(len(long), n, again)]
-        both = zip(made, bars, strict=True)
-        samples += [Sample(name, seed, i, "", *own) for i, own in enumerate(both)]
+        samples += [Sample(name, seed, i, "", roll, bars[i]) for i, roll in enumerate(made)]
     return samples
 
 
@@ -378,7 +305,7 @@ def with_tunes(table: pd.DataFrame, split: pd.DataFrame) -> pd.DataFrame:
 
 def one_of_each_tune(samples: Iterable[Sample], split: pd.DataFrame) -> list[Sample]:
     """Return the first real piece of each group of the split: no two are settings of one tune."""
-    group = dict(zip(split["piece"], split["group"], strict=True))
+    group = split.set_index("piece")["group"]
     first: dict[str, Sample] = {}
     for sample in samples:
         first.setdefault(group[sample.file], sample)
@@ -387,26 +314,18 @@ def one_of_each_tune(samples: Iterable[Sample], split: pd.DataFrame) -> list[Sam
 
 def rolls_by_set(samples: Iterable[Sample]) -> dict[str, dict[int, list[np.ndarray]]]:
     """Return the rolls of each set and seed, in the order met."""
-    found: dict[str, dict[int, list[np.ndarray]]] = {}
+    found = {}
     for sample in samples:
         found.setdefault(sample.model, {}).setdefault(sample.seed, []).append(sample.roll)
     return found
 
 
-# What a model notebook does with its pieces
-
-
 def write_pieces(
-    rolls: Sequence[np.ndarray],
-    folder: str | os.PathLike[str],
-    *,
-    bars: Sequence[Bars] | None = None,
-    keep: bool = False,
+    rolls: list[np.ndarray], folder: AnyPath, *, bars: list[Bars] | None = None, keep: bool = False
 ) -> pd.DataFrame:
-    """Write generated pieces as ``NNN.mid``, in order, and say what is wrong with each.
+    """Write generated pieces as ``NNN.mid`` in place of an earlier run's, and say what is wrong.
 
-    Such files of an earlier run are removed first; if `keep`, the pieces are only checked and the
-    folder stays as it is. Columns sample, file, notes, flaws (empty, or what `check_piece` found).
+    If `keep`, they are only checked. Columns sample, file, notes, flaws (of `check_piece`; or "").
     """
     folder, rows = Path(folder), []
     bars = [COMMON_BARS] * len(rolls) if bars is None else bars
@@ -441,11 +360,10 @@ def measure_table(rolls: Sequence[np.ndarray], bars: Sequence[Bars] | None = Non
     return pd.DataFrame(rows)
 
 
+# The measures whose range in real music a generated piece is to keep to, and the quantiles that
+# bound the range; with few real pieces that is nearly their lowest to highest value.
 RANGED = ("polyphony", "scale_consistency", "silence", "pitch_range")
-"""The measures whose range in real music a generated piece is to keep to."""
-
 PERCENTILES = (0.01, 0.99)
-"""What bounds the range; with few real pieces that is nearly their lowest to highest value."""
 
 
 def typical_range(real: pd.DataFrame) -> pd.DataFrame:
@@ -468,48 +386,39 @@ def inside_real(rolls: Sequence[np.ndarray], reference: Sequence[np.ndarray]) ->
 
 # Weights ``<model>.weights.h5``, and beside them their card ``<model>.json``: model, corpus, hash
 # of the split, codec, settings, budget, scores, and the SHA-256 of the weights.
-
+Card = Mapping[str, Any]
 _LARGEST = 4_096  # size that a card may name: units of a layer, or numbers of a latent
 
 
-def _card_of(weights: str | os.PathLike[str]) -> Path:
+def _card_of(weights: AnyPath) -> Path:
     return Path(f"{os.fspath(weights).removesuffix('.weights.h5')}.json")
 
 
-def save_weights(model: Any, weights: str | os.PathLike[str], card: Mapping[str, Any]) -> Path:
-    """Write a Keras model's weights and their card, atomically, and return the card's path.
-
-    Its optimizer's state, twice the size of the weights, is skipped.
-    """
+def save_weights(model: Any, weights: AnyPath, card: Card) -> Path:
+    """Write a Keras model's weights, without its optimizer's state; return their card's path."""
     _card_of(weights).unlink(missing_ok=True)  # so that a kill in between leaves none of another's
     with _without_optimizer(model), atomic_path(weights) as temporary:
         model.save_weights(temporary)
     return write_card(weights, card)
 
 
-def write_card(weights: str | os.PathLike[str], card: Mapping[str, Any]) -> Path:
+def write_card(weights: AnyPath, card: Card) -> Path:
     """Write the card of weights that are already written, and return its path."""
     path = _card_of(weights)
     write_json({**card, "sha256": sha256_of(weights)}, path)
     return path
 
 
-def load_weights(
-    model: Any, weights: str | os.PathLike[str], expected: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Load weights into a model if their card fits, and return the card; see `check_card`."""
+def load_weights(model: Any, weights: AnyPath, expected: Card) -> dict[str, Any]:
+    """Load weights into a model if their card fits, and return the card."""
     card = check_card(weights, expected)
     with _without_optimizer(model):
         model.load_weights(weights)
     return card
 
 
-def check_card(weights: str | os.PathLike[str], expected: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a weights' card, and refuse weights that do not fit before they are loaded.
-
-    `ValueError` when the file is not the one that the card names, or the card differs from
-    `expected` (such as ``codec`` and ``settings``).
-    """
+def check_card(weights: AnyPath, expected: Card) -> dict[str, Any]:
+    """Return a weights' card; refuse weights that it does not name or that are not as expected."""
     path = _card_of(weights)
     for file in (Path(weights), path):
         if not file.is_file():
@@ -526,16 +435,11 @@ def check_card(weights: str | os.PathLike[str], expected: Mapping[str, Any]) -> 
 
 
 def trained_sizes(
-    weights: str | os.PathLike[str], *names: str, corpus: str, seed: int, codec: Mapping[str, Any]
+    weights: AnyPath, *names: str, corpus: str, seed: int, codec: Mapping[str, Any]
 ) -> dict[str, int]:
-    """Return the sizes with which a model was trained, by `names` of its card's ``settings``.
-
-    So a notebook that trains nothing builds the model that the weights are of, whatever the preset
-    that trained it. `FileNotFoundError` has the command that trains them; `ValueError` when they
-    are of another corpus or codec, or the card lacks a size.
-    """
-    path, name, command = _card_of(weights), corpus_name(corpus), "make study"
-    command += "" if corpus in CORPORA else f' CORPUS="{corpus}"'
+    """Return the sizes of trained weights by `names` of their card, or say what trains them."""
+    path, name = _card_of(weights), corpus_name(corpus)
+    command = "make study" + ("" if corpus in CORPORA else f' CORPUS="{corpus}"')
     command += f" SEED={seed}" if seed else ""
     train = f"train them with: {command}, or let output name the folder of a study that did"
     if not (Path(weights).is_file() and path.is_file()):
@@ -564,11 +468,7 @@ def _without_optimizer(model: Any) -> Iterator[None]:
 
 
 def corpus_name(corpus: str) -> str:
-    """Return the short name of a corpus on disk: itself, or its folder's name made safe.
-
-    A folder of the user's that is called like a corpus of the study gets ``_folder`` behind its
-    name, so that the two are never mixed.
-    """
+    """Return a corpus's short name; a user's folder called like one of ours gets ``_folder``."""
     if corpus in CORPORA:
         return corpus
     name = re.sub(r"[^a-z0-9_]+", "_", Path(corpus).name.lower()).strip("_") or "corpus"

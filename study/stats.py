@@ -3,9 +3,8 @@
 Conventions: `Samples` are the values of a set's pieces by training seed, each of shape (n, ...); a
 baseline has one group, and real music one per tune (column tune, see `sets.with_tunes`), since
 settings of one tune are alike. Pieces whose values hold NaN are skipped, and every table says n.
-Tables hold one row per piece, with columns model, seed and the measures, as
-`measuring.sample_table` makes them. Bootstraps draw groups first and pieces second. The tests are
-those of scipy and scikit-posthocs; only the order of resampling is our own.
+Tables are those of `measuring.sample_table`. The tests are those of scipy and scikit-posthocs; only
+the order of resampling (groups first, pieces second) is our own.
 """
 
 from __future__ import annotations
@@ -20,13 +19,12 @@ import pandas as pd
 import scikit_posthocs
 from scipy import stats
 
-MODELS = ("vae", "gan", "lstm")
-"""The paper's models in the order of its table."""
-
+MODELS = ("vae", "gan", "lstm")  # in the order of the paper's table
 _LEVEL = 0.95  # of an interval by default
 _CERTAINTY = 0.95  # that each of the `outer_ends` lies outside the percentile of endless draws
-
 Samples = Mapping[Hashable, np.ndarray]
+Statistic = Callable[..., float]
+Rng = np.random.Generator
 
 
 class Interval(NamedTuple):
@@ -39,11 +37,7 @@ class Interval(NamedTuple):
     n: int
 
 
-NO_INTERVAL = Interval(math.nan, math.nan, math.nan, 0, 0)
-"""What a set without a value has."""
-
-
-# Intervals
+NO_INTERVAL = Interval(math.nan, math.nan, math.nan, 0, 0)  # of a set without a value
 
 
 def values_by_seed(
@@ -51,8 +45,7 @@ def values_by_seed(
 ) -> dict[int | str, np.ndarray]:
     """Return one set's values of a measure, or of several, by seed: shape (n,) or (n, columns).
 
-    By tune where the table has that column and each piece of the set a tune. Infinite values (the
-    level of silence) become NaN. Empty if the set has no piece.
+    By tune where each piece of the set has one. Infinite values (the level of silence) become NaN.
     """
     rows = table[table["model"] == model]
     chosen = columns if isinstance(columns, str) else list(columns)
@@ -62,9 +55,9 @@ def values_by_seed(
 
 
 def seed_interval(
-    statistic: Callable[..., float],
+    statistic: Statistic,
     *sets: Samples,
-    rng: np.random.Generator,
+    rng: Rng,
     n_resamples: int = 1000,
     level: float = _LEVEL,
     bounds: tuple[float, float] = (-math.inf, math.inf),
@@ -72,13 +65,11 @@ def seed_interval(
 ) -> Interval:
     """Return a bootstrap interval that is wide enough for few training seeds.
 
-    `statistic` takes one array of pieces for each set and returns a number. The interval does not
-    leave `bounds`, the range of the statistic; if `cautious`, each end lies as far out as so few
-    draws leave open (`outer_ends`). `NO_INTERVAL` if a set holds no value; NaN, with seeds and n,
-    if the statistic of all pieces is NaN.
-
-    The ends are the percentiles of `bootstrap`, taken about the estimate (so without the bias that
-    resampling adds to distances), times `widening`.
+    `statistic` takes one array of pieces for each set. The ends are the percentiles of `bootstrap`,
+    taken about the estimate (so without the bias that resampling adds to distances), times
+    `widening`; they do not leave `bounds`, the range of the statistic. If `cautious`, each lies as
+    far out as so few draws leave open (`outer_ends`). `NO_INTERVAL` if a set holds no value; NaN,
+    with seeds and n, if the statistic of all pieces is NaN.
     """
     draws: list[float] = []
 
@@ -100,19 +91,13 @@ def seed_interval(
 
 
 def bootstrap(
-    statistic: Callable[..., float],
-    *sets: Samples,
-    rng: np.random.Generator,
-    n_resamples: int = 2000,
-    level: float = _LEVEL,
+    statistic: Statistic, *sets: Samples, rng: Rng, n_resamples: int = 2000, level: float = _LEVEL
 ) -> Interval:
     """Return a percentile interval of samples that draw seeds first and pieces second.
 
-    Draws that do not define the statistic (NaN) are skipped.
-
-    Two-stage (cluster) bootstrap: Davison and Hinkley, Bootstrap Methods and their Application,
-    1997, section 3.8. Pieces of one training run resemble each other, so an interval over pieces
-    alone is too narrow. With few seeds this one is still somewhat too narrow: see `widening`.
+    Draws that do not define the statistic (NaN) are skipped. Two-stage (cluster) bootstrap: Davison
+    and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8. With few seeds it is
+    still somewhat too narrow: see `widening`.
     """
     if not sets:
         raise ValueError("sets must hold at least one set of samples; got none")
@@ -127,27 +112,24 @@ def bootstrap(
     estimate = float(statistic(*(np.concatenate(groups) for groups in grouped)))
     low = high = math.nan
     if len(draws) and not math.isnan(estimate):
-        low, high = np.quantile(draws, _shares(level)).tolist()
+        low, high = np.quantile(draws, ((1 - level) / 2, (1 + level) / 2)).tolist()
     return Interval(estimate, low, high, len(grouped[0]), sum(map(len, grouped[0])))
 
 
-def resampler(groups: list[np.ndarray]) -> Callable[[np.random.Generator], np.ndarray]:
-    """Return what draws a bootstrap sample, shape (N, ...), of groups of shape (n, ...).
+def resampler(groups: list[np.ndarray]) -> Callable[[Rng], np.ndarray]:
+    """Return what draws as many groups, and of each as many pieces, as there are, with replacement.
 
-    As many groups as there are, and of each as many pieces as it holds, with replacement. A single
-    group is never exchanged, so only its pieces vary.
+    Groups have shape (n, ...), a draw (N, ...). A single group is never exchanged.
     """
     pieces, sizes = np.concatenate(groups), np.array([len(group) for group in groups])
-    starts = np.cumsum(sizes) - sizes
-    alike = (sizes == sizes[0]).all()
+    starts, alike = np.cumsum(sizes) - sizes, (sizes == sizes[0]).all()
 
-    def draw(rng: np.random.Generator) -> np.ndarray:
+    def draw(rng: Rng) -> np.ndarray:
         drawn = rng.integers(len(groups), size=len(groups))
         of_each = sizes[drawn]
         below = int(sizes[0]) if alike else of_each.repeat(of_each)
         places = rng.integers(below, size=of_each.sum())
-        places += starts[drawn].repeat(of_each)
-        return pieces[places]
+        return pieces[places + starts[drawn].repeat(of_each)]
 
     return draw
 
@@ -160,7 +142,6 @@ def defined(samples: Samples) -> list[np.ndarray]:
 
 
 def _groups(samples: Samples, name: str) -> list[np.ndarray]:
-    """Return the groups that have a value, or say that there is none."""
     if not (kept := defined(samples)):
         raise ValueError(f"{name} holds no value (nothing but NaN, or nothing at all)")
     return kept
@@ -170,11 +151,7 @@ def outer_ends(draws: Sequence[float], *, level: float) -> tuple[float, float]:
     """Return the percentiles of a bootstrap, as far out as the number of its draws leaves open.
 
     The order statistic i with P(Binomial(n, (1 - level) / 2) >= i) >= `_CERTAINTY` (H. A. David and
-    H. N. Nagaraja: Order Statistics, 2003, section 7.1); the lowest and highest draw where they are
-    too few for that.
-
-    >>> outer_ends(range(1, 1001), level=0.95)
-    (17, 984)
+    H. N. Nagaraja: Order Statistics, 2003, section 7.1); the lowest and highest of too few draws.
     """
     ordered = sorted(draws)
     i = max(int(stats.binom.ppf(1 - _CERTAINTY, len(ordered), (1 - level) / 2)), 1)
@@ -184,13 +161,11 @@ def outer_ends(draws: Sequence[float], *, level: float) -> tuple[float, float]:
 def few_seeds(seeds: Sequence[int], level: float) -> float:
     """Return by how much a bootstrap over these numbers of groups, of like variance, is too narrow.
 
-    sqrt(k / (k - 1)) t / z: k is the smallest number above 1, t and z are the quantiles of
-    Student's t (degrees of freedom: sum of all k - 1) and of the normal distribution at `level`. A
-    bootstrap over k groups gives (k - 1) / k of the variance between them (Davison and Hinkley
-    1997, section 2.3), and its normal-like tails are too light for so few.
+    sqrt(k / (k - 1)) t / z: k is the smallest number above 1, t (degrees of freedom: sum of all
+    k - 1) and z are quantiles at `level`. A bootstrap over k groups gives (k - 1) / k of the
+    variance between them (Davison and Hinkley 1997, section 2.3).
     """
-    several = [k for k in seeds if k > 1]
-    if not several:
+    if not (several := [k for k in seeds if k > 1]):
         return 1.0
     least, freedom = min(several), sum(several) - len(several)
     t, z = _t_and_z(freedom, level)
@@ -198,30 +173,23 @@ def few_seeds(seeds: Sequence[int], level: float) -> float:
 
 
 def _t_and_z(freedom: float, level: float) -> tuple[float, float]:
-    """Return the quantiles of Student's t and of the normal distribution."""
-    q = (1 + level) / 2
-    return stats.t.ppf(q, freedom), stats.norm.ppf(q)
+    return stats.t.ppf((1 + level) / 2, freedom), stats.norm.ppf((1 + level) / 2)
 
 
 def widening(
-    statistic: Callable[..., float],
-    *sets: Samples,
-    rng: np.random.Generator,
-    level: float,
-    n_resamples: int = 200,
+    statistic: Statistic, *sets: Samples, rng: Rng, level: float, n_resamples: int = 200
 ) -> float:
     """Return by how much a joint bootstrap of these sets is too narrow, 1 or more.
 
-    Each set i is drawn alone (`n_resamples` times) while the others stay, which gives its part V_i
-    of the variance. With k_i groups it is to be c_i V_i, c_i = k_i / (k_i - 1), of k_i - 1 degrees
-    of freedom (a set of one group: V_i, one less than its pieces). The sum has the degrees of
-    freedom that Welch and Satterthwaite give it (F. E. Satterthwaite: An approximate distribution
-    of estimates of variance components. Biometrics Bulletin 2(6), 1946):
+    Each set i is drawn alone (`n_resamples` times), which gives its part V_i of the variance. With
+    k_i groups it is to be c_i V_i, c_i = k_i / (k_i - 1), of k_i - 1 degrees of freedom (a set of
+    one group: V_i, one less than its pieces). The sum has the degrees of freedom of Welch and
+    Satterthwaite (F. E. Satterthwaite: An approximate distribution of estimates of variance
+    components. Biometrics Bulletin 2(6), 1946):
 
         sqrt(sum c_i V_i / sum V_i) t / z,  df = (sum c_i V_i)^2 / sum((c_i V_i)^2 / df_i).
 
-    For one set it is `few_seeds`; 1 where no set has several groups, since nothing is known of
-    another training run then.
+    For one set it is `few_seeds`; 1 where no set has several groups.
     """
     grouped = [defined(samples) for samples in sets]
     counts = [len(groups) for groups in grouped]
@@ -245,14 +213,8 @@ def widening(
     return float(math.sqrt(grown.sum() / variances.sum()) * t / z)
 
 
-# Tests
-
-
 def cliffs_delta(first: np.ndarray, second: np.ndarray) -> float:
-    """Return Cliff's delta, P(x > y) - P(x < y), of two arrays without NaN.
-
-    From -1 (every value of the first is smaller) to 1 (every one is larger), 0 for equal sets. By
-    sorting, which is fast enough for a bootstrap.
+    """Return Cliff's delta, P(x > y) - P(x < y), of two arrays without NaN, in -1 to 1.
 
     >>> cliffs_delta(np.array([3.0, 4.0]), np.array([1.0, 3.0]))
     0.75
@@ -269,12 +231,10 @@ delta = cliffs_delta
 def kruskal_wallis(models: Mapping[str, Samples], *, by_seed: bool = True) -> dict[str, float]:
     """Test whether any model's values tend to be larger than another's: ``statistic`` H, p and n.
 
-    Of the means of the seeds (independent training runs), or, if not `by_seed`, of the pieces as if
-    each were independent, which makes p too small. If all values are equal, H is 0 and p is 1.
-
-    p is the share of all ways to deal the values out to the models that give as large an H, or of
-    4,999 of them where there are more (always the same ones). The usual chi-square is for many
-    values: for three against three against three, wholly parted, it says 0.027 instead of 0.0036.
+    Of the means of the seeds, or, if not `by_seed`, of the pieces as if each were independent. p is
+    the share of all ways to deal the values out to the models that give as large an H, or of 4,999
+    of them, always the same ones. The usual chi-square is for many values: for three against three
+    against three, wholly parted, it says 0.027 instead of 0.0036.
     """
     values = _values(models, by_seed=by_seed)
     pooled = np.concatenate(values)
@@ -297,29 +257,21 @@ def _between(*ranks: np.ndarray, axis: int) -> np.ndarray:
 def dunn_holm(models: Mapping[str, Samples]) -> np.ndarray:
     """Return the p of each pair of models, in the order of `itertools.combinations`.
 
-    Dunn's test over the means of the seeds, which uses the ranks of all models together as
-    Kruskal-Wallis does, with Holm's correction over the pairs. If all values are equal, p is 1.
+    Dunn's test over the means of the seeds, with Holm's correction: the i-th smallest of n times
+    n - i + 1, none falling. If all values are equal, p is 1.
     """
     values = _values(models, by_seed=True)
     pairs = list(itertools.combinations(range(len(values)), 2))
     if np.ptp(np.concatenate(values)) == 0:
         return np.ones(len(pairs))
     found = scikit_posthocs.posthoc_dunn(values).to_numpy()
-    return _holm(np.array([found[pair] for pair in pairs]))
-
-
-def _holm(p: np.ndarray) -> np.ndarray:
-    """Return Holm's correction of p-values: the i-th smallest of n times n - i + 1, none falling.
-
-    Not statsmodels' own, which collects all of Python's garbage at each call.
-    """
-    order = np.argsort(p)
+    p = np.array([found[pair] for pair in pairs])
+    order = np.argsort(p)  # not statsmodels, which collects all of Python's garbage at each call
     adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     return np.minimum(adjusted, 1.0)[np.argsort(order)]
 
 
 def _values(models: Mapping[str, Samples], *, by_seed: bool) -> list[np.ndarray]:
-    """Return each model's values: its seeds' means, or its pieces."""
     if len(models) < 2:
         raise ValueError(f"models must hold at least two models; got {list(models)}")
     groups = [_groups(samples, f"models[{name!r}]") for name, samples in models.items()]
@@ -327,21 +279,14 @@ def _values(models: Mapping[str, Samples], *, by_seed: bool) -> list[np.ndarray]
 
 
 def corrected(p: pd.Series) -> pd.Series:
-    """Correct the p-values of several measures for their number (Benjamini and Hochberg).
-
-    Reject below q to keep the share of false discoveries below q. NaN (a measure that could not be
-    tested) stays NaN and is not counted.
-    """
+    """Correct several measures' p-values for their number (Benjamini and Hochberg); NaN stays."""
     tested = p.dropna()
-    if ((tested < 0) | (tested > 1)).any():
+    if not tested.between(0, 1).all():
         raise ValueError("p must lie in 0 to 1")
     adjusted = pd.Series(np.nan, index=p.index, dtype=float)
     if len(tested):
         adjusted[p.notna()] = stats.false_discovery_control(tested.to_numpy())
     return adjusted
-
-
-# Tables of every measure
 
 
 def summary_table(
@@ -350,47 +295,33 @@ def summary_table(
     """Return the mean of each measure in each set, with the interval that `seed_interval` gives it.
 
     Columns measure, model, mean, low, high, spread (standard deviation of the pieces, ddof 1),
-    seeds, n (pieces that define the measure). Sets in the order of the table; all NaN where no
-    piece of a set defines a measure. Each draw serves all measures at once.
+    seeds, n (pieces that define the measure). Each draw serves all measures at once.
     """
-    rng = np.random.default_rng(seed)
-    found = []
+    rng, found = np.random.default_rng(seed), []
     for model, rows in table.groupby("model", sort=False):
         groups = list(values_by_seed(rows, str(model), measures).values())
-        draw = resampler(groups)
+        draw, values = resampler(groups), np.concatenate(groups)
         draws = np.array([_means(draw(rng)) for _ in range(n_resamples)])
+        mean, n = _means(values), (~np.isnan(values)).sum(axis=0)
+        several = np.sum([(~np.isnan(group)).any(axis=0) for group in groups], axis=0)
+        factor = np.array([few_seeds([int(k)], _LEVEL) for k in several])
+        ends = np.full((2, len(mean)), np.nan)
+        some = ~np.isnan(draws).all(axis=0)
+        shares = (1 - _LEVEL) / 2, (1 + _LEVEL) / 2
+        ends[:, some] = np.nanquantile(draws[:, some], shares, axis=0)
+        low, high = mean + (ends - _means(draws)) * factor
+        squares = _means((values - mean) ** 2)
+        spread = np.sqrt(squares * n / np.where(n > 1, n - 1, np.nan))
         seeds = rows.groupby("seed")[list(measures)].count().gt(0).sum().to_numpy()
-        rest = {"measure": list(measures), "model": model, "seeds": seeds}
-        found.append(_summary(groups, draws).assign(**rest))
-    columns = ["measure", "model", "mean", "low", "high", "spread", "seeds", "n"]
-    whole = pd.concat(found)[columns]
-    return whole.loc[list(range(len(measures)))].reset_index(drop=True)
-
-
-def _summary(groups: list[np.ndarray], draws: np.ndarray) -> pd.DataFrame:
-    """Return one set's rows of `summary_table`, one row per measure."""
-    values = np.concatenate(groups)
-    several = np.sum([(~np.isnan(group)).any(axis=0) for group in groups], axis=0)
-    factor = np.array([few_seeds([int(k)], _LEVEL) for k in several])
-    mean = _means(values)
-    ends = np.full((2, len(mean)), np.nan)
-    some = ~np.isnan(draws).all(axis=0)
-    ends[:, some] = np.nanquantile(draws[:, some], _shares(_LEVEL), axis=0)
-    low, high = mean + (ends - _means(draws)) * factor
-    n = (~np.isnan(values)).sum(axis=0)
-    squares = _means((values - mean) ** 2)
-    spread = np.sqrt(squares * n / np.where(n > 1, n - 1, np.nan))
-    return pd.DataFrame({"mean": mean, "low": low, "high": high, "spread": spread, "n": n})
+        columns = {"measure": list(measures), "model": model, "mean": mean, "low": low}
+        columns |= {"high": high, "spread": spread, "seeds": seeds, "n": n}
+        found.append(pd.DataFrame(columns))
+    return pd.concat(found).sort_index(kind="stable").reset_index(drop=True)
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    """Return each column's mean without NaN; NaN for a column of nothing else."""
     n = (~np.isnan(values)).sum(axis=0)
     return np.nansum(values, axis=0) / np.where(n > 0, n, np.nan)
-
-
-def _shares(level: float) -> list[float]:
-    return [(1 - level) / 2, (1 + level) / 2]
 
 
 def compare_models(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
@@ -398,11 +329,8 @@ def compare_models(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame
 
     One row per measure and pair: measure, first, second, delta (Cliff's, over pieces), p_seeds
     (Kruskal-Wallis over the models' seed means), q_seeds (the same, `corrected` over the measures),
-    p_holm (`dunn_holm`), seeds (fewest of a model), n_first, n_second. With fewer than two seeds of
-    a model all p are NaN: pieces of one training run are no independent evidence.
-
-    With k seeds of each of three models the smallest Kruskal-Wallis p is 6 over the number of ways
-    to part them: 0.067 for k = 2, 0.0036 for k = 3; for k = 5 what is drawn allows 0.0002.
+    p_holm (`dunn_holm`), seeds (fewest of a model), n_first, n_second. All p are NaN with fewer
+    than two seeds; with k of each of three models p_seeds is at least 0.067 (k = 2), 0.0036 (3).
     """
     whole = pd.concat([_tested(table, measure) for measure in measures], ignore_index=True)
     overall = whole.groupby("measure", sort=False)["p_seeds"].first()
@@ -412,7 +340,6 @@ def compare_models(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame
 
 
 def _tested(table: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return the rows of one measure."""
     groups = {m: own for m in MODELS if defined(own := values_by_seed(table, m, measure))}
     if len(groups) < 2:
         return pd.DataFrame([{"measure": measure, "p_seeds": math.nan, "p_holm": math.nan}])
