@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -43,14 +43,10 @@ def plot_measure(
 
     The title names the sets in which no piece has a finite value; they are not drawn.
     """
-    groups, without = {}, []
-    for model, values in table.groupby("model", sort=False)[measure]:
-        kept = values[np.isfinite(values)].to_numpy(float)
-        if len(kept):
-            groups[str(model)] = kept
-        else:
-            without.append(look(str(model)).label)
-    title = f"undefined: {', '.join(without)}" if without else ""
+    by_model = table.groupby("model", sort=False)[measure]
+    every = {str(model): x[np.isfinite(x)].to_numpy(float) for model, x in by_model}
+    groups = {model: kept for model, kept in every.items() if len(kept)}
+    title = _without("undefined", every.keys() - groups.keys(), every)
     if not groups:
         return _no_value(ax, unit or measure, title)
     ends = tuple(real_ranges(table, [measure]).loc[measure, ["low", "high"]])
@@ -67,8 +63,13 @@ def plot_measure(
     return ax
 
 
+def _without(what: str, missing: Set[str], order: Iterable[str]) -> str:
+    """Name what is missing, in the given order."""
+    names = ", ".join(look(name).label for name in order if name in missing)
+    return f"{what}: {names}" if names else ""
+
+
 def _no_value(ax: Axes | None, unit: str, title: str) -> Axes:
-    """Draw axes that say that there is nothing to draw."""
     ax = axes_or_new(ax, size=(6, 3.8))
     ax.text(0.5, 0.5, "no value", ha="center", va="center", transform=ax.transAxes)
     ax.set(xticks=[], yticks=[], ylabel=unit, title=title)
@@ -76,16 +77,9 @@ def _no_value(ax: Axes | None, unit: str, title: str) -> Axes:
 
 
 def plot_scatter(
-    table: pd.DataFrame,
-    x: str,
-    y: str,
-    *,
-    ax: Axes | None = None,
-    xlabel: str = "",
-    ylabel: str = "",
-    title: str = "",
-    legend: bool = True,
-) -> Axes:
+    table: pd.DataFrame, x: str, y: str, *, ax: Axes | None = None,
+    xlabel: str = "", ylabel: str = "", title: str = "", legend: bool = True,
+) -> Axes:  # fmt: skip
     """Draw two measures (columns `x` and `y`) of every piece that has both against each other."""
     ax = axes_or_new(ax, size=(6, 4))
     shown = table[np.isfinite(table[[x, y]]).all(axis=1)]
@@ -104,13 +98,9 @@ def plot_scatter(
 
 
 def plot_lines(
-    lines: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    *,
-    ax: Axes | None = None,
-    xlabel: str,
-    ylabel: str,
-    every: int = 1,
-) -> Axes:
+    lines: Mapping[str, tuple[np.ndarray, np.ndarray]], *, ax: Axes | None = None,
+    xlabel: str, ylabel: str, every: int = 1,
+) -> Axes:  # fmt: skip
     """Draw one curve (x, y) per set, with its marker at every so many points."""
     ax = axes_or_new(ax, size=(6, 4))
     for index, (name, (x, y)) in enumerate(lines.items()):
@@ -126,17 +116,12 @@ def plot_lines(
 
 
 def plot_heat(
-    table: pd.DataFrame,
-    *,
-    ax: Axes | None = None,
-    limits: tuple[float, float],
-    unit: str,
-    better: str = "low",
-) -> Axes:
+    table: pd.DataFrame, *, ax: Axes | None = None,
+    limits: tuple[float, float], unit: str, better: str = "low",
+) -> Axes:  # fmt: skip
     """Draw a table as a heat map, every number written in its cell, NaN left white.
 
-    `limits` are the values at the ends of the grey scale, and `better` says which end is light:
-    ``low`` or ``high``.
+    `limits` end the grey scale, and `better` says which end is light: ``low`` or ``high``.
     """
     rows, columns = table.shape
     ax = axes_or_new(ax, size=(2.8 + 1.0 * columns, 1.2 + 0.36 * rows))
@@ -163,8 +148,7 @@ def plot_distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     `table` is that of `measuring.distance_table`; the title names the sets without a distance.
     """
     shown = table.dropna(subset="distance").reset_index(drop=True)
-    without = [look(str(name)).label for name in table.loc[table["distance"].isna(), "model"]]
-    title = f"no distance: {', '.join(without)}" if without else ""
+    title = _without("no distance", set(table["model"]) - set(shown["model"]), table["model"])
     if shown.empty:
         return _no_value(ax, "", title)
     values = ["distance", "low", "high"]
@@ -245,8 +229,9 @@ def plot_rankings(rankings: pd.DataFrame, *, ax: Axes | None = None, paper: str 
     `rankings` is that of `printed.picked_rankings`; the one that the `paper` found is hatched.
     """
     ax = axes_or_new(ax, size=(8, 3.6))
-    places = np.arange(len(rankings))
-    bars = ax.barh(places, 100 * rankings["by_means"], color="#9DB4C0", edgecolor="#333333")
+    bars = ax.barh(
+        range(len(rankings)), 100 * rankings["by_means"], color="#9DB4C0", edgecolor="#333333"
+    )
     names = []
     for bar, row in zip(bars, rankings.itertuples(), strict=True):
         bar.set_hatch("//" if row.ranking == paper else "")
@@ -254,19 +239,17 @@ def plot_rankings(rankings: pd.DataFrame, *, ax: Axes | None = None, paper: str 
         text = f" {100 * row.by_means:.1f} %; {note}"
         ax.text(bar.get_width(), bar.get_y() + 0.4, text, va="center", fontsize=10)
         names.append(row.ranking.upper() + (" (paper)" if row.ranking == paper else ""))
-    ax.set_yticks(places, names)
-    ax.set(xlabel="draws with this ranking of the means (%)")
-    ax.set(xlim=(0, 160 * max(float(rankings["by_means"].max()), 0.01)))
+    ax.set_yticks(range(len(rankings)), names)
+    widest = 160 * max(float(rankings["by_means"].max()), 0.01)
+    ax.set(xlabel="draws with this ranking of the means (%)", xlim=(0, widest))
     ax.invert_yaxis()
     return ax
 
 
 _HEADINGS = {
-    "floor": "baselines",
-    "independent": "independent keys",
-    "joint": "joint frame",
+    "floor": "baselines", "independent": "independent keys", "joint": "joint frame",
     "latent": "latent (a bound)",
-}
+}  # fmt: skip
 
 
 def plot_benchmark(
@@ -275,8 +258,8 @@ def plot_benchmark(
     """Draw test likelihoods, one row per model, in groups that are never ranked together.
 
     Both tables have outputs (the group), model and test_nll (nats per frame). `published` ones are
-    hollow grey markers; `ours` are filled, with a line from the best seed (low) to the worst (high)
-    where there are several; those whose outputs are ``floor`` are grey crosses.
+    hollow and grey; `ours` are filled, with a line from the best seed (low) to the worst (high);
+    those whose outputs are ``floor`` are grey crosses.
     """
     parts = [part.assign(ours=mine) for part, mine in ((published, False), (ours, True))]
     rows = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
@@ -389,6 +372,7 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
 # Diagrams of boxes and arrows: the study's workflow, and a built model's architecture. Lengths are
 # inches of the diagram at its natural size; on smaller axes everything shrinks alike.
 
+# The paper's workflow (its Fig. 1), one for all three models: title and text of each stage.
 WORKFLOW = (
     ("Data collection", "real piano music\nas MIDI files"),
     ("Pre-processing", "notes, piano rolls,\nnormalised, split by tune"),
@@ -396,12 +380,10 @@ WORKFLOW = (
     ("Generation", "new pieces as rolls,\nMIDI and sound"),
     ("Analysis", "energy and mean,\nand what they should be"),
 )
-"""The paper's workflow (its Fig. 1), one for all three models: title and text of each stage."""
 
-_BOX, _ROW, _ROW_GAP = 2.55, 0.66, 0.34
+_BOX, _ROW, _PITCH = 2.55, 0.66, 1.0  # a box's width and height, and from row to row
 _STAGE_GAP, _TITLE, _MARGIN = 0.6, 0.6, 0.12
-_POINTS = 9.0
-_LETTERS = 36  # that fit a box; longer lines are set smaller
+_LETTERS = 34  # that fit a box; longer lines are set smaller
 _INK = "#333333"
 
 
@@ -411,22 +393,18 @@ def plot_workflow(*, ax: Axes | None = None) -> Axes:
     total = len(WORKFLOW) * (width + gap) - gap
     ax = axes_or_new(ax, size=(total + 2 * _MARGIN, height + 2 * _MARGIN))
     scale = _prepare(ax, total, height)
-    style = {"ha": "center", "va": "center", "color": _INK}
     for index, (title, content) in enumerate(WORKFLOW):
         left = index * (width + gap)
         middle = left + width / 2
         _draw_box(ax, left, 0, width, height, face="#f4f4f4", edge=_INK)
-        ax.text(middle, height - 0.25, title, fontsize=12 * scale, weight="bold", **style)
+        _say(ax, middle, height - 0.25, title, 12 * scale, weight="bold", color=_INK)
         if isinstance(content, str):
-            ax.text(middle, 0.58, content, fontsize=10 * scale, **style)
-        else:
-            each = 0.96 / len(content)
-            for place, name in enumerate(reversed(content)):
-                bottom, tall, colour = 0.08 + place * each, each - 0.06, look(name).colour
-                _draw_box(ax, left + 0.35, bottom, width - 0.7, tall, tint(colour, 0.25), colour)
-                ax.text(
-                    middle, bottom + tall / 2, name, fontsize=11 * scale, ha="center", va="center"
-                )
+            _say(ax, middle, 0.58, content, 10 * scale, color=_INK)
+            content = ()
+        for place, name in enumerate(reversed(content)):
+            bottom, colour = 0.08 + 0.32 * place, look(name).colour
+            _draw_box(ax, left + 0.35, bottom, width - 0.7, 0.26, tint(colour, 0.25), colour)
+            _say(ax, middle, bottom + 0.13, name, 11 * scale, color="black")
         if index:
             _draw_arrow(ax, [(left - gap, height / 2), (left, height / 2)], scale, heavy=True)
     return ax
@@ -435,8 +413,7 @@ def plot_workflow(*, ax: Axes | None = None) -> Axes:
 def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real") -> Axes:
     """Draw a built functional Keras model: a box per layer with its output shape and parameters.
 
-    Of a sequence of (title, model) the models are stages side by side, joined by an arrow. The
-    diagram is read off the model (figures 2 to 4 of the paper, drawn from what was built): layers
+    Of a sequence of (title, model) the models are stages side by side, joined by an arrow. Layers
     with weights have the colour of a model such as ``"vae"``, inputs are grey, the others white.
     """
     stages = [("", model)] if hasattr(model, "count_params") else list(model)
@@ -444,15 +421,13 @@ def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real
     plans = [arrange(some) for some in blocks]
     lefts = np.cumsum([0.0] + [plan.width * _BOX + _STAGE_GAP for plan in plans])
     width = float(lefts[-1]) - _STAGE_GAP
-    height = max(plan.rows for plan in plans) * (_ROW + _ROW_GAP) - _ROW_GAP + _TITLE
+    height = (max(plan.rows for plan in plans) - 1) * _PITCH + _ROW + _TITLE
     ax = axes_or_new(ax, size=(width + 2 * _MARGIN, height + 2 * _MARGIN))
-    scale = _prepare(ax, width, height)
-    style = {"ha": "center", "va": "center", "color": "#111111"}
+    scale, y = _prepare(ax, width, height), height - 0.12
     for (title, one), some, plan, x in zip(stages, blocks, plans, lefts[:-1], strict=True):
-        middle, y = x + plan.width * _BOX / 2, height - 0.12
-        count = f"{one.count_params():,} parameters"
-        ax.text(middle, y, title, fontsize=(_POINTS + 3) * scale, weight="bold", **style)
-        ax.text(middle, y - 0.26, count, fontsize=(_POINTS + 1) * scale, **style)
+        middle = x + plan.width * _BOX / 2
+        _say(ax, middle, y, title, 12 * scale, weight="bold")
+        _say(ax, middle, y - 0.26, f"{one.count_params():,} parameters", 10 * scale)
         _draw_stage(ax, some, plan, x, height - _TITLE, look(colour).colour, scale)
         if x:
             _draw_arrow(ax, [(x - _STAGE_GAP + 0.1, y), (x - 0.1, y)], scale, heavy=True)
@@ -480,28 +455,24 @@ def read_blocks(model: Any) -> list[Block]:
     if not getattr(graph, "_nodes_by_depth", None):
         kind = type(model).__name__
         raise ValueError(f"model: got {kind}, allowed is a functional or built sequential model")
-    nodes = [node for _, some in sorted(graph._nodes_by_depth.items())[::-1] for node in some]
-    sources = []
-    for node in nodes:
-        history = [tensor._keras_history for tensor in node.input_tensors]
-        found = (id(one.operation._inbound_nodes[one.node_index]) for one in history)
-        sources.append(list(dict.fromkeys(found)))
-    takers = Counter(source for some in sources for source in some)
+    depths = sorted(graph._nodes_by_depth.items(), reverse=True)
+    nodes = [node for _, some in depths for node in some]
+    takers = Counter(source for node in nodes for source in node.parent_nodes)
     blocks: list[Block] = []
-    places: dict[int, int] = {}  # of each node's block
-    for node, some in zip(nodes, sources, strict=True):
+    place: dict[Any, int] = {}  # of each node's block
+    for node in nodes:
         layer, shape = node.operation, str(tuple(node.output_tensors[0].shape))
         kind = type(layer).__name__
         parameters = layer.count_params() if hasattr(layer, "count_params") else 0
-        host = blocks[places[some[0]]] if len(some) == 1 and takers[some[0]] == 1 else None
+        parents = sorted({place[source] for source in node.parent_nodes})
         is_light = parameters == 0 or kind.endswith("Normalization")
+        host = blocks[parents[0]] if [takers[n] for n in node.parent_nodes] == [1] else None
         if host and is_light and host.kinds != ["InputLayer"]:
             host.kinds.append(kind)
             host.shape, host.parameters = shape, host.parameters + parameters
-            places[id(node)] = places[some[0]]
+            place[node] = parents[0]
         else:
-            places[id(node)] = len(blocks)
-            parents = [places[source] for source in some]
+            place[node] = len(blocks)
             blocks.append(Block(layer.name, [kind], shape, parameters, parents))
     return blocks
 
@@ -513,10 +484,6 @@ class Layout(NamedTuple):
     routes: list[list[tuple[float, int]]]
     width: float  # in boxes
     rows: int
-
-
-_PASSAGE = 0.3  # width of a place that a line passes, in boxes
-_SWEEPS, _PULLS = 6, 40
 
 
 def arrange(blocks: Sequence[Block]) -> Layout:
@@ -535,46 +502,37 @@ def arrange(blocks: Sequence[Block]) -> Layout:
     routes = []
     for index, block in enumerate(blocks):
         for parent in block.parents:
-            first = len(row_of)
+            passages = range(len(row_of), len(row_of) + row_of[index] - row_of[parent] - 1)
             row_of += range(row_of[parent] + 1, row_of[index])
-            routes.append([parent, *range(first, len(row_of)), index])
-    above, below = [[] for _ in row_of], [[] for _ in row_of]
-    for upper, lower in (link for route in routes for link in pairwise(route)):
-        above[lower].append(upper)
-        below[upper].append(lower)
-    rows = [[i for i, own in enumerate(row_of) if own == row] for row in range(max(row_of) + 1)]
-    _order(rows, above, below)
-    widths = np.array([1.0] * len(blocks) + [_PASSAGE] * (len(row_of) - len(blocks)))
-    x = _pull(rows, [a + b for a, b in zip(above, below, strict=True)], widths)
-    x -= (x - widths / 2).min()
+            routes.append([parent, *passages, index])
+    widths = np.array([1.0] * len(blocks) + [0.3] * (len(row_of) - len(blocks)))
+    x = _across(row_of, [link for route in routes for link in pairwise(route)], widths)
     points = [(float(at), row) for at, row in zip(x, row_of, strict=True)]
     bent = [[points[item] for item in route] for route in routes]
-    return Layout(points[: len(blocks)], bent, float((x + widths / 2).max()), len(rows))
+    return Layout(points[: len(blocks)], bent, float((x + widths / 2).max()), max(row_of) + 1)
 
 
-def _order(rows: list[list[int]], above: list[list[int]], below: list[list[int]]) -> None:
-    """Sort each row by the mean place of its neighbours, downwards and upwards in turn."""
-    for sweep in range(_SWEEPS):
-        near = below if sweep % 2 else above
-        for row in reversed(rows) if sweep % 2 else rows:
-            place = {
-                item: i / max(len(some) - 1, 1) for some in rows for i, item in enumerate(some)
-            }
-            means = {i: np.mean([place[n] for n in near[i]] or [place[i]]) for i in row}
-            row.sort(key={i: (means[i], place[i]) for i in row}.__getitem__)
+def _across(row_of: list[int], links: list[tuple[int, int]], widths: np.ndarray) -> np.ndarray:
+    """Pull every item towards the middle of its neighbours, as far as its row has room.
 
-
-def _pull(rows: list[list[int]], near: list[list[int]], widths: np.ndarray) -> np.ndarray:
-    """Move every item towards the middle of its neighbours, as far as its row has room."""
+    At first those of one side only, downwards and upwards in turn, and items may change places.
+    """
+    near = [[a + b - i for a, b in links if i in (a, b)] for i in range(len(row_of))]
+    rows = [[i for i, own in enumerate(row_of) if own == row] for row in range(max(row_of) + 1)]
     x = np.zeros(len(widths))
-    offsets = [np.cumsum(widths[row]) - widths[row] / 2 for row in rows]
-    for row, offset in zip(rows, offsets, strict=True):
-        x[row] = offset - widths[row].sum() / 2
-    for _ in range(_PULLS):
-        for row, offset in zip(rows, offsets, strict=True):
-            wish = np.array([x[near[item]].mean() if near[item] else x[item] for item in row])
-            x[row] = isotonic_regression(wish - offset).x + offset  # nearest that do not overlap
-    return x
+    for row in rows:
+        x[row] = np.cumsum(widths[row]) - widths[row].sum() / 2
+    for sweep in range(50):
+        sides = (sweep % 2 * 2 - 1,) if sweep < 10 else (-1, 1)
+        for row in reversed(rows) if sweep % 2 else rows:
+            pulls = {i: [x[n] for n in near[i] if row_of[n] - row_of[i] in sides] for i in row}
+            wish = {i: np.mean(some or [x[i]]) for i, some in pulls.items()}
+            if sweep < 10:
+                row.sort(key=wish.__getitem__)
+            offset = np.cumsum(widths[row]) - widths[row] / 2
+            wished = np.array([wish[i] for i in row])
+            x[row] = isotonic_regression(wished - offset).x + offset  # nearest that do not overlap
+    return x - (x - widths / 2).min()
 
 
 def _prepare(ax: Axes, width: float, height: float) -> float:
@@ -582,7 +540,7 @@ def _prepare(ax: Axes, width: float, height: float) -> float:
     ax.set(xlim=(-_MARGIN, width + _MARGIN), ylim=(-_MARGIN, height + _MARGIN), aspect="equal")
     ax.axis("off")
     box = ax.get_position()
-    # Axes of a figure of their own fill it in the end, whatever they are at first.
+    # The only axes of a figure fill it in the end.
     share = (1.0, 1.0) if len(ax.figure.axes) == 1 else (box.width, box.height)
     across, up = ax.figure.get_size_inches() * share
     return float(min(across / (width + 2 * _MARGIN), up / (height + 2 * _MARGIN), 1.0))
@@ -591,27 +549,27 @@ def _prepare(ax: Axes, width: float, height: float) -> float:
 def _draw_stage(
     ax: Axes, blocks: list[Block], plan: Layout, left: float, top: float, colour: str, scale: float
 ) -> None:
-    pitch = _ROW + _ROW_GAP
     for route in plan.routes:
-        first, *between, last = [(left + x * _BOX, top - row * pitch) for x, row in route]
-        points = [(first[0], first[1] - _ROW)]
-        for x, y in between:
-            points += [(x, y), (x, y - _ROW)]
-        _draw_arrow(ax, [*points, last], scale)
+        first, *between, last = [(left + x * _BOX, top - row * _PITCH) for x, row in route]
+        points = [point for x, y in between for point in ((x, y), (x, y - _ROW))]
+        _draw_arrow(ax, [(first[0], first[1] - _ROW), *points, last], scale)
     for block, (x, row) in zip(blocks, plan.places, strict=True):
-        middle, bottom = left + x * _BOX, top - row * pitch - _ROW
+        middle, bottom = left + x * _BOX, top - row * _PITCH - _ROW
         face = "#eeeeee" if block.kinds == ["InputLayer"] else "white"
         face, edge = (tint(colour, 0.25), colour) if block.parameters else (face, "#888888")
         _draw_box(ax, middle - 0.46 * _BOX, bottom, 0.92 * _BOX, _ROW, face, edge)
         count = f"  {block.parameters:,} parameters" if block.parameters else ""
         lines = (block.name, " + ".join(dict.fromkeys(block.kinds)), block.shape + count)
         for place, line in enumerate(lines):
-            size = (_POINTS - 1 if place else _POINTS) * min(1, _LETTERS / len(line))
-            ax.text(
-                middle, bottom + _ROW * (1 - (place + 0.5) / len(lines)), line,
-                fontsize=size * scale, weight="normal" if place else "bold",
-                ha="center", va="center", color="#111111",
-            )  # fmt: skip
+            size = (8 if place else 9) * min(1, _LETTERS / len(line)) * scale
+            y = bottom + _ROW * (5 - 2 * place) / 6
+            _say(ax, middle, y, line, size, weight="normal" if place else "bold")
+
+
+def _say(
+    ax: Axes, x: float, y: float, text: str, size: float, *, color="#111111", weight="normal"
+) -> None:
+    ax.text(x, y, text, fontsize=size, ha="center", va="center", color=color, weight=weight)
 
 
 def _draw_box(
@@ -637,9 +595,6 @@ def _draw_arrow(
 
 # A figure twice: whole in the figures folder, small in the notebook
 
-_STRENGTHS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.12)  # edges are mixed with white
-_N_GREYS = 32
-
 
 def say(text: str) -> None:
     """Show a sentence that was put together from computed numbers."""
@@ -649,9 +604,8 @@ def say(text: str) -> None:
 def show(fig: Figure, name: str, alt: str, *, paths: Paths) -> None:
     """Save a figure as `run.save_figure` does, close it, and show a small picture of it.
 
-    The picture is the PNG at half its size in the sets' own colours, their tints and greys: a
-    quarter of the bytes, so that a notebook with many figures can be committed. `alt` says in
-    words what it shows, for those who cannot see it, and must not be empty.
+    The picture is the PNG at half its size in few colours: a quarter of the bytes, so that a
+    notebook with many figures can be committed. `alt` says in words what it shows.
     """
     if not alt.strip():
         raise ValueError("alt: got nothing, say in words what the picture shows")
@@ -671,8 +625,9 @@ def _palette() -> Pixels.Image:
     """Return a picture that holds the colours of every set, their tints, and greys."""
     spare = [look("", index=index).colour for index in range(6)]
     own = [*COLOURS.values(), *_ANSWERS.values(), *spare]
-    mixed = [tint(colour, strength) for colour in own for strength in _STRENGTHS]
-    mixed += [(level / (_N_GREYS - 1),) * 3 for level in range(_N_GREYS)]
+    strengths = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.12)  # edges are mixed with white
+    mixed = [tint(colour, strength) for colour in own for strength in strengths]
+    mixed += [(level / 31,) * 3 for level in range(32)]
     palette = Pixels.new("P", (1, 1))
     palette.putpalette([round(255 * part) for colour in mixed for part in colour])
     return palette
