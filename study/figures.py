@@ -27,22 +27,17 @@ from matplotlib.ticker import NullFormatter
 from PIL import Image as Pixels
 from scipy.optimize import isotonic_regression
 
-from musiclib.plots import COLOURS, axes_or_new, look, plot_distribution, plot_intervals, tint
+from musiclib.plots import axes_or_new, look, plot_distribution, plot_intervals, tint
 from study.benchmarks import OUTPUTS
 from study.claims import CLAIMS
 from study.measuring import real_ranges
 from study.run import Paths, save_figure
 
-# Measures, distances and copies of each set
-
 
 def plot_measure(
     table: pd.DataFrame, measure: str, *, ax: Axes | None = None, unit: str = ""
 ) -> Axes:
-    """Draw one measure's distribution in every set, with the real pieces' range shaded.
-
-    The title names the sets in which no piece has a finite value; they are not drawn.
-    """
+    """Draw one measure in every set that has finite values; the real pieces' range is shaded."""
     by_model = table.groupby("model", sort=False)[measure]
     every = {str(model): x[np.isfinite(x)].to_numpy(float) for model, x in by_model}
     groups = {model: kept for model, kept in every.items() if len(kept)}
@@ -119,10 +114,7 @@ def plot_heat(
     table: pd.DataFrame, *, ax: Axes | None = None,
     limits: tuple[float, float], unit: str, better: str = "low",
 ) -> Axes:  # fmt: skip
-    """Draw a table as a heat map, every number written in its cell, NaN left white.
-
-    `limits` end the grey scale, and `better` says which end is light: ``low`` or ``high``.
-    """
+    """Draw a table in greys between `limits`, light where `better`: ``low`` or ``high``."""
     rows, columns = table.shape
     ax = axes_or_new(ax, size=(2.8 + 1.0 * columns, 1.2 + 0.36 * rows))
     values = table.to_numpy(float)
@@ -143,10 +135,7 @@ def plot_heat(
 
 
 def plot_distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw each set's distance to real music with its interval, on a logarithmic axis.
-
-    `table` is that of `measuring.distance_table`; the title names the sets without a distance.
-    """
+    """Draw the rows of `measuring.distance_table` with intervals, on a logarithmic axis."""
     shown = table.dropna(subset="distance").reset_index(drop=True)
     title = _without("no distance", set(table["model"]) - set(shown["model"]), table["model"])
     if shown.empty:
@@ -168,10 +157,7 @@ def plot_distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_copied(table: pd.DataFrame, *, kind: str, ax: Axes | None = None, title: str = "") -> Axes:
-    """Draw what share of each set's windows is found in the training music, by their length.
-
-    `table` is that of `measuring.copied_table`; `kind` is ``exact`` or ``transposed``.
-    """
+    """Draw the rows of `measuring.copied_table` of one kind, ``exact`` or ``transposed``."""
     ax = axes_or_new(ax, size=(6, 4))
     shown = table[table["kind"] == kind]
     lengths = sorted(shown["length"].unique())
@@ -191,9 +177,6 @@ def plot_copied(table: pd.DataFrame, *, kind: str, ax: Axes | None = None, title
     ax.grid(axis="y")
     ax.legend(fontsize=9)
     return ax
-
-
-# The paper's protocol, and the likelihood benchmark
 
 
 def plot_beside_paper(
@@ -224,10 +207,7 @@ def plot_beside_paper(
 
 
 def plot_rankings(rankings: pd.DataFrame, *, ax: Axes | None = None, paper: str = "") -> Axes:
-    """Draw how often each ranking comes out when three pieces of each model are drawn.
-
-    `rankings` is that of `printed.picked_rankings`; the one that the `paper` found is hatched.
-    """
+    """Draw the shares of `printed.picked_rankings`; what the `paper` found is hatched."""
     ax = axes_or_new(ax, size=(8, 3.6))
     bars = ax.barh(
         range(len(rankings)), 100 * rankings["by_means"], color="#9DB4C0", edgecolor="#333333"
@@ -288,20 +268,18 @@ def plot_benchmark(
 
 def _draw_likelihood(ax: Axes, row: dict[str, Any], place: float) -> None:
     value, is_floor = float(row["test_nll"]), row["outputs"] == "floor"
-    whose = "vae" if str(row["model"]).startswith("VAE") else "lstm"
-    one = look(whose if row["ours"] and not is_floor else "real")
-    if row["ours"] and not is_floor:
+    is_model = row["ours"] and not is_floor
+    one = look(("vae" if row["model"].startswith("VAE") else "lstm") if is_model else "real")
+    if is_model:
         ends = [float(row.get(end, value)) for end in ("low", "high")]
         ax.plot(ends, [place, place], color=one.colour, linewidth=4, alpha=0.5)
     ax.plot(
         value, place, marker="x" if is_floor else one.marker, color=one.colour, linestyle="",
         markerfacecolor=one.colour if row["ours"] else "white", markersize=8, markeredgewidth=1.6,
     )  # fmt: skip
-    ax.annotate(f"{value:.2f}", (value, place), (9, 0), textcoords="offset points", va="center",
-                fontsize=9)  # fmt: skip
+    offset = {"xytext": (9, 0), "textcoords": "offset points", "va": "center"}
+    ax.annotate(f"{value:.2f}", (value, place), fontsize=9, **offset)
 
-
-# The verdict
 
 _ANSWERS = {"yes": "#1B7837", "no": "#8C2D04", "undecided": "#555555"}
 
@@ -309,8 +287,7 @@ _ANSWERS = {"yes": "#1B7837", "no": "#8C2D04", "undecided": "#555555"}
 def draw_verdict(parts: pd.DataFrame, verdict: pd.DataFrame) -> Figure:
     """Draw one row per claim: its parts with intervals and margins, and the answer.
 
-    The tables are those of `claims.claim_parts` and `claims.verdict`. The shaded side of each row
-    is where the claim holds.
+    The shaded side of each row is where the claim holds.
     """
     own = [parts[(parts["claim"] == claim.name) & parts["decides"]] for claim in CLAIMS]
     heights = [0.75 + 0.42 * len(rows) for rows in own]
@@ -338,13 +315,11 @@ def draw_verdict(parts: pd.DataFrame, verdict: pd.DataFrame) -> Figure:
 
 
 def _write(ax: Axes, text: str, width: int, *, size: float) -> None:
-    """Write a text instead of axes."""
     ax.axis("off")
     ax.text(0, 0.5, textwrap.fill(text, width), ha="left", va="center", fontsize=size)
 
 
 def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
-    """Draw one claim's deciding parts, each with its n, on an axis with some air."""
     values = np.append(found[["low", "high", "effect", "margin"]].to_numpy(float).ravel(), 0.0)
     values = values[np.isfinite(values)]
     air = 0.12 * (float(np.ptp(values)) or 1.0)
@@ -397,14 +372,14 @@ def plot_workflow(*, ax: Axes | None = None) -> Axes:
         left = index * (width + gap)
         middle = left + width / 2
         _draw_box(ax, left, 0, width, height, face="#f4f4f4", edge=_INK)
-        _say(ax, middle, height - 0.25, title, 12 * scale, weight="bold", color=_INK)
+        _centred(ax, middle, height - 0.25, title, 12 * scale, weight="bold", color=_INK)
         if isinstance(content, str):
-            _say(ax, middle, 0.58, content, 10 * scale, color=_INK)
+            _centred(ax, middle, 0.58, content, 10 * scale, color=_INK)
             content = ()
         for place, name in enumerate(reversed(content)):
             bottom, colour = 0.08 + 0.32 * place, look(name).colour
             _draw_box(ax, left + 0.35, bottom, width - 0.7, 0.26, tint(colour, 0.25), colour)
-            _say(ax, middle, bottom + 0.13, name, 11 * scale, color="black")
+            _centred(ax, middle, bottom + 0.13, name, 11 * scale, color="black")
         if index:
             _draw_arrow(ax, [(left - gap, height / 2), (left, height / 2)], scale, heavy=True)
     return ax
@@ -426,8 +401,8 @@ def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real
     scale, y = _prepare(ax, width, height), height - 0.12
     for (title, one), some, plan, x in zip(stages, blocks, plans, lefts[:-1], strict=True):
         middle = x + plan.width * _BOX / 2
-        _say(ax, middle, y, title, 12 * scale, weight="bold")
-        _say(ax, middle, y - 0.26, f"{one.count_params():,} parameters", 10 * scale)
+        _centred(ax, middle, y, title, 12 * scale, weight="bold")
+        _centred(ax, middle, y - 0.26, f"{one.count_params():,} parameters", 10 * scale)
         _draw_stage(ax, some, plan, x, height - _TITLE, look(colour).colour, scale)
         if x:
             _draw_arrow(ax, [(x - _STAGE_GAP + 0.1, y), (x - 0.1, y)], scale, heavy=True)
@@ -536,7 +511,7 @@ def _across(row_of: list[int], links: list[tuple[int, int]], widths: np.ndarray)
 
 
 def _prepare(ax: Axes, width: float, height: float) -> float:
-    """Set up axes for a diagram of this size in inches, and return the scale of its text."""
+    """Set up axes for a diagram of this size in inches; return the scale of its text."""
     ax.set(xlim=(-_MARGIN, width + _MARGIN), ylim=(-_MARGIN, height + _MARGIN), aspect="equal")
     ax.axis("off")
     box = ax.get_position()
@@ -563,10 +538,10 @@ def _draw_stage(
         for place, line in enumerate(lines):
             size = (8 if place else 9) * min(1, _LETTERS / len(line)) * scale
             y = bottom + _ROW * (5 - 2 * place) / 6
-            _say(ax, middle, y, line, size, weight="normal" if place else "bold")
+            _centred(ax, middle, y, line, size, weight="normal" if place else "bold")
 
 
-def _say(
+def _centred(
     ax: Axes, x: float, y: float, text: str, size: float, *, color="#111111", weight="normal"
 ) -> None:
     ax.text(x, y, text, fontsize=size, ha="center", va="center", color=color, weight=weight)
@@ -575,25 +550,17 @@ def _say(
 def _draw_box(
     ax: Axes, x: float, y: float, width: float, height: float, face: Any, edge: str
 ) -> None:
-    box = FancyBboxPatch(
-        (x, y), width, height, boxstyle="round,pad=0,rounding_size=0.06",
-        facecolor=face, edgecolor=edge, linewidth=1.1,
-    )  # fmt: skip
-    ax.add_patch(box)
+    style = {"boxstyle": "round,pad=0,rounding_size=0.06", "linewidth": 1.1}
+    ax.add_patch(FancyBboxPatch((x, y), width, height, facecolor=face, edgecolor=edge, **style))
 
 
 def _draw_arrow(
     ax: Axes, points: list[tuple[float, float]], scale: float, *, heavy: bool = False
 ) -> None:
-    arrow = FancyArrowPatch(
-        path=Path(points), arrowstyle="-|>", mutation_scale=(16 if heavy else 9) * scale,
-        linewidth=(2.2 if heavy else 1.0) * scale, color=_INK if heavy else "#777777",
-        shrinkA=0, shrinkB=0, capstyle="round", joinstyle="round",
-    )  # fmt: skip
-    ax.add_patch(arrow)
-
-
-# A figure twice: whole in the figures folder, small in the notebook
+    head, line, colour = (16, 2.2, _INK) if heavy else (9, 1.0, "#777777")
+    style = {"arrowstyle": "-|>", "capstyle": "round", "joinstyle": "round", "color": colour}
+    sizes = {"mutation_scale": head * scale, "linewidth": line * scale, "shrinkA": 0, "shrinkB": 0}
+    ax.add_patch(FancyArrowPatch(path=Path(points), **style, **sizes))
 
 
 def say(text: str) -> None:
@@ -615,19 +582,7 @@ def show(fig: Figure, name: str, alt: str, *, paths: Paths) -> None:
     plt.close(fig)
     with Pixels.open(file) as picture:
         small = picture.convert("RGB").reduce(2)
+    few = small.quantize(128, method=Pixels.Quantize.FASTOCTREE, dither=Pixels.Dither.NONE)
     memory = io.BytesIO()
-    few = small.quantize(palette=_palette(), dither=Pixels.Dither.NONE)
     few.save(memory, format="PNG", optimize=True)
     display(Image(memory.getvalue(), format="png", alt=alt))
-
-
-def _palette() -> Pixels.Image:
-    """Return a picture that holds the colours of every set, their tints, and greys."""
-    spare = [look("", index=index).colour for index in range(6)]
-    own = [*COLOURS.values(), *_ANSWERS.values(), *spare]
-    strengths = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.12)  # edges are mixed with white
-    mixed = [tint(colour, strength) for colour in own for strength in strengths]
-    mixed += [(level / 31,) * 3 for level in range(32)]
-    palette = Pixels.new("P", (1, 1))
-    palette.putpalette([round(255 * part) for colour in mixed for part in colour])
-    return palette
