@@ -1,8 +1,7 @@
 """Plot the study's results, its workflow and its models, and show figures in a notebook.
 
-Conventions: as in `musiclib.plots`: axes-level functions that take and return `ax`; nothing is
-shown or saved but by `present`; a colour and a second cue for each set. Only `draw_verdict` makes
-a whole figure. Tables have one row per piece and name its set in the column ``model``.
+Conventions: as in `musiclib.plots`. Nothing is shown or saved but by `show`; only `draw_verdict`
+makes a whole figure. Tables have one row per piece and name its set in the column ``model``.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -23,7 +22,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
-from matplotlib.ticker import NullFormatter
 from PIL import Image as Pixels
 from scipy.optimize import isotonic_regression
 
@@ -41,7 +39,7 @@ def plot_measure(
     by_model = table.groupby("model", sort=False)[measure]
     every = {str(model): x[np.isfinite(x)].to_numpy(float) for model, x in by_model}
     groups = {model: kept for model, kept in every.items() if len(kept)}
-    title = _without("undefined", every.keys() - groups.keys(), every)
+    title = _without("undefined", [model for model in every if model not in groups])
     if not groups:
         return _no_value(ax, unit or measure, title)
     ends = tuple(real_ranges(table, [measure]).loc[measure, ["low", "high"]])
@@ -58,10 +56,8 @@ def plot_measure(
     return ax
 
 
-def _without(what: str, missing: Set[str], order: Iterable[str]) -> str:
-    """Name what is missing, in the given order."""
-    names = ", ".join(look(name).label for name in order if name in missing)
-    return f"{what}: {names}" if names else ""
+def _without(what: str, names: Sequence[str]) -> str:
+    return f"{what}: {', '.join(look(name).label for name in names)}" if names else ""
 
 
 def _no_value(ax: Axes | None, unit: str, title: str) -> Axes:
@@ -80,11 +76,9 @@ def plot_scatter(
     shown = table[np.isfinite(table[[x, y]]).all(axis=1)]
     for index, (model, rows) in enumerate(shown.groupby("model", sort=False)):
         one = look(str(model), index=index)
-        ax.plot(
-            rows[x], rows[y], linestyle="", marker=one.marker, color=one.colour, alpha=0.65,
-            markersize=6, markeredgecolor="white", markeredgewidth=0.4,
-            label=f"{one.label} (n = {len(rows)})",
-        )  # fmt: skip
+        edge = {"markeredgecolor": "white", "markeredgewidth": 0.4, "alpha": 0.65}
+        style = {"color": one.colour, "marker": one.marker, "markersize": 6, **edge}
+        ax.plot(rows[x], rows[y], linestyle="", label=f"{one.label} (n = {len(rows)})", **style)
     ax.set(xlabel=xlabel or x, ylabel=ylabel or y, title=title)
     ax.grid()
     if legend:
@@ -100,10 +94,8 @@ def plot_lines(
     ax = axes_or_new(ax, size=(6, 4))
     for index, (name, (x, y)) in enumerate(lines.items()):
         one = look(name, index=index)
-        ax.plot(
-            x, y, color=one.colour, marker=one.marker, markevery=every, markersize=6,
-            linewidth=1.6, label=one.label,
-        )  # fmt: skip
+        style = {"color": one.colour, "marker": one.marker, "label": one.label}
+        ax.plot(x, y, markevery=every, markersize=6, linewidth=1.6, **style)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.grid()
     ax.legend(fontsize=9)
@@ -118,9 +110,10 @@ def plot_heat(
     rows, columns = table.shape
     ax = axes_or_new(ax, size=(2.8 + 1.0 * columns, 1.2 + 0.36 * rows))
     values = table.to_numpy(float)
+    low, high = limits
     shades = "Greys" if better == "low" else "Greys_r"
-    image = ax.imshow(values, cmap=shades, vmin=limits[0], vmax=limits[1], aspect="auto")
-    share = (np.clip(values, *limits) - limits[0]) / (limits[1] - limits[0])
+    image = ax.imshow(values, cmap=shades, vmin=low, vmax=high, aspect="auto")
+    share = (np.clip(values, low, high) - low) / (high - low)
     dark = share > 0.55 if better == "low" else share < 0.45
     for i, j in np.ndindex(values.shape):
         text = "-" if np.isnan(values[i, j]) else f"{values[i, j]:.2f}"
@@ -137,21 +130,19 @@ def plot_heat(
 def plot_distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the rows of `measuring.distance_table` with intervals, on a logarithmic axis."""
     shown = table.dropna(subset="distance").reset_index(drop=True)
-    title = _without("no distance", set(table["model"]) - set(shown["model"]), table["model"])
+    title = _without("no distance", table.loc[table["distance"].isna(), "model"].tolist())
     if shown.empty:
         return _no_value(ax, "", title)
-    values = ["distance", "low", "high"]
+    values, rows = ["distance", "low", "high"], shown.itertuples()
     shown[values] = shown[values].clip(lower=0.01)
-    shown["label"] = [
-        f"{look(row.model).label} (n = {row.n}, seeds: {row.seeds})" for row in shown.itertuples()
-    ]
+    shown["label"] = [f"{look(row.model).label} (n = {row.n}, seeds: {row.seeds})" for row in rows]
     unit = "distance to held-out real music (its standard deviations)"
     ax = plot_intervals(shown, ax=ax, value="distance", unit=unit, title=title)
     low, high = 0.85 * shown["low"].min(), 1.15 * shown["high"].max()
     ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if low < t < high]
     ax.set_xscale("log")
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_minor_formatter("")
     ax.set_xlim(low, high)
     return ax
 
@@ -160,18 +151,15 @@ def plot_copied(table: pd.DataFrame, *, kind: str, ax: Axes | None = None, title
     """Draw the rows of `measuring.copied_table` of one kind, ``exact`` or ``transposed``."""
     ax = axes_or_new(ax, size=(6, 4))
     shown = table[table["kind"] == kind]
-    lengths = sorted(shown["length"].unique())
-    models = shown["model"].unique()
-    for index, model in enumerate(models):
-        rows = shown[shown["model"] == model].set_index("length").loc[lengths]
-        one = look(model, index=index)
-        x = np.arange(len(lengths)) + 0.08 * (index - (len(models) - 1) / 2)
-        low, high = 100 * rows["low"], 100 * rows["high"]
-        ax.vlines(x, low, high, color=one.colour, alpha=0.6, linewidth=3)
-        ax.plot(
-            x, 100 * rows["share"], marker=one.marker, color=one.colour, linewidth=0.8,
-            markersize=8, label=f"{one.label} (n = {int(rows['n'].max())})",
-        )  # fmt: skip
+    lengths, last = sorted(shown["length"].unique()), shown["model"].nunique() - 1
+    for index, (model, rows) in enumerate(shown.groupby("model", sort=False)):
+        rows, one = rows.set_index("length").loc[lengths], look(str(model), index=index)
+        x = np.arange(len(lengths)) + 0.08 * (index - last / 2)
+        ax.vlines(
+            x, 100 * rows["low"], 100 * rows["high"], color=one.colour, alpha=0.6, linewidth=3
+        )
+        style = {"color": one.colour, "marker": one.marker, "linewidth": 0.8, "markersize": 8}
+        ax.plot(x, 100 * rows["share"], label=f"{one.label} (n = {int(rows['n'].max())})", **style)
     ax.set_xticks(range(len(lengths)), [str(length) for length in lengths])
     ax.set(xlabel="window (sixteenths)", ylabel="windows found (%)", title=title)
     ax.grid(axis="y")
@@ -182,20 +170,16 @@ def plot_copied(table: pd.DataFrame, *, kind: str, ax: Axes | None = None, title
 def plot_beside_paper(
     table: pd.DataFrame, quantity: str, *, ax: Axes | None = None, title: str = ""
 ) -> Axes:
-    """Draw our numbers (filled markers) beside the printed ones (hollow), ``paper_`` + `quantity`.
-
-    `quantity` is ``energy``, on a logarithmic axis where all are positive, or ``mean``.
-    """
+    """Draw our ``energy`` or ``mean`` (filled) beside the printed one (hollow)."""
     ax = axes_or_new(ax, size=(5.5, 3.6))
     models = list(table["model"].unique())
     for place, model in enumerate(models):
         rows, one = table[table["model"] == model], look(model)
         x = place + np.linspace(-0.06, 0.06, len(rows))
+        style = {"color": one.colour, "marker": one.marker, "markersize": 9, "markeredgewidth": 1.8}
         for column, shift, fill in ((f"paper_{quantity}", -0.15, "white"), (quantity, 0.15, None)):
-            ax.plot(
-                x + shift, rows[column], marker=one.marker, linestyle="", markersize=9,
-                color=one.colour, markerfacecolor=fill or one.colour, markeredgewidth=1.8,
-            )  # fmt: skip
+            face = {"markerfacecolor": fill or one.colour}
+            ax.plot(x + shift, rows[column], linestyle="", **face, **style)
     if quantity == "energy" and (table[["energy", "paper_energy"]] > 0).all(axis=None):
         ax.set_yscale("log")
     else:
@@ -209,27 +193,23 @@ def plot_beside_paper(
 def plot_rankings(rankings: pd.DataFrame, *, ax: Axes | None = None, paper: str = "") -> Axes:
     """Draw the shares of `printed.picked_rankings`; what the `paper` found is hatched."""
     ax = axes_or_new(ax, size=(8, 3.6))
-    bars = ax.barh(
-        range(len(rankings)), 100 * rankings["by_means"], color="#9DB4C0", edgecolor="#333333"
-    )
-    names = []
+    places, names = range(len(rankings)), []
+    bars = ax.barh(places, 100 * rankings["by_means"], color="#9DB4C0", edgecolor="#333333")
     for bar, row in zip(bars, rankings.itertuples(), strict=True):
         bar.set_hatch("//" if row.ranking == paper else "")
         note = "a picker can separate it fully" if row.can_be_picked else "no choice separates it"
-        text = f" {100 * row.by_means:.1f} %; {note}"
-        ax.text(bar.get_width(), bar.get_y() + 0.4, text, va="center", fontsize=10)
+        note = f" {100 * row.by_means:.1f} %; {note}"
+        ax.text(bar.get_width(), bar.get_y() + 0.4, note, va="center", fontsize=10)
         names.append(row.ranking.upper() + (" (paper)" if row.ranking == paper else ""))
-    ax.set_yticks(range(len(rankings)), names)
+    ax.set_yticks(places, names)
     widest = 160 * max(float(rankings["by_means"].max()), 0.01)
     ax.set(xlabel="draws with this ranking of the means (%)", xlim=(0, widest))
     ax.invert_yaxis()
     return ax
 
 
-_HEADINGS = {
-    "floor": "baselines", "independent": "independent keys", "joint": "joint frame",
-    "latent": "latent (a bound)",
-}  # fmt: skip
+_HEADINGS = {"floor": "baselines", "independent": "independent keys"}
+_HEADINGS |= {"joint": "joint frame", "latent": "latent (a bound)"}
 
 
 def plot_benchmark(
@@ -237,9 +217,8 @@ def plot_benchmark(
 ) -> Axes:
     """Draw test likelihoods, one row per model, in groups that are never ranked together.
 
-    Both tables have outputs (the group), model and test_nll (nats per frame). `published` ones are
-    hollow and grey; `ours` are filled, with a line from the best seed (low) to the worst (high);
-    those whose outputs are ``floor`` are grey crosses.
+    `published` ones are hollow and grey; `ours` are filled, with a line from the best seed (low) to
+    the worst (high); those whose outputs (the group) are ``floor`` are grey crosses.
     """
     parts = [part.assign(ours=mine) for part, mine in ((published, False), (ours, True))]
     rows = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
@@ -273,10 +252,9 @@ def _draw_likelihood(ax: Axes, row: dict[str, Any], place: float) -> None:
     if is_model:
         ends = [float(row.get(end, value)) for end in ("low", "high")]
         ax.plot(ends, [place, place], color=one.colour, linewidth=4, alpha=0.5)
-    ax.plot(
-        value, place, marker="x" if is_floor else one.marker, color=one.colour, linestyle="",
-        markerfacecolor=one.colour if row["ours"] else "white", markersize=8, markeredgewidth=1.6,
-    )  # fmt: skip
+    face = one.colour if row["ours"] else "white"
+    style = {"color": one.colour, "markerfacecolor": face, "markersize": 8, "markeredgewidth": 1.6}
+    ax.plot(value, place, marker="x" if is_floor else one.marker, linestyle="", **style)
     offset = {"xytext": (9, 0), "textcoords": "offset points", "va": "center"}
     ax.annotate(f"{value:.2f}", (value, place), fontsize=9, **offset)
 
@@ -285,38 +263,29 @@ _ANSWERS = {"yes": "#1B7837", "no": "#8C2D04", "undecided": "#555555"}
 
 
 def draw_verdict(parts: pd.DataFrame, verdict: pd.DataFrame) -> Figure:
-    """Draw one row per claim: its parts with intervals and margins, and the answer.
-
-    The shaded side of each row is where the claim holds.
-    """
+    """Draw a row per claim: intervals, margins (shaded is where it holds), and the answer."""
     own = [parts[(parts["claim"] == claim.name) & parts["decides"]] for claim in CLAIMS]
     heights = [0.75 + 0.42 * len(rows) for rows in own]
-    fig, rows = plt.subplots(
-        len(CLAIMS), 3, figsize=(14, 1.05 * sum(heights)),
-        gridspec_kw={"width_ratios": [3.0, 5.4, 1.3], "height_ratios": heights},
-    )  # fmt: skip
+    sizes = {"width_ratios": [3.0, 5.4, 1.3], "height_ratios": heights}
+    fig, rows = plt.subplots(len(CLAIMS), 3, figsize=(14, 1.05 * sum(heights)), **sizes)
     answers = verdict.set_index("claim")["holds"]
     for claim, found, (left, middle, right) in zip(CLAIMS, own, rows, strict=True):
         answer = answers[claim.name]
-        _write(left, f"{claim.name}  {claim.text}", 38, size=12)
-        if found.empty:
-            _write(middle, "only listeners can say: notebook 06, with real answers", 70, size=11)
-        else:
+        words = textwrap.fill(f"{claim.name}  {claim.text}", 38)
+        left.text(0, 0.5, words, va="center", fontsize=12)
+        if len(found):
             _draw_parts(middle, found)
-        right.axis("off")
+        else:
+            said = "only listeners can say: notebook 06, with real answers"
+            middle.text(0, 0.5, said, va="center", fontsize=11)
+        for ax in (left, right) if len(found) else (left, middle, right):
+            ax.axis("off")
         reason = textwrap.fill(next((why for why in found["why"] if why), ""), 22)
         right.text(0.5, 0.12, reason, ha="center", va="top", fontsize=8.5, color="#555555")
-        right.text(
-            0.5, 0.6, answer.upper(), ha="center", va="center", fontsize=13, weight="bold",
-            color="white",
-            bbox={"boxstyle": "round,pad=0.5", "facecolor": _ANSWERS[answer], "edgecolor": "none"},
-        )  # fmt: skip
+        bubble = {"boxstyle": "round,pad=0.5", "facecolor": _ANSWERS[answer], "edgecolor": "none"}
+        style = {"size": 13, "weight": "bold", "color": "white", "ha": "center", "va": "center"}
+        right.text(0.5, 0.6, answer.upper(), bbox=bubble, **style)
     return fig
-
-
-def _write(ax: Axes, text: str, width: int, *, size: float) -> None:
-    ax.axis("off")
-    ax.text(0, 0.5, textwrap.fill(text, width), ha="left", va="center", fontsize=size)
 
 
 def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
@@ -331,10 +300,9 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
         ax.plot(row.effect, place, marker="D", color=colour, markersize=7)
         ax.plot([row.margin] * 2, edges, color="#222222", linewidth=1.6)
         ax.fill_between([row.margin, high], *edges, color="#1B7837", alpha=0.10, linewidth=0)
-        size = f"n = {row.n_first}"
-        if row.n_first != row.n_second:
-            first, second = look(row.first).label, look(row.second).label
-            size = f"{first} {row.n_first}, {second} {row.n_second}"
+        size = f"{look(row.first).label} {row.n_first}, {look(row.second).label} {row.n_second}"
+        if row.n_first == row.n_second:
+            size = f"n = {row.n_first}"
         names.append(f"{row.measure + ': ' if len(measures) > 1 else ''}{row.part} ({size})")
     ax.set(xlim=(low, high), ylim=(len(found) - 0.45, -0.55))
     ax.set_yticks(range(len(found)), names, fontsize=10)
@@ -344,9 +312,7 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
     ax.axvline(0, color="#999999", linewidth=0.8, linestyle=":")
 
 
-# Diagrams of boxes and arrows: the study's workflow, and a built model's architecture. Lengths are
-# inches of the diagram at its natural size; on smaller axes everything shrinks alike.
-
+# Diagrams of boxes and arrows. Lengths are inches at natural size; all shrinks with small axes.
 # The paper's workflow (its Fig. 1), one for all three models: title and text of each stage.
 WORKFLOW = (
     ("Data collection", "real piano music\nas MIDI files"),
@@ -366,19 +332,18 @@ def plot_workflow(*, ax: Axes | None = None) -> Axes:
     """Draw `WORKFLOW` from left to right, the models as small boxes in their colours."""
     width, height, gap = 2.3, 1.5, 0.45
     total = len(WORKFLOW) * (width + gap) - gap
-    ax = axes_or_new(ax, size=(total + 2 * _MARGIN, height + 2 * _MARGIN))
-    scale = _prepare(ax, total, height)
+    ax, scale = _canvas(ax, total, height)
     for index, (title, content) in enumerate(WORKFLOW):
         left = index * (width + gap)
         middle = left + width / 2
-        _draw_box(ax, left, 0, width, height, face="#f4f4f4", edge=_INK)
+        _draw_box(ax, left, 0, (width, height), "#f4f4f4", _INK)
         _centred(ax, middle, height - 0.25, title, 12 * scale, weight="bold", color=_INK)
         if isinstance(content, str):
             _centred(ax, middle, 0.58, content, 10 * scale, color=_INK)
             content = ()
         for place, name in enumerate(reversed(content)):
             bottom, colour = 0.08 + 0.32 * place, look(name).colour
-            _draw_box(ax, left + 0.35, bottom, width - 0.7, 0.26, tint(colour, 0.25), colour)
+            _draw_box(ax, left + 0.35, bottom, (width - 0.7, 0.26), tint(colour, 0.25), colour)
             _centred(ax, middle, bottom + 0.13, name, 11 * scale, color="black")
         if index:
             _draw_arrow(ax, [(left - gap, height / 2), (left, height / 2)], scale, heavy=True)
@@ -397,8 +362,7 @@ def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real
     lefts = np.cumsum([0.0] + [plan.width * _BOX + _STAGE_GAP for plan in plans])
     width = float(lefts[-1]) - _STAGE_GAP
     height = (max(plan.rows for plan in plans) - 1) * _PITCH + _ROW + _TITLE
-    ax = axes_or_new(ax, size=(width + 2 * _MARGIN, height + 2 * _MARGIN))
-    scale, y = _prepare(ax, width, height), height - 0.12
+    (ax, scale), y = _canvas(ax, width, height), height - 0.12
     for (title, one), some, plan, x in zip(stages, blocks, plans, lefts[:-1], strict=True):
         middle = x + plan.width * _BOX / 2
         _centred(ax, middle, y, title, 12 * scale, weight="bold")
@@ -423,8 +387,7 @@ class Block:
 def read_blocks(model: Any) -> list[Block]:
     """Return the blocks of a built Keras model, each after those it takes from.
 
-    What only follows one layer, and has no weights or normalises, is folded into its block. A layer
-    that is called twice has two blocks, each with its parameters.
+    What only follows one layer, and has no weights or normalises, is folded into its block.
     """
     graph = getattr(model, "_functional", None) or model
     if not getattr(graph, "_nodes_by_depth", None):
@@ -465,7 +428,7 @@ def arrange(blocks: Sequence[Block]) -> Layout:
     """Place the blocks of a model in rows and route its arrows between them (after Sugiyama).
 
     A block stands below all it takes from, an input right above what takes it. What passes a row
-    gets a narrow place of its own in it. Nothing is random: a graph always gives the same picture.
+    gets a narrow place of its own in it.
     """
     row_of: list[int] = []
     for block in blocks:
@@ -488,16 +451,11 @@ def arrange(blocks: Sequence[Block]) -> Layout:
 
 
 def _across(row_of: list[int], links: list[tuple[int, int]], widths: np.ndarray) -> np.ndarray:
-    """Pull every item towards the middle of its neighbours, as far as its row has room.
-
-    At first those of one side only, downwards and upwards in turn, and items may change places.
-    """
+    """Pull every item towards the middle of its neighbours, as far as its row has room."""
     near = [[a + b - i for a, b in links if i in (a, b)] for i in range(len(row_of))]
     rows = [[i for i, own in enumerate(row_of) if own == row] for row in range(max(row_of) + 1)]
     x = np.zeros(len(widths))
-    for row in rows:
-        x[row] = np.cumsum(widths[row]) - widths[row].sum() / 2
-    for sweep in range(50):
+    for sweep in range(50):  # at first towards one side in turn, and items may change places
         sides = (sweep % 2 * 2 - 1,) if sweep < 10 else (-1, 1)
         for row in reversed(rows) if sweep % 2 else rows:
             pulls = {i: [x[n] for n in near[i] if row_of[n] - row_of[i] in sides] for i in row}
@@ -510,15 +468,13 @@ def _across(row_of: list[int], links: list[tuple[int, int]], widths: np.ndarray)
     return x - (x - widths / 2).min()
 
 
-def _prepare(ax: Axes, width: float, height: float) -> float:
-    """Set up axes for a diagram of this size in inches; return the scale of its text."""
+def _canvas(ax: Axes | None, width: float, height: float) -> tuple[Axes, float]:
+    """Return a figure's only axes, set up for a diagram of this size, and the scale of its text."""
+    size = (width + 2 * _MARGIN, height + 2 * _MARGIN)
+    ax = axes_or_new(ax, size=size)
     ax.set(xlim=(-_MARGIN, width + _MARGIN), ylim=(-_MARGIN, height + _MARGIN), aspect="equal")
     ax.axis("off")
-    box = ax.get_position()
-    # The only axes of a figure fill it in the end.
-    share = (1.0, 1.0) if len(ax.figure.axes) == 1 else (box.width, box.height)
-    across, up = ax.figure.get_size_inches() * share
-    return float(min(across / (width + 2 * _MARGIN), up / (height + 2 * _MARGIN), 1.0))
+    return ax, min(1.0, float((ax.figure.get_size_inches() / size).min()))
 
 
 def _draw_stage(
@@ -532,7 +488,7 @@ def _draw_stage(
         middle, bottom = left + x * _BOX, top - row * _PITCH - _ROW
         face = "#eeeeee" if block.kinds == ["InputLayer"] else "white"
         face, edge = (tint(colour, 0.25), colour) if block.parameters else (face, "#888888")
-        _draw_box(ax, middle - 0.46 * _BOX, bottom, 0.92 * _BOX, _ROW, face, edge)
+        _draw_box(ax, middle - 0.46 * _BOX, bottom, (0.92 * _BOX, _ROW), face, edge)
         count = f"  {block.parameters:,} parameters" if block.parameters else ""
         lines = (block.name, " + ".join(dict.fromkeys(block.kinds)), block.shape + count)
         for place, line in enumerate(lines):
@@ -541,22 +497,17 @@ def _draw_stage(
             _centred(ax, middle, y, line, size, weight="normal" if place else "bold")
 
 
-def _centred(
-    ax: Axes, x: float, y: float, text: str, size: float, *, color="#111111", weight="normal"
-) -> None:
-    ax.text(x, y, text, fontsize=size, ha="center", va="center", color=color, weight=weight)
+def _centred(ax: Axes, x: float, y: float, text: str, size: float, **style: Any) -> None:
+    style = {"color": "#111111", "ha": "center", "va": "center", **style}
+    ax.text(x, y, text, fontsize=size, **style)
 
 
-def _draw_box(
-    ax: Axes, x: float, y: float, width: float, height: float, face: Any, edge: str
-) -> None:
+def _draw_box(ax: Axes, x: float, y: float, size: Sequence[float], face: Any, edge: str) -> None:
     style = {"boxstyle": "round,pad=0,rounding_size=0.06", "linewidth": 1.1}
-    ax.add_patch(FancyBboxPatch((x, y), width, height, facecolor=face, edgecolor=edge, **style))
+    ax.add_patch(FancyBboxPatch((x, y), *size, facecolor=face, edgecolor=edge, **style))
 
 
-def _draw_arrow(
-    ax: Axes, points: list[tuple[float, float]], scale: float, *, heavy: bool = False
-) -> None:
+def _draw_arrow(ax: Axes, points: Sequence[Any], scale: float, *, heavy: bool = False) -> None:
     head, line, colour = (16, 2.2, _INK) if heavy else (9, 1.0, "#777777")
     style = {"arrowstyle": "-|>", "capstyle": "round", "joinstyle": "round", "color": colour}
     sizes = {"mutation_scale": head * scale, "linewidth": line * scale, "shrinkA": 0, "shrinkB": 0}
@@ -571,8 +522,8 @@ def say(text: str) -> None:
 def show(fig: Figure, name: str, alt: str, *, paths: Paths) -> None:
     """Save a figure as `run.save_figure` does, close it, and show a small picture of it.
 
-    The picture is the PNG at half its size in few colours: a quarter of the bytes, so that a
-    notebook with many figures can be committed. `alt` says in words what it shows.
+    The picture has half the size and few colours, so that a notebook with many can be committed.
+    `alt` says in words what it shows.
     """
     if not alt.strip():
         raise ValueError("alt: got nothing, say in words what the picture shows")
@@ -580,8 +531,7 @@ def show(fig: Figure, name: str, alt: str, *, paths: Paths) -> None:
     fig.set_layout_engine("none")  # the layout is found once, not again for each file
     file = save_figure(fig, name, paths)
     plt.close(fig)
-    with Pixels.open(file) as picture:
-        small = picture.convert("RGB").reduce(2)
+    small = Pixels.open(file).convert("RGB").reduce(2)
     few = small.quantize(128, method=Pixels.Quantize.FASTOCTREE, dither=Pixels.Dither.NONE)
     memory = io.BytesIO()
     few.save(memory, format="PNG", optimize=True)
