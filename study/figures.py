@@ -324,7 +324,7 @@ WORKFLOW = (
 
 _BOX, _ROW, _PITCH = 2.55, 0.66, 1.0  # a box's width and height, and from row to row
 _STAGE_GAP, _TITLE, _MARGIN = 0.6, 0.6, 0.12
-_LETTERS = 34  # that fit a box; longer lines are set smaller
+_LETTERS = 36  # that fit a box; longer lines are set smaller
 _INK = "#333333"
 
 
