@@ -1,8 +1,7 @@
 """Plot the study's results, its workflow and its models, and show figures in a notebook.
 
-Conventions: as in `musiclib.plots`: axes-level functions that take and return `ax`; nothing is
-shown or saved but by `present`; a colour and a second cue for each set. Only `draw_verdict` makes
-a whole figure. Tables have one row per piece and name its set in the column ``model``.
+Conventions: as in `musiclib.plots`. Nothing is shown or saved but by `show`; only `draw_verdict`
+makes a whole figure. Tables have one row per piece and name its set in the column ``model``.
 """
 
 from __future__ import annotations
@@ -23,34 +22,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
-from matplotlib.ticker import NullFormatter
 from PIL import Image as Pixels
 from scipy.optimize import isotonic_regression
 
-from musiclib.plots import COLOURS, axes_or_new, look, plot_distribution, plot_intervals, tint
+from musiclib.plots import axes_or_new, look, plot_distribution, plot_intervals, tint
 from study.benchmarks import OUTPUTS
 from study.claims import CLAIMS
 from study.measuring import real_ranges
 from study.run import Paths, save_figure
 
-# Measures, distances and copies of each set
-
 
 def plot_measure(
     table: pd.DataFrame, measure: str, *, ax: Axes | None = None, unit: str = ""
 ) -> Axes:
-    """Draw one measure's distribution in every set, with the real pieces' range shaded.
-
-    The title names the sets in which no piece has a finite value; they are not drawn.
-    """
-    groups, without = {}, []
-    for model, values in table.groupby("model", sort=False)[measure]:
-        kept = values[np.isfinite(values)].to_numpy(float)
-        if len(kept):
-            groups[str(model)] = kept
-        else:
-            without.append(look(str(model)).label)
-    title = f"undefined: {', '.join(without)}" if without else ""
+    """Draw one measure in every set that has finite values; the real pieces' range is shaded."""
+    by_model = table.groupby("model", sort=False)[measure]
+    every = {str(model): x[np.isfinite(x)].to_numpy(float) for model, x in by_model}
+    groups = {model: kept for model, kept in every.items() if len(kept)}
+    title = _without("undefined", [model for model in every if model not in groups])
     if not groups:
         return _no_value(ax, unit or measure, title)
     ends = tuple(real_ranges(table, [measure]).loc[measure, ["low", "high"]])
@@ -67,8 +56,11 @@ def plot_measure(
     return ax
 
 
+def _without(what: str, names: Sequence[str]) -> str:
+    return f"{what}: {', '.join(look(name).label for name in names)}" if names else ""
+
+
 def _no_value(ax: Axes | None, unit: str, title: str) -> Axes:
-    """Draw axes that say that there is nothing to draw."""
     ax = axes_or_new(ax, size=(6, 3.8))
     ax.text(0.5, 0.5, "no value", ha="center", va="center", transform=ax.transAxes)
     ax.set(xticks=[], yticks=[], ylabel=unit, title=title)
@@ -76,26 +68,17 @@ def _no_value(ax: Axes | None, unit: str, title: str) -> Axes:
 
 
 def plot_scatter(
-    table: pd.DataFrame,
-    x: str,
-    y: str,
-    *,
-    ax: Axes | None = None,
-    xlabel: str = "",
-    ylabel: str = "",
-    title: str = "",
-    legend: bool = True,
-) -> Axes:
+    table: pd.DataFrame, x: str, y: str, *, ax: Axes | None = None,
+    xlabel: str = "", ylabel: str = "", title: str = "", legend: bool = True,
+) -> Axes:  # fmt: skip
     """Draw two measures (columns `x` and `y`) of every piece that has both against each other."""
     ax = axes_or_new(ax, size=(6, 4))
     shown = table[np.isfinite(table[[x, y]]).all(axis=1)]
     for index, (model, rows) in enumerate(shown.groupby("model", sort=False)):
         one = look(str(model), index=index)
-        ax.plot(
-            rows[x], rows[y], linestyle="", marker=one.marker, color=one.colour, alpha=0.65,
-            markersize=6, markeredgecolor="white", markeredgewidth=0.4,
-            label=f"{one.label} (n = {len(rows)})",
-        )  # fmt: skip
+        edge = {"markeredgecolor": "white", "markeredgewidth": 0.4, "alpha": 0.65}
+        style = {"color": one.colour, "marker": one.marker, "markersize": 6, **edge}
+        ax.plot(rows[x], rows[y], linestyle="", label=f"{one.label} (n = {len(rows)})", **style)
     ax.set(xlabel=xlabel or x, ylabel=ylabel or y, title=title)
     ax.grid()
     if legend:
@@ -104,21 +87,15 @@ def plot_scatter(
 
 
 def plot_lines(
-    lines: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    *,
-    ax: Axes | None = None,
-    xlabel: str,
-    ylabel: str,
-    every: int = 1,
-) -> Axes:
+    lines: Mapping[str, tuple[np.ndarray, np.ndarray]], *, ax: Axes | None = None,
+    xlabel: str, ylabel: str, every: int = 1,
+) -> Axes:  # fmt: skip
     """Draw one curve (x, y) per set, with its marker at every so many points."""
     ax = axes_or_new(ax, size=(6, 4))
     for index, (name, (x, y)) in enumerate(lines.items()):
         one = look(name, index=index)
-        ax.plot(
-            x, y, color=one.colour, marker=one.marker, markevery=every, markersize=6,
-            linewidth=1.6, label=one.label,
-        )  # fmt: skip
+        style = {"color": one.colour, "marker": one.marker, "label": one.label}
+        ax.plot(x, y, markevery=every, markersize=6, linewidth=1.6, **style)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.grid()
     ax.legend(fontsize=9)
@@ -126,24 +103,17 @@ def plot_lines(
 
 
 def plot_heat(
-    table: pd.DataFrame,
-    *,
-    ax: Axes | None = None,
-    limits: tuple[float, float],
-    unit: str,
-    better: str = "low",
-) -> Axes:
-    """Draw a table as a heat map, every number written in its cell, NaN left white.
-
-    `limits` are the values at the ends of the grey scale, and `better` says which end is light:
-    ``low`` or ``high``.
-    """
+    table: pd.DataFrame, *, ax: Axes | None = None,
+    limits: tuple[float, float], unit: str, better: str = "low",
+) -> Axes:  # fmt: skip
+    """Draw a table in greys between `limits`, light where `better`: ``low`` or ``high``."""
     rows, columns = table.shape
     ax = axes_or_new(ax, size=(2.8 + 1.0 * columns, 1.2 + 0.36 * rows))
     values = table.to_numpy(float)
+    low, high = limits
     shades = "Greys" if better == "low" else "Greys_r"
-    image = ax.imshow(values, cmap=shades, vmin=limits[0], vmax=limits[1], aspect="auto")
-    share = (np.clip(values, *limits) - limits[0]) / (limits[1] - limits[0])
+    image = ax.imshow(values, cmap=shades, vmin=low, vmax=high, aspect="auto")
+    share = (np.clip(values, low, high) - low) / (high - low)
     dark = share > 0.55 if better == "low" else share < 0.45
     for i, j in np.ndindex(values.shape):
         text = "-" if np.isnan(values[i, j]) else f"{values[i, j]:.2f}"
@@ -158,50 +128,38 @@ def plot_heat(
 
 
 def plot_distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw each set's distance to real music with its interval, on a logarithmic axis.
-
-    `table` is that of `measuring.distance_table`; the title names the sets without a distance.
-    """
+    """Draw the rows of `measuring.distance_table` with intervals, on a logarithmic axis."""
     shown = table.dropna(subset="distance").reset_index(drop=True)
-    without = [look(str(name)).label for name in table.loc[table["distance"].isna(), "model"]]
-    title = f"no distance: {', '.join(without)}" if without else ""
+    title = _without("no distance", table.loc[table["distance"].isna(), "model"].tolist())
     if shown.empty:
         return _no_value(ax, "", title)
-    values = ["distance", "low", "high"]
+    values, rows = ["distance", "low", "high"], shown.itertuples()
     shown[values] = shown[values].clip(lower=0.01)
-    shown["label"] = [
-        f"{look(row.model).label} (n = {row.n}, seeds: {row.seeds})" for row in shown.itertuples()
-    ]
+    shown["label"] = [f"{look(row.model).label} (n = {row.n}, seeds: {row.seeds})" for row in rows]
     unit = "distance to held-out real music (its standard deviations)"
     ax = plot_intervals(shown, ax=ax, value="distance", unit=unit, title=title)
     low, high = 0.85 * shown["low"].min(), 1.15 * shown["high"].max()
     ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if low < t < high]
     ax.set_xscale("log")
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_minor_formatter("")
     ax.set_xlim(low, high)
     return ax
 
 
 def plot_copied(table: pd.DataFrame, *, kind: str, ax: Axes | None = None, title: str = "") -> Axes:
-    """Draw what share of each set's windows is found in the training music, by their length.
-
-    `table` is that of `measuring.copied_table`; `kind` is ``exact`` or ``transposed``.
-    """
+    """Draw the rows of `measuring.copied_table` of one kind, ``exact`` or ``transposed``."""
     ax = axes_or_new(ax, size=(6, 4))
     shown = table[table["kind"] == kind]
-    lengths = sorted(shown["length"].unique())
-    models = shown["model"].unique()
-    for index, model in enumerate(models):
-        rows = shown[shown["model"] == model].set_index("length").loc[lengths]
-        one = look(model, index=index)
-        x = np.arange(len(lengths)) + 0.08 * (index - (len(models) - 1) / 2)
-        low, high = 100 * rows["low"], 100 * rows["high"]
-        ax.vlines(x, low, high, color=one.colour, alpha=0.6, linewidth=3)
-        ax.plot(
-            x, 100 * rows["share"], marker=one.marker, color=one.colour, linewidth=0.8,
-            markersize=8, label=f"{one.label} (n = {int(rows['n'].max())})",
-        )  # fmt: skip
+    lengths, last = sorted(shown["length"].unique()), shown["model"].nunique() - 1
+    for index, (model, rows) in enumerate(shown.groupby("model", sort=False)):
+        rows, one = rows.set_index("length").loc[lengths], look(str(model), index=index)
+        x = np.arange(len(lengths)) + 0.08 * (index - last / 2)
+        ax.vlines(
+            x, 100 * rows["low"], 100 * rows["high"], color=one.colour, alpha=0.6, linewidth=3
+        )
+        style = {"color": one.colour, "marker": one.marker, "linewidth": 0.8, "markersize": 8}
+        ax.plot(x, 100 * rows["share"], label=f"{one.label} (n = {int(rows['n'].max())})", **style)
     ax.set_xticks(range(len(lengths)), [str(length) for length in lengths])
     ax.set(xlabel="window (sixteenths)", ylabel="windows found (%)", title=title)
     ax.grid(axis="y")
@@ -209,26 +167,19 @@ def plot_copied(table: pd.DataFrame, *, kind: str, ax: Axes | None = None, title
     return ax
 
 
-# The paper's protocol, and the likelihood benchmark
-
-
 def plot_beside_paper(
     table: pd.DataFrame, quantity: str, *, ax: Axes | None = None, title: str = ""
 ) -> Axes:
-    """Draw our numbers (filled markers) beside the printed ones (hollow), ``paper_`` + `quantity`.
-
-    `quantity` is ``energy``, on a logarithmic axis where all are positive, or ``mean``.
-    """
+    """Draw our ``energy`` or ``mean`` (filled) beside the printed one (hollow)."""
     ax = axes_or_new(ax, size=(5.5, 3.6))
     models = list(table["model"].unique())
     for place, model in enumerate(models):
         rows, one = table[table["model"] == model], look(model)
         x = place + np.linspace(-0.06, 0.06, len(rows))
+        style = {"color": one.colour, "marker": one.marker, "markersize": 9, "markeredgewidth": 1.8}
         for column, shift, fill in ((f"paper_{quantity}", -0.15, "white"), (quantity, 0.15, None)):
-            ax.plot(
-                x + shift, rows[column], marker=one.marker, linestyle="", markersize=9,
-                color=one.colour, markerfacecolor=fill or one.colour, markeredgewidth=1.8,
-            )  # fmt: skip
+            face = {"markerfacecolor": fill or one.colour}
+            ax.plot(x + shift, rows[column], linestyle="", **face, **style)
     if quantity == "energy" and (table[["energy", "paper_energy"]] > 0).all(axis=None):
         ax.set_yscale("log")
     else:
@@ -240,33 +191,25 @@ def plot_beside_paper(
 
 
 def plot_rankings(rankings: pd.DataFrame, *, ax: Axes | None = None, paper: str = "") -> Axes:
-    """Draw how often each ranking comes out when three pieces of each model are drawn.
-
-    `rankings` is that of `printed.picked_rankings`; the one that the `paper` found is hatched.
-    """
+    """Draw the shares of `printed.picked_rankings`; what the `paper` found is hatched."""
     ax = axes_or_new(ax, size=(8, 3.6))
-    places = np.arange(len(rankings))
+    places, names = range(len(rankings)), []
     bars = ax.barh(places, 100 * rankings["by_means"], color="#9DB4C0", edgecolor="#333333")
-    names = []
     for bar, row in zip(bars, rankings.itertuples(), strict=True):
         bar.set_hatch("//" if row.ranking == paper else "")
         note = "a picker can separate it fully" if row.can_be_picked else "no choice separates it"
-        text = f" {100 * row.by_means:.1f} %; {note}"
-        ax.text(bar.get_width(), bar.get_y() + 0.4, text, va="center", fontsize=10)
+        note = f" {100 * row.by_means:.1f} %; {note}"
+        ax.text(bar.get_width(), bar.get_y() + 0.4, note, va="center", fontsize=10)
         names.append(row.ranking.upper() + (" (paper)" if row.ranking == paper else ""))
     ax.set_yticks(places, names)
-    ax.set(xlabel="draws with this ranking of the means (%)")
-    ax.set(xlim=(0, 160 * max(float(rankings["by_means"].max()), 0.01)))
+    widest = 160 * max(float(rankings["by_means"].max()), 0.01)
+    ax.set(xlabel="draws with this ranking of the means (%)", xlim=(0, widest))
     ax.invert_yaxis()
     return ax
 
 
-_HEADINGS = {
-    "floor": "baselines",
-    "independent": "independent keys",
-    "joint": "joint frame",
-    "latent": "latent (a bound)",
-}
+_HEADINGS = {"floor": "baselines", "independent": "independent keys"}
+_HEADINGS |= {"joint": "joint frame", "latent": "latent (a bound)"}
 
 
 def plot_benchmark(
@@ -274,9 +217,8 @@ def plot_benchmark(
 ) -> Axes:
     """Draw test likelihoods, one row per model, in groups that are never ranked together.
 
-    Both tables have outputs (the group), model and test_nll (nats per frame). `published` ones are
-    hollow grey markers; `ours` are filled, with a line from the best seed (low) to the worst (high)
-    where there are several; those whose outputs are ``floor`` are grey crosses.
+    `published` ones are hollow and grey; `ours` are filled, with a line from the best seed (low) to
+    the worst (high); those whose outputs (the group) are ``floor`` are grey crosses.
     """
     parts = [part.assign(ours=mine) for part, mine in ((published, False), (ours, True))]
     rows = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
@@ -305,63 +247,48 @@ def plot_benchmark(
 
 def _draw_likelihood(ax: Axes, row: dict[str, Any], place: float) -> None:
     value, is_floor = float(row["test_nll"]), row["outputs"] == "floor"
-    whose = "vae" if str(row["model"]).startswith("VAE") else "lstm"
-    one = look(whose if row["ours"] and not is_floor else "real")
-    if row["ours"] and not is_floor:
+    is_model = row["ours"] and not is_floor
+    one = look(("vae" if row["model"].startswith("VAE") else "lstm") if is_model else "real")
+    if is_model:
         ends = [float(row.get(end, value)) for end in ("low", "high")]
         ax.plot(ends, [place, place], color=one.colour, linewidth=4, alpha=0.5)
-    ax.plot(
-        value, place, marker="x" if is_floor else one.marker, color=one.colour, linestyle="",
-        markerfacecolor=one.colour if row["ours"] else "white", markersize=8, markeredgewidth=1.6,
-    )  # fmt: skip
-    ax.annotate(f"{value:.2f}", (value, place), (9, 0), textcoords="offset points", va="center",
-                fontsize=9)  # fmt: skip
+    face = one.colour if row["ours"] else "white"
+    style = {"color": one.colour, "markerfacecolor": face, "markersize": 8, "markeredgewidth": 1.6}
+    ax.plot(value, place, marker="x" if is_floor else one.marker, linestyle="", **style)
+    offset = {"xytext": (9, 0), "textcoords": "offset points", "va": "center"}
+    ax.annotate(f"{value:.2f}", (value, place), fontsize=9, **offset)
 
-
-# The verdict
 
 _ANSWERS = {"yes": "#1B7837", "no": "#8C2D04", "undecided": "#555555"}
 
 
 def draw_verdict(parts: pd.DataFrame, verdict: pd.DataFrame) -> Figure:
-    """Draw one row per claim: its parts with intervals and margins, and the answer.
-
-    The tables are those of `claims.claim_parts` and `claims.verdict`. The shaded side of each row
-    is where the claim holds.
-    """
+    """Draw a row per claim: intervals, margins (shaded is where it holds), and the answer."""
     own = [parts[(parts["claim"] == claim.name) & parts["decides"]] for claim in CLAIMS]
     heights = [0.75 + 0.42 * len(rows) for rows in own]
-    fig, rows = plt.subplots(
-        len(CLAIMS), 3, figsize=(14, 1.05 * sum(heights)),
-        gridspec_kw={"width_ratios": [3.0, 5.4, 1.3], "height_ratios": heights},
-    )  # fmt: skip
+    sizes = {"width_ratios": [3.0, 5.4, 1.3], "height_ratios": heights}
+    fig, rows = plt.subplots(len(CLAIMS), 3, figsize=(14, 1.05 * sum(heights)), **sizes)
     answers = verdict.set_index("claim")["holds"]
     for claim, found, (left, middle, right) in zip(CLAIMS, own, rows, strict=True):
         answer = answers[claim.name]
-        _write(left, f"{claim.name}  {claim.text}", 38, size=12)
-        if found.empty:
-            _write(middle, "only listeners can say: notebook 06, with real answers", 70, size=11)
-        else:
+        words = textwrap.fill(f"{claim.name}  {claim.text}", 38)
+        left.text(0, 0.5, words, va="center", fontsize=12)
+        if len(found):
             _draw_parts(middle, found)
-        right.axis("off")
+        else:
+            said = "only listeners can say: notebook 06, with real answers"
+            middle.text(0, 0.5, said, va="center", fontsize=11)
+        for ax in (left, right) if len(found) else (left, middle, right):
+            ax.axis("off")
         reason = textwrap.fill(next((why for why in found["why"] if why), ""), 22)
         right.text(0.5, 0.12, reason, ha="center", va="top", fontsize=8.5, color="#555555")
-        right.text(
-            0.5, 0.6, answer.upper(), ha="center", va="center", fontsize=13, weight="bold",
-            color="white",
-            bbox={"boxstyle": "round,pad=0.5", "facecolor": _ANSWERS[answer], "edgecolor": "none"},
-        )  # fmt: skip
+        bubble = {"boxstyle": "round,pad=0.5", "facecolor": _ANSWERS[answer], "edgecolor": "none"}
+        style = {"size": 13, "weight": "bold", "color": "white", "ha": "center", "va": "center"}
+        right.text(0.5, 0.6, answer.upper(), bbox=bubble, **style)
     return fig
 
 
-def _write(ax: Axes, text: str, width: int, *, size: float) -> None:
-    """Write a text instead of axes."""
-    ax.axis("off")
-    ax.text(0, 0.5, textwrap.fill(text, width), ha="left", va="center", fontsize=size)
-
-
 def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
-    """Draw one claim's deciding parts, each with its n, on an axis with some air."""
     values = np.append(found[["low", "high", "effect", "margin"]].to_numpy(float).ravel(), 0.0)
     values = values[np.isfinite(values)]
     air = 0.12 * (float(np.ptp(values)) or 1.0)
@@ -373,10 +300,9 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
         ax.plot(row.effect, place, marker="D", color=colour, markersize=7)
         ax.plot([row.margin] * 2, edges, color="#222222", linewidth=1.6)
         ax.fill_between([row.margin, high], *edges, color="#1B7837", alpha=0.10, linewidth=0)
-        size = f"n = {row.n_first}"
-        if row.n_first != row.n_second:
-            first, second = look(row.first).label, look(row.second).label
-            size = f"{first} {row.n_first}, {second} {row.n_second}"
+        size = f"{look(row.first).label} {row.n_first}, {look(row.second).label} {row.n_second}"
+        if row.n_first == row.n_second:
+            size = f"n = {row.n_first}"
         names.append(f"{row.measure + ': ' if len(measures) > 1 else ''}{row.part} ({size})")
     ax.set(xlim=(low, high), ylim=(len(found) - 0.45, -0.55))
     ax.set_yticks(range(len(found)), names, fontsize=10)
@@ -386,9 +312,8 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
     ax.axvline(0, color="#999999", linewidth=0.8, linestyle=":")
 
 
-# Diagrams of boxes and arrows: the study's workflow, and a built model's architecture. Lengths are
-# inches of the diagram at its natural size; on smaller axes everything shrinks alike.
-
+# Diagrams of boxes and arrows. Lengths are inches at natural size; all shrinks with small axes.
+# The paper's workflow (its Fig. 1), one for all three models: title and text of each stage.
 WORKFLOW = (
     ("Data collection", "real piano music\nas MIDI files"),
     ("Pre-processing", "notes, piano rolls,\nnormalised, split by tune"),
@@ -396,11 +321,9 @@ WORKFLOW = (
     ("Generation", "new pieces as rolls,\nMIDI and sound"),
     ("Analysis", "energy and mean,\nand what they should be"),
 )
-"""The paper's workflow (its Fig. 1), one for all three models: title and text of each stage."""
 
-_BOX, _ROW, _ROW_GAP = 2.55, 0.66, 0.34
+_BOX, _ROW, _PITCH = 2.55, 0.66, 1.0  # a box's width and height, and from row to row
 _STAGE_GAP, _TITLE, _MARGIN = 0.6, 0.6, 0.12
-_POINTS = 9.0
 _LETTERS = 36  # that fit a box; longer lines are set smaller
 _INK = "#333333"
 
@@ -409,24 +332,19 @@ def plot_workflow(*, ax: Axes | None = None) -> Axes:
     """Draw `WORKFLOW` from left to right, the models as small boxes in their colours."""
     width, height, gap = 2.3, 1.5, 0.45
     total = len(WORKFLOW) * (width + gap) - gap
-    ax = axes_or_new(ax, size=(total + 2 * _MARGIN, height + 2 * _MARGIN))
-    scale = _prepare(ax, total, height)
-    style = {"ha": "center", "va": "center", "color": _INK}
+    ax, scale = _canvas(ax, total, height)
     for index, (title, content) in enumerate(WORKFLOW):
         left = index * (width + gap)
         middle = left + width / 2
-        _draw_box(ax, left, 0, width, height, face="#f4f4f4", edge=_INK)
-        ax.text(middle, height - 0.25, title, fontsize=12 * scale, weight="bold", **style)
+        _draw_box(ax, left, 0, (width, height), "#f4f4f4", _INK)
+        _centred(ax, middle, height - 0.25, title, 12 * scale, weight="bold", color=_INK)
         if isinstance(content, str):
-            ax.text(middle, 0.58, content, fontsize=10 * scale, **style)
-        else:
-            each = 0.96 / len(content)
-            for place, name in enumerate(reversed(content)):
-                bottom, tall, colour = 0.08 + place * each, each - 0.06, look(name).colour
-                _draw_box(ax, left + 0.35, bottom, width - 0.7, tall, tint(colour, 0.25), colour)
-                ax.text(
-                    middle, bottom + tall / 2, name, fontsize=11 * scale, ha="center", va="center"
-                )
+            _centred(ax, middle, 0.58, content, 10 * scale, color=_INK)
+            content = ()
+        for place, name in enumerate(reversed(content)):
+            bottom, colour = 0.08 + 0.32 * place, look(name).colour
+            _draw_box(ax, left + 0.35, bottom, (width - 0.7, 0.26), tint(colour, 0.25), colour)
+            _centred(ax, middle, bottom + 0.13, name, 11 * scale, color="black")
         if index:
             _draw_arrow(ax, [(left - gap, height / 2), (left, height / 2)], scale, heavy=True)
     return ax
@@ -435,8 +353,7 @@ def plot_workflow(*, ax: Axes | None = None) -> Axes:
 def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real") -> Axes:
     """Draw a built functional Keras model: a box per layer with its output shape and parameters.
 
-    Of a sequence of (title, model) the models are stages side by side, joined by an arrow. The
-    diagram is read off the model (figures 2 to 4 of the paper, drawn from what was built): layers
+    Of a sequence of (title, model) the models are stages side by side, joined by an arrow. Layers
     with weights have the colour of a model such as ``"vae"``, inputs are grey, the others white.
     """
     stages = [("", model)] if hasattr(model, "count_params") else list(model)
@@ -444,15 +361,12 @@ def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real
     plans = [arrange(some) for some in blocks]
     lefts = np.cumsum([0.0] + [plan.width * _BOX + _STAGE_GAP for plan in plans])
     width = float(lefts[-1]) - _STAGE_GAP
-    height = max(plan.rows for plan in plans) * (_ROW + _ROW_GAP) - _ROW_GAP + _TITLE
-    ax = axes_or_new(ax, size=(width + 2 * _MARGIN, height + 2 * _MARGIN))
-    scale = _prepare(ax, width, height)
-    style = {"ha": "center", "va": "center", "color": "#111111"}
+    height = (max(plan.rows for plan in plans) - 1) * _PITCH + _ROW + _TITLE
+    (ax, scale), y = _canvas(ax, width, height), height - 0.12
     for (title, one), some, plan, x in zip(stages, blocks, plans, lefts[:-1], strict=True):
-        middle, y = x + plan.width * _BOX / 2, height - 0.12
-        count = f"{one.count_params():,} parameters"
-        ax.text(middle, y, title, fontsize=(_POINTS + 3) * scale, weight="bold", **style)
-        ax.text(middle, y - 0.26, count, fontsize=(_POINTS + 1) * scale, **style)
+        middle = x + plan.width * _BOX / 2
+        _centred(ax, middle, y, title, 12 * scale, weight="bold")
+        _centred(ax, middle, y - 0.26, f"{one.count_params():,} parameters", 10 * scale)
         _draw_stage(ax, some, plan, x, height - _TITLE, look(colour).colour, scale)
         if x:
             _draw_arrow(ax, [(x - _STAGE_GAP + 0.1, y), (x - 0.1, y)], scale, heavy=True)
@@ -473,35 +387,30 @@ class Block:
 def read_blocks(model: Any) -> list[Block]:
     """Return the blocks of a built Keras model, each after those it takes from.
 
-    What only follows one layer, and has no weights or normalises, is folded into its block. A layer
-    that is called twice has two blocks, each with its parameters.
+    What only follows one layer, and has no weights or normalises, is folded into its block.
     """
     graph = getattr(model, "_functional", None) or model
     if not getattr(graph, "_nodes_by_depth", None):
         kind = type(model).__name__
         raise ValueError(f"model: got {kind}, allowed is a functional or built sequential model")
-    nodes = [node for _, some in sorted(graph._nodes_by_depth.items())[::-1] for node in some]
-    sources = []
-    for node in nodes:
-        history = [tensor._keras_history for tensor in node.input_tensors]
-        found = (id(one.operation._inbound_nodes[one.node_index]) for one in history)
-        sources.append(list(dict.fromkeys(found)))
-    takers = Counter(source for some in sources for source in some)
+    depths = sorted(graph._nodes_by_depth.items(), reverse=True)
+    nodes = [node for _, some in depths for node in some]
+    takers = Counter(source for node in nodes for source in node.parent_nodes)
     blocks: list[Block] = []
-    places: dict[int, int] = {}  # of each node's block
-    for node, some in zip(nodes, sources, strict=True):
+    place: dict[Any, int] = {}  # of each node's block
+    for node in nodes:
         layer, shape = node.operation, str(tuple(node.output_tensors[0].shape))
         kind = type(layer).__name__
         parameters = layer.count_params() if hasattr(layer, "count_params") else 0
-        host = blocks[places[some[0]]] if len(some) == 1 and takers[some[0]] == 1 else None
+        parents = sorted({place[source] for source in node.parent_nodes})
         is_light = parameters == 0 or kind.endswith("Normalization")
+        host = blocks[parents[0]] if [takers[n] for n in node.parent_nodes] == [1] else None
         if host and is_light and host.kinds != ["InputLayer"]:
             host.kinds.append(kind)
             host.shape, host.parameters = shape, host.parameters + parameters
-            places[id(node)] = places[some[0]]
+            place[node] = parents[0]
         else:
-            places[id(node)] = len(blocks)
-            parents = [places[source] for source in some]
+            place[node] = len(blocks)
             blocks.append(Block(layer.name, [kind], shape, parameters, parents))
     return blocks
 
@@ -515,15 +424,11 @@ class Layout(NamedTuple):
     rows: int
 
 
-_PASSAGE = 0.3  # width of a place that a line passes, in boxes
-_SWEEPS, _PULLS = 6, 40
-
-
 def arrange(blocks: Sequence[Block]) -> Layout:
     """Place the blocks of a model in rows and route its arrows between them (after Sugiyama).
 
     A block stands below all it takes from, an input right above what takes it. What passes a row
-    gets a narrow place of its own in it. Nothing is random: a graph always gives the same picture.
+    gets a narrow place of its own in it.
     """
     row_of: list[int] = []
     for block in blocks:
@@ -535,110 +440,78 @@ def arrange(blocks: Sequence[Block]) -> Layout:
     routes = []
     for index, block in enumerate(blocks):
         for parent in block.parents:
-            first = len(row_of)
+            passages = range(len(row_of), len(row_of) + row_of[index] - row_of[parent] - 1)
             row_of += range(row_of[parent] + 1, row_of[index])
-            routes.append([parent, *range(first, len(row_of)), index])
-    above, below = [[] for _ in row_of], [[] for _ in row_of]
-    for upper, lower in (link for route in routes for link in pairwise(route)):
-        above[lower].append(upper)
-        below[upper].append(lower)
-    rows = [[i for i, own in enumerate(row_of) if own == row] for row in range(max(row_of) + 1)]
-    _order(rows, above, below)
-    widths = np.array([1.0] * len(blocks) + [_PASSAGE] * (len(row_of) - len(blocks)))
-    x = _pull(rows, [a + b for a, b in zip(above, below, strict=True)], widths)
-    x -= (x - widths / 2).min()
+            routes.append([parent, *passages, index])
+    widths = np.array([1.0] * len(blocks) + [0.3] * (len(row_of) - len(blocks)))
+    x = _across(row_of, [link for route in routes for link in pairwise(route)], widths)
     points = [(float(at), row) for at, row in zip(x, row_of, strict=True)]
     bent = [[points[item] for item in route] for route in routes]
-    return Layout(points[: len(blocks)], bent, float((x + widths / 2).max()), len(rows))
+    return Layout(points[: len(blocks)], bent, float((x + widths / 2).max()), max(row_of) + 1)
 
 
-def _order(rows: list[list[int]], above: list[list[int]], below: list[list[int]]) -> None:
-    """Sort each row by the mean place of its neighbours, downwards and upwards in turn."""
-    for sweep in range(_SWEEPS):
-        near = below if sweep % 2 else above
-        for row in reversed(rows) if sweep % 2 else rows:
-            place = {
-                item: i / max(len(some) - 1, 1) for some in rows for i, item in enumerate(some)
-            }
-            means = {i: np.mean([place[n] for n in near[i]] or [place[i]]) for i in row}
-            row.sort(key={i: (means[i], place[i]) for i in row}.__getitem__)
-
-
-def _pull(rows: list[list[int]], near: list[list[int]], widths: np.ndarray) -> np.ndarray:
-    """Move every item towards the middle of its neighbours, as far as its row has room."""
+def _across(row_of: list[int], links: list[tuple[int, int]], widths: np.ndarray) -> np.ndarray:
+    """Pull every item towards the middle of its neighbours, as far as its row has room."""
+    near = [[a + b - i for a, b in links if i in (a, b)] for i in range(len(row_of))]
+    rows = [[i for i, own in enumerate(row_of) if own == row] for row in range(max(row_of) + 1)]
     x = np.zeros(len(widths))
-    offsets = [np.cumsum(widths[row]) - widths[row] / 2 for row in rows]
-    for row, offset in zip(rows, offsets, strict=True):
-        x[row] = offset - widths[row].sum() / 2
-    for _ in range(_PULLS):
-        for row, offset in zip(rows, offsets, strict=True):
-            wish = np.array([x[near[item]].mean() if near[item] else x[item] for item in row])
-            x[row] = isotonic_regression(wish - offset).x + offset  # nearest that do not overlap
-    return x
+    for sweep in range(50):  # at first towards one side in turn, and items may change places
+        sides = (sweep % 2 * 2 - 1,) if sweep < 10 else (-1, 1)
+        for row in reversed(rows) if sweep % 2 else rows:
+            pulls = {i: [x[n] for n in near[i] if row_of[n] - row_of[i] in sides] for i in row}
+            wish = {i: np.mean(some or [x[i]]) for i, some in pulls.items()}
+            if sweep < 10:
+                row.sort(key=wish.__getitem__)
+            offset = np.cumsum(widths[row]) - widths[row] / 2
+            wished = np.array([wish[i] for i in row])
+            x[row] = isotonic_regression(wished - offset).x + offset  # nearest that do not overlap
+    return x - (x - widths / 2).min()
 
 
-def _prepare(ax: Axes, width: float, height: float) -> float:
-    """Set up axes for a diagram of this size in inches, and return the scale of its text."""
+def _canvas(ax: Axes | None, width: float, height: float) -> tuple[Axes, float]:
+    """Return a figure's only axes, set up for a diagram of this size, and the scale of its text."""
+    size = (width + 2 * _MARGIN, height + 2 * _MARGIN)
+    ax = axes_or_new(ax, size=size)
     ax.set(xlim=(-_MARGIN, width + _MARGIN), ylim=(-_MARGIN, height + _MARGIN), aspect="equal")
     ax.axis("off")
-    box = ax.get_position()
-    # Axes of a figure of their own fill it in the end, whatever they are at first.
-    share = (1.0, 1.0) if len(ax.figure.axes) == 1 else (box.width, box.height)
-    across, up = ax.figure.get_size_inches() * share
-    return float(min(across / (width + 2 * _MARGIN), up / (height + 2 * _MARGIN), 1.0))
+    return ax, min(1.0, float((ax.figure.get_size_inches() / size).min()))
 
 
 def _draw_stage(
     ax: Axes, blocks: list[Block], plan: Layout, left: float, top: float, colour: str, scale: float
 ) -> None:
-    pitch = _ROW + _ROW_GAP
     for route in plan.routes:
-        first, *between, last = [(left + x * _BOX, top - row * pitch) for x, row in route]
-        points = [(first[0], first[1] - _ROW)]
-        for x, y in between:
-            points += [(x, y), (x, y - _ROW)]
-        _draw_arrow(ax, [*points, last], scale)
+        first, *between, last = [(left + x * _BOX, top - row * _PITCH) for x, row in route]
+        points = [point for x, y in between for point in ((x, y), (x, y - _ROW))]
+        _draw_arrow(ax, [(first[0], first[1] - _ROW), *points, last], scale)
     for block, (x, row) in zip(blocks, plan.places, strict=True):
-        middle, bottom = left + x * _BOX, top - row * pitch - _ROW
+        middle, bottom = left + x * _BOX, top - row * _PITCH - _ROW
         face = "#eeeeee" if block.kinds == ["InputLayer"] else "white"
         face, edge = (tint(colour, 0.25), colour) if block.parameters else (face, "#888888")
-        _draw_box(ax, middle - 0.46 * _BOX, bottom, 0.92 * _BOX, _ROW, face, edge)
+        _draw_box(ax, middle - 0.46 * _BOX, bottom, (0.92 * _BOX, _ROW), face, edge)
         count = f"  {block.parameters:,} parameters" if block.parameters else ""
         lines = (block.name, " + ".join(dict.fromkeys(block.kinds)), block.shape + count)
         for place, line in enumerate(lines):
-            size = (_POINTS - 1 if place else _POINTS) * min(1, _LETTERS / len(line))
-            ax.text(
-                middle, bottom + _ROW * (1 - (place + 0.5) / len(lines)), line,
-                fontsize=size * scale, weight="normal" if place else "bold",
-                ha="center", va="center", color="#111111",
-            )  # fmt: skip
+            size = (8 if place else 9) * min(1, _LETTERS / len(line)) * scale
+            y = bottom + _ROW * (5 - 2 * place) / 6
+            _centred(ax, middle, y, line, size, weight="normal" if place else "bold")
 
 
-def _draw_box(
-    ax: Axes, x: float, y: float, width: float, height: float, face: Any, edge: str
-) -> None:
-    box = FancyBboxPatch(
-        (x, y), width, height, boxstyle="round,pad=0,rounding_size=0.06",
-        facecolor=face, edgecolor=edge, linewidth=1.1,
-    )  # fmt: skip
-    ax.add_patch(box)
+def _centred(ax: Axes, x: float, y: float, text: str, size: float, **style: Any) -> None:
+    style = {"color": "#111111", "ha": "center", "va": "center", **style}
+    ax.text(x, y, text, fontsize=size, **style)
 
 
-def _draw_arrow(
-    ax: Axes, points: list[tuple[float, float]], scale: float, *, heavy: bool = False
-) -> None:
-    arrow = FancyArrowPatch(
-        path=Path(points), arrowstyle="-|>", mutation_scale=(16 if heavy else 9) * scale,
-        linewidth=(2.2 if heavy else 1.0) * scale, color=_INK if heavy else "#777777",
-        shrinkA=0, shrinkB=0, capstyle="round", joinstyle="round",
-    )  # fmt: skip
-    ax.add_patch(arrow)
+def _draw_box(ax: Axes, x: float, y: float, size: Sequence[float], face: Any, edge: str) -> None:
+    style = {"boxstyle": "round,pad=0,rounding_size=0.06", "linewidth": 1.1}
+    ax.add_patch(FancyBboxPatch((x, y), *size, facecolor=face, edgecolor=edge, **style))
 
 
-# A figure twice: whole in the figures folder, small in the notebook
-
-_STRENGTHS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.12)  # edges are mixed with white
-_N_GREYS = 32
+def _draw_arrow(ax: Axes, points: Sequence[Any], scale: float, *, heavy: bool = False) -> None:
+    head, line, colour = (16, 2.2, _INK) if heavy else (9, 1.0, "#777777")
+    style = {"arrowstyle": "-|>", "capstyle": "round", "joinstyle": "round", "color": colour}
+    sizes = {"mutation_scale": head * scale, "linewidth": line * scale, "shrinkA": 0, "shrinkB": 0}
+    ax.add_patch(FancyArrowPatch(path=Path(points), **style, **sizes))
 
 
 def say(text: str) -> None:
@@ -649,9 +522,8 @@ def say(text: str) -> None:
 def show(fig: Figure, name: str, alt: str, *, paths: Paths) -> None:
     """Save a figure as `run.save_figure` does, close it, and show a small picture of it.
 
-    The picture is the PNG at half its size in the sets' own colours, their tints and greys: a
-    quarter of the bytes, so that a notebook with many figures can be committed. `alt` says in
-    words what it shows, for those who cannot see it, and must not be empty.
+    The picture has half the size and few colours, so that a notebook with many can be committed.
+    `alt` says in words what it shows.
     """
     if not alt.strip():
         raise ValueError("alt: got nothing, say in words what the picture shows")
@@ -659,20 +531,8 @@ def show(fig: Figure, name: str, alt: str, *, paths: Paths) -> None:
     fig.set_layout_engine("none")  # the layout is found once, not again for each file
     file = save_figure(fig, name, paths)
     plt.close(fig)
-    with Pixels.open(file) as picture:
-        small = picture.convert("RGB").reduce(2)
+    small = Pixels.open(file).convert("RGB").reduce(2)
+    few = small.quantize(128, method=Pixels.Quantize.FASTOCTREE, dither=Pixels.Dither.NONE)
     memory = io.BytesIO()
-    few = small.quantize(palette=_palette(), dither=Pixels.Dither.NONE)
     few.save(memory, format="PNG", optimize=True)
     display(Image(memory.getvalue(), format="png", alt=alt))
-
-
-def _palette() -> Pixels.Image:
-    """Return a picture that holds the colours of every set, their tints, and greys."""
-    spare = [look("", index=index).colour for index in range(6)]
-    own = [*COLOURS.values(), *_ANSWERS.values(), *spare]
-    mixed = [tint(colour, strength) for colour in own for strength in _STRENGTHS]
-    mixed += [(level / (_N_GREYS - 1),) * 3 for level in range(_N_GREYS)]
-    palette = Pixels.new("P", (1, 1))
-    palette.putpalette([round(255 * part) for colour in mixed for part in colour])
-    return palette
