@@ -104,6 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error)
 
 
+_LAY_IN_THE_CHECKOUT = (
+    "rendered", "data/corpora", "data/prepared", "data/audio", "data/checkpoints",
+    "data/results/cache", "data/results/bench.csv",
+)  # fmt: skip
+
+
 def _refuse(error: Exception | str) -> int:
     print(f"study: {error}", file=sys.stderr, flush=True)
     return REFUSED
@@ -111,6 +117,8 @@ def _refuse(error: Exception | str) -> int:
 
 def _run(study: Study) -> int:
     paths = Paths(study.output)
+    for line in move_old(ROOT):
+        say(line)
     if not study.trainings and (found := changed(ROOT)):
         say(f"Not as it was released: {', '.join(found)}; git checkout brings it back.")
     write_json(study.about, study.rendered / ABOUT)
@@ -128,6 +136,24 @@ def _run(study: Study) -> int:
     word = "Done" if status == DONE else f"Not done: {', '.join(sorted(study.failed))}"
     say(f"\n{word}, after {clock(study.watch.seconds)}.")
     return status
+
+
+def move_old(root: Path) -> list[str]:
+    """Move what an earlier version left in the checkout below ``runs/``; return a line for each.
+
+    Only what git ignored then is moved, and nothing is overwritten.
+    """
+    moved = {name: f"runs/earlier/{name}" for name in _LAY_IN_THE_CHECKOUT}
+    for path in (path.relative_to(root) for path in root.glob("data/weights/*_[0-9]*")):
+        moved[str(path)] = f"runs/earlier/{path}"
+    moved["data/listening/answers"] = "runs/lab/data/listening/answers"
+    said = []
+    for old, new in moved.items():
+        if (root / old).exists() and not (root / new).exists():
+            (root / new).parent.mkdir(parents=True, exist_ok=True)
+            (root / old).rename(root / new)
+            said.append(f"moved {old} to {new}, where it lies in this version")
+    return said
 
 
 def whole(low: int) -> Callable[[str], int]:
@@ -210,7 +236,8 @@ class Study:
         self.slots = asyncio.Semaphore(self.jobs)
         self.over = {nb.name: asyncio.Event() for nb in self.notebooks}
         tasks = []
-        for nb in self.notebooks:
+        waited_for = [name for nb in self.notebooks for name in nb.depends]
+        for nb in sorted(self.notebooks, key=lambda nb: -waited_for.count(nb.name)):
             if self.force or not self.state.is_done(nb, output=self.output):
                 tasks.append(asyncio.create_task(self._run_in_turn(nb)))
                 continue
@@ -472,12 +499,17 @@ class Run:
         parameters.source = with_parameters(parameters.source, nb.given)
         self._code = [i for i, cell in enumerate(self.node.cells) if cell.cell_type == "code"]
         self.cell, self.cells = 0, len(self._code)
-        self._began = time.monotonic()
+        self._began = self._cell_began = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self._began
+
+    @property
+    def cell_seconds(self) -> float:
+        """Seconds since the cell at work began."""
+        return time.monotonic() - self._cell_began
 
     def last_words(self) -> str:
         """Return the last line of text that the cell at work has shown."""
@@ -513,7 +545,7 @@ class Run:
 
     def _on_cell_start(self, cell: NotebookNode, cell_index: int) -> None:
         if cell_index in self._code:
-            self.cell = self._code.index(cell_index) + 1
+            self.cell, self._cell_began = self._code.index(cell_index) + 1, time.monotonic()
 
     def _where(self, reason: str) -> str:
         first = (_ANSI.sub("", reason).strip().splitlines() or ["no reason given"])[0]
@@ -574,6 +606,10 @@ _WORDS = 60
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?")
 
 
+_PACE = 10.0  # seconds after which a loop's own pace says more than what was expected
+_COUNT = re.compile(r": (\d+) of (\d+)")
+
+
 class Watch:
     """Print how far the notebooks are; `expected` returns the seconds that one may take."""
 
@@ -628,10 +664,20 @@ class Watch:
         """Estimate the seconds left: what each notebook still takes, trainings side by side."""
         rests: dict[bool, list[float]] = {True: [], False: []}
         for nb in (nb for nb in self._all if nb.name not in self._ended):
-            expected, run = self._slower(nb) * self._expected[nb.name], self._running.get(nb.name)
-            rest = max(expected - run.seconds, 0.25 * run.seconds) if run else expected
-            rests[trains(nb)].append(rest)
+            rests[trains(nb)].append(self._rest(nb))
         return sum(rests[False]) + max([*rests[True], sum(rests[True]) / self._jobs])
+
+    def _rest(self, nb: Notebook) -> float:
+        """Expect a loop to go on at its own pace, and anything else to be as slow as what ran."""
+        expected, run = self._slower(nb) * self._expected[nb.name], self._running.get(nb.name)
+        if run is None:
+            return expected
+        if run.cell_seconds > _PACE and (found := _COUNT.search(run.last_words())):
+            done, total = map(int, found.groups())
+            if 0 < done < total:
+                in_loop = run.cell_seconds * (total - done) / done
+                return in_loop + expected * (run.cells - run.cell) / run.cells
+        return max(expected - run.seconds, 0.25 * run.seconds)
 
     def _slower(self, nb: Notebook) -> float:
         """Return how many times as long as expected those of its kind took, or take."""

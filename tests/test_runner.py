@@ -18,7 +18,7 @@ from musiclib.code_hash import code_hash
 from musiclib.files import locked
 from study import runner
 from study.run import preset
-from study.runner import ROOT, FormError, Watch, clock
+from study.runner import ROOT, FormError, Watch, clock, move_old
 
 SMOKE = preset("smoke")
 PARAMETERS = 'preset = "full"\nseed = 0\ncorpus = "chorales"\nn_samples = None\noutput = ".."'
@@ -414,9 +414,10 @@ def watch(names, *, jobs, trains=""):
     return Watch(notebooks, expected=lambda nb: 10.0, jobs=jobs), notebooks
 
 
-def at_work(nb, seconds):
+def at_work(nb, seconds, *, words="", cell_seconds=0.0):
     """Give a notebook at its first cell of nine."""
-    return SimpleNamespace(nb=nb, last_words=str, seconds=seconds, cell=1, cells=9)
+    facts = {"seconds": seconds, "cell_seconds": cell_seconds, "cell": 1, "cells": 9}
+    return SimpleNamespace(nb=nb, last_words=lambda: words, **facts)
 
 
 @pytest.mark.parametrize(("jobs", "seconds"), [(1, 50.0), (2, 35.0), (3, 30.0)])
@@ -440,10 +441,18 @@ def test_what_waits_is_as_much_slower_as_what_ran(capsys):
 
 def test_a_large_folder_takes_long_to_read_and_no_longer_to_train(capsys):
     left, notebooks = watch("123", jobs=1, trains="2")
-    left.start(at_work(notebooks[0], 120.0))
-    assert left.left() == pytest.approx(0.25 * 120 + 10 + 120)
+    words = "files read: 2000 of 20000"
+    left.start(at_work(notebooks[0], 120.0, words=words, cell_seconds=110.0))
+    assert left.left() == pytest.approx(110 * 9 + 120 * 8 / 9 + 10 + 120)
     left.end(notebooks[0], "done")
     assert left.left() == pytest.approx(10 + 120)
+
+
+def test_a_long_loop_tells_its_own_pace(capsys):
+    left, notebooks = watch("1", jobs=1)
+    words = "LSTM stretches of training: 2 of 20, validation 1.5"
+    left.start(at_work(notebooks[0], 62.0, words=words, cell_seconds=60.0))
+    assert left.left() == pytest.approx(60 * 18 / 2 + 62 * 8 / 9)
 
 
 def test_a_clock_has_hours_only_when_there_are_any():
@@ -610,3 +619,20 @@ def test_size_counts_and_sound_is_not_taken_for_a_path():
     node = runner.merged(notebook("1"), as_run("1", outputs=[out]), name="02", output="..")
     assert runner.problems(node, size=1_000_000) == []
     assert runner.problems(node, size=1_000_001) == ["1,000,001 bytes, over 1,000,000"]
+
+
+def test_an_earlier_versions_files_are_moved_once_and_nothing_is_overwritten(tmp_path):
+    for name in (
+        "data/listening/answers/heron.csv", "rendered/state.json", "data/weights/lstm.weights.h5",
+        "data/weights/lstm_1.weights.h5", "runs/earlier/rendered/mine.txt",
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("4")
+    said = move_old(tmp_path)
+    assert len(said) == 2
+    answers = tmp_path / "runs/lab/data/listening/answers/heron.csv"
+    assert answers.read_text() == "4"
+    assert (tmp_path / "data/weights/lstm.weights.h5").exists()
+    assert not (tmp_path / "data/weights/lstm_1.weights.h5").exists()
+    assert (tmp_path / "rendered/state.json").exists()  # its place was taken
+    assert move_old(tmp_path) == []
