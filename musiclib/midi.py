@@ -264,7 +264,12 @@ def _file_bytes(midi: pretty_midi.PrettyMIDI) -> bytes:
     texts = [event.text for event in (*midi.lyrics, *midi.text_events)]
     texts += [instrument.name for instrument in midi.instruments]
     charset = "latin-1" if all(ord(each) < 256 for each in "".join(texts)) else "utf-8"
-    tracks, n_drums = [_conductor_track(midi, charset)], 0
+    conductor, memory = copy.copy(midi), io.BytesIO()  # tempi, signatures, texts as pretty_midi's
+    nudge = 1 + 1e-12  # lifts 749999.9999999999 over 750000, and nothing else
+    conductor._tick_scales = [(tick, scale * nudge) for tick, scale in midi._tick_scales]
+    conductor._charset, conductor.instruments = charset, []
+    conductor.write(memory)
+    tracks, n_drums = [memory.getvalue()[14:]], 0  # behind the header
     for number, instrument in enumerate(midi.instruments):
         port, place = divmod(number, 15)
         channel = place + (place >= smf.DRUM_CHANNEL)
@@ -280,18 +285,6 @@ def _file_bytes(midi: pretty_midi.PrettyMIDI) -> bytes:
     resolution = _within(midi.resolution, 1, 32_767, "a resolution")
     n_tracks = _within(len(tracks), 1, 65_535, "a number of tracks")
     return struct.pack(">4sIHHH", b"MThd", 6, 1, n_tracks, resolution) + b"".join(tracks)
-
-
-def _conductor_track(midi: pretty_midi.PrettyMIDI, charset: str) -> bytes:
-    """Return the track of tempi, signatures and texts, as pretty_midi writes it."""
-    copied = copy.copy(midi)
-    nudge = 1 + 1e-12  # lifts 749999.9999999999 over 750000, and nothing else
-    copied._tick_scales = [(tick, scale * nudge) for tick, scale in midi._tick_scales]
-    copied._charset = charset
-    copied.instruments = []
-    memory = io.BytesIO()
-    copied.write(memory)
-    return memory.getvalue()[14:]  # behind the header
 
 
 def _channel_messages(one: pretty_midi.Instrument, midi: Any, channel: int) -> Iterator[_Message]:
@@ -330,7 +323,6 @@ def _within(value: float, low: int, high: int, what: str) -> int:
 
 
 def _track(messages: list[_Message]) -> bytes:
-    """Return the chunk of a track; its end stands a tick after its last event."""
     messages.sort(key=lambda message: message[:3])
     now, body = 0, bytearray()
     for tick, _, _, message in messages:
@@ -364,13 +356,6 @@ def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> 
     further than the next onset of its pitch in the same instrument, and never shorter than played
     (the rule of Hawthorne et al., Onsets and Frames, ISMIR 2018). A pedal that is not released
     within `LATEST_RELEASE` of the last note's end is taken to be released there (our choice).
-
-    >>> midi = pretty_midi.PrettyMIDI(initial_tempo=60)
-    >>> piano = pretty_midi.Instrument(0)
-    >>> piano.notes.append(pretty_midi.Note(velocity=64, pitch=60, start=1.0, end=1.5))
-    >>> midi.instruments.append(piano)
-    >>> note_array(midi)[["onset_quarter", "duration_quarter", "pitch"]].tolist()
-    [(1.0, 0.5, 60)]
     """
     last = _last_note_end(midi) if sustain_pedal else None
     parts = enumerate(midi.instruments)

@@ -216,15 +216,12 @@ def read_tracks(data: bytes, header: Header, repairs: Repairs) -> Iterator[Track
 
 def _is_chunk(data: bytes, position: int) -> bool:
     """Tell whether a track starts here, or a chunk of another kind that fits into the file."""
-    name = data[position : position + 4]
-    if len(data) < position + 8 or name == b"MTrk":
-        return len(data) >= position + 8
-    size = int.from_bytes(data[position + 4 : position + 8])
-    return all(0x20 <= byte < 0x7F for byte in name) and position + 8 + size <= len(data)
+    name, start = data[position : position + 4], position + 8
+    size = 0 if name == b"MTrk" else int.from_bytes(data[position + 4 : start])
+    return all(0x20 <= byte < 0x7F for byte in name) and start + size <= len(data)
 
 
 def _find_track(data: bytes, position: int) -> int:
-    """Return the position of the next track chunk from `position` on, or of the file's end."""
     found = data.find(b"MTrk", position)
     return found if found >= 0 and _is_chunk(data, found) else len(data)
 
@@ -320,7 +317,6 @@ def _read_other(data: bytes, position: int, end: int, tick: int, status: int, tr
 
 
 def _read_quantity(data: bytes, position: int, *, what: str = "a length") -> tuple[int, int]:
-    """Read a variable-length quantity; return it and the position after it."""
     value = 0
     for index in range(position, position + 4):
         byte = data[index]
@@ -360,7 +356,6 @@ class _ScoreReader:
         self.open: dict[tuple[int, int], list[tuple[int, int]]] = {}
 
     def add(self, track: Track) -> None:
-        """Add the events of the next track."""
         self.number, self.port, self.open = self.number + 1, 0, {}
         for tick, status, a, b in track.events:
             kind, channel = status & 0xF0, self.port | status & 0x0F
