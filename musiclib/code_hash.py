@@ -1,11 +1,11 @@
 """Hash the code that makes a result: it is made again when that code changes, and only then.
 
-Conventions: what counts are the *definitions* (function, class, constant) of our own packages that
-a root reaches by name, one through another, as syntax trees: without comments, docstrings and
-layout, and wherever they stand. A class counts as a whole, and so does a module that is passed on.
-Statements of a module that define nothing count for whatever imports it. A string that says
-``package.module:name`` is followed, so `pkgutil.resolve_name` may look it up. Other packages are
-known by name only: their versions stand beside a result. What cannot be followed is an error.
+What counts are the *definitions* (function, class, constant) of our own packages that a root
+reaches by name, one through another, as syntax trees: without comments, docstrings and layout, and
+wherever they stand. A class counts as a whole, and so does a module that is passed on. Statements
+that define nothing count for whatever imports their module. A string ``package.module:name`` is
+followed, so `pkgutil.resolve_name` may look it up. Other packages are known by name only: their
+versions stand beside a result. What cannot be followed is an error.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _INNER = (*_DEFINITIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, as
 _BLIND = {"eval", "exec", "globals", "__import__", "sys.modules"}
 _IMPORT = "importlib.import_module"
 _BY_NAME = {"getattr", "hasattr", "setattr", "delattr", "vars", _IMPORT}
-
+# Module and definition; "" is what else the module does, "*" all of it; ("", name) is foreign.
 Target = tuple[str, str]
-"""Module and definition; "" is what else the module does, "*" all of it; ("", name) is foreign."""
+Origins = dict[str, list[tuple[str, str]]]  # of an imported name: modules and names
 
 
 class CodeError(ValueError):
@@ -82,7 +82,6 @@ class _Code:
         return module.partition(".")[0] in self.packages
 
     def root(self, root: Any) -> list[Target]:
-        """Return what a function, a class or a string names."""
         if not isinstance(root, str):
             root = f"{getattr(root, '__module__', '')}:{getattr(root, '__qualname__', '')}"
         module, _, name = root.partition(":")
@@ -91,7 +90,6 @@ class _Code:
         return self.follow(module, name.partition(".")[0], root)
 
     def follow(self, module: str, name: str, where: str) -> list[Target]:
-        """Return what an import names."""
         if not self.has(module):
             return [("", f"{module}.{name}".removesuffix("."))]
         if module in self.files and (found := self.lookup(module, name)):
@@ -109,11 +107,6 @@ class _Code:
         inner = f"{module}.{name}"
         return found or ([(inner, "*")] if inner in self.files else [])
 
-    def check(self, imports: dict[str, list[tuple[str, str]]], where: str) -> None:
-        """Refuse an import of what is not there, though it may not be used."""
-        for origin in itertools.chain(*imports.values()):
-            self.follow(*origin, where)
-
     def line(self, text: str, found: Sequence[Target], out: set[Target]) -> str:
         """Return, hashed, a text and those of the definitions that it names."""
         named = (self.part(t)[0] for t in found if all(t) and t not in out)
@@ -121,15 +114,14 @@ class _Code:
 
     def _part(self, target: Target) -> tuple[str, list[Target]]:
         """Return what a definition says, and what it names."""
-        name, known = target[1], self.module(target[0])
-        others = [(target[0], "")]
+        name, known, others = target[1], self.module(target[0]), [(target[0], "")]
         if name == "*":
             found = [t for n in (*known.bound, *known.imports) for t in self.lookup(target[0], n)]
             texts = {t: self.part(t)[0] for t in found if all(t) and t[1] != "*"}
-            texts = dict(sorted(texts.items(), key=lambda item: item[1]))
-            return " ".join(texts.values()), [*texts, *others]
+            return " ".join(sorted(texts.values())), [*sorted(texts, key=texts.get), *others]
         tree = ast.Module(known.bound[name] if name else known.effects, [])
-        self.check(known.imports, known.path)
+        for origin in itertools.chain(*known.imports.values()):  # though it may not be used
+            self.follow(*origin, known.path)
         reader = _Reader(self, tree, known.path, target[0])
         text = reader.text(tree.body) if tree.body else ""
         needs = [(m, "") for m in known.needs if m in self.files]
@@ -193,7 +185,7 @@ class _Module:
     def _only_wraps(self, decorator: ast.expr) -> bool:
         """Tell whether a decorator is Python's own; another one may register what it decorates."""
         while isinstance(decorator, ast.Call | ast.Attribute):
-            decorator = decorator.func if isinstance(decorator, ast.Call) else decorator.value
+            decorator = getattr(decorator, "func", None) or decorator.value
         name = getattr(decorator, "id", "")
         tops = {module.partition(".")[0] for module, _ in self.imports.get(name, ())}
         return name not in self.bound and tops <= sys.stdlib_module_names
@@ -207,15 +199,11 @@ def _outside(node: ast.AST) -> Iterator[ast.AST]:
             yield from _outside(child)
 
 
-def _imports(
-    nodes: Iterable[ast.AST], code: _Code, path: str
-) -> tuple[dict[str, list[tuple[str, str]]], list[str]]:
+def _imports(nodes: Iterable[ast.AST], code: _Code, path: str) -> tuple[Origins, list[str]]:
     """Return where each imported name comes from, as module and name, and all that is imported."""
-    origins: dict[str, list[tuple[str, str]]] = {}
+    origins: Origins = {}
     needs: list[str] = []
-    for node in nodes:
-        if not isinstance(node, ast.Import | ast.ImportFrom):
-            continue
+    for node in (node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)):
         module, where = getattr(node, "module", ""), f"{path}:{node.lineno}"
         if getattr(node, "level", 0):
             raise CodeError(f"{where}: a relative import; write out the package's name")
@@ -224,10 +212,9 @@ def _imports(
                 raise CodeError(f"{where}: import * hides what is used; import it by name")
             if not module and code.has(alias.name) and alias.name not in code.files:
                 raise CodeError(f"{where}: there is no {alias.name}; correct the name")
-            top = alias.name.partition(".")[0]
-            whole = (alias.name, "") if alias.asname else (top, "")
-            origin = (module, alias.name) if module else whole
-            origins.setdefault(alias.asname or (alias.name if module else top), []).append(origin)
+            name = alias.name if module or alias.asname else alias.name.partition(".")[0]
+            origin = (module, name) if module else (name, "")
+            origins.setdefault(alias.asname or name, []).append(origin)
             needs += [module, f"{module}.{alias.name}"] if module else [alias.name]
     return origins, needs
 
@@ -250,7 +237,10 @@ class _Reader:
             case ast.Expr(value=ast.Constant(value=str())):
                 return ""
             case ast.Constant(value=str(value)):
-                return ascii(self._string(value, node)) if value else ""
+                named = self.code.named.findall(value)
+                pairs = [(module, name) for module, names in named for name in names.split(", ")]
+                self.found += [t for pair in pairs for t in self._follow(*pair, node)]
+                return ascii(self.code.named.sub(r":\2", value)) if value else ""
             case ast.Constant(value=value):
                 return ascii(value)
             case ast.Name() | ast.Attribute() if means := self._means(node):
@@ -258,54 +248,46 @@ class _Reader:
                 self._refuse(node, [name for m, name in means if not m and name in _BLIND])
                 return f"<{' '.join(name for _, name in means)}>"
             case ast.Call(func=ast.Name() | ast.Attribute(), args=[first, *_]):
-                self._check_call(node, first)
+                called = [name for m, name in self._means(node.func) if not m and name in _BY_NAME]
+                known = isinstance(first, ast.Constant) and not self.code.has(str(first.value))
+                whole = any(t[1] == "*" for t in self._means(first))
+                if whole or (set(called) == {_IMPORT} and not known):
+                    self._refuse(node, called)
         if not isinstance(node, ast.AST):
             return ascii(node)
         fields = ((k, v) for k, v in ast.iter_fields(node) if k not in ("ctx", "type_comment"))
         written = (f"{k}={self.text(v)}" for k, v in fields if v is not None and v != [])
         return f"{type(node).__name__}({','.join(written)})"
 
+    def _follow(self, module: str, name: str, node: Any) -> list[Target]:
+        return self.code.follow(module, name, f"{self.path}:{node.lineno}")
+
     def _means(self, node: ast.expr) -> list[Target]:
         """Return what a name, or a name of a module, means; nothing where it is no import's."""
         if isinstance(node, ast.Name):
             found = self.code.lookup(self.module, node.id) if self.module else []
             origins = self.imports.get(node.id, ())
-            found += [t for origin in origins for t in self.code.follow(*origin, self._at(node))]
+            found += [t for origin in origins for t in self._follow(*origin, node)]
             loaded = isinstance(node.ctx, ast.Load) and node.id in _BLIND | _BY_NAME
             return sorted(set(found), key=lambda t: t[::-1]) or [("", node.id)] * loaded
         if not isinstance(node, ast.Attribute):
             return []
         whole = [t for t in self._means(node.value) if not t[0] or t[1] == "*"]
         places = [m if m else name for m, name in whole]
-        return [t for place in places for t in self.code.follow(place, node.attr, self._at(node))]
-
-    def _check_call(self, node: ast.Call, first: ast.expr) -> None:
-        """Refuse a call that looks a definition up by name."""
-        called = [name for m, name in self._means(node.func) if not m and name in _BY_NAME]
-        known = isinstance(first, ast.Constant) and not self.code.has(str(first.value))
-        if any(t[1] == "*" for t in self._means(first)) or (set(called) == {_IMPORT} and not known):
-            self._refuse(node, called)
+        return [t for place in places for t in self._follow(place, node.attr, node)]
 
     def _refuse(self, node: ast.expr, names: list[str]) -> None:
         if names and self.code.packages:
-            raise CodeError(
-                f"{self._at(node)}: {names[0]} hides what is used; name it, or write it "
-                "'package.module:name' for pkgutil.resolve_name"
+            what = (
+                f"{self.path}:{node.lineno}: {names[0]} hides what is used; name it, or write it "
             )
-
-    def _at(self, node: Any) -> str:
-        return f"{self.path}:{node.lineno}"
-
-    def _string(self, value: str, node: ast.Constant) -> str:
-        """Return a string without the modules of the definitions that it names."""
-        pairs = [(m, n) for m, names in self.code.named.findall(value) for n in names.split(", ")]
-        self.found += [t for pair in pairs for t in self.code.follow(*pair, self._at(node))]
-        return self.code.named.sub(r":\2", value)
+            raise CodeError(what + "'package.module:name' for pkgutil.resolve_name")
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> str:
         """Return a foreign import; one of these packages counts by what it does when imported."""
         origins, needs = _imports([node], self.code, self.path)
-        self.code.check(origins, self._at(node))
+        for origin in itertools.chain(*origins.values()):
+            self._follow(*origin, node)
         self.found += [(m, "") for m in needs if m in self.code.files]
         module = getattr(node, "module", "")
         foreign = [a for a in node.names if not self.code.has(module or a.name)]

@@ -1,11 +1,9 @@
 """Write files whole or not at all, and read only what is safe to read.
 
-Conventions: every writer goes through `atomic_path`, so a reader never meets half a file, however
-the writing ended; text is UTF-8 with ``\n`` line ends on every system, so that the same content
-gives the same bytes. Where a file cannot be written, the `OSError` (of the class that the system
-raised) names it and says what to do. Readers open only regular files and links to them: a folder,
-FIFO, device or socket is a `ValueError` and never opened, so nothing hangs. This is the lowest
-room of musiclib: it knows nothing of music.
+Every writer goes through `atomic_path`, so a reader never meets half a file; text is UTF-8 with
+``\n`` line ends on every system. Where a file cannot be written, the `OSError` (of the class that
+the system raised) names it and says what to do. Readers open only regular files and links to them:
+a folder, FIFO, device or socket is a `ValueError` and never opened, so nothing hangs.
 """
 
 from __future__ import annotations
@@ -26,6 +24,7 @@ import numpy as np
 import pandas as pd
 from filelock import AcquireReturnProxy, FileLock
 
+Rows = pd.DataFrame | Iterable[Mapping[str, Any]]
 TEMPORARY_PREFIX = ".partial-"
 
 _ADVICE = {
@@ -55,17 +54,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name stands in the same folder with the same ending (``.weights.h5`` included);
     the block creates the file. Missing parent folders are created. A symbolic link at `path` is
-    replaced by the file; what it pointed to stays as it was. If the block fails, an earlier file
-    stays as it was. ``os.replace`` within one folder is atomic (POSIX ``rename``), and the bytes
-    are flushed to the disk first, so a power cut leaves the earlier file or the whole new one. A
-    killed process leaves its temporary file behind: see `remove_leftovers`.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with atomic_path(Path(folder, "a.txt")) as temporary:
-    ...         _ = temporary.write_text("whole")
-    ...     Path(folder, "a.txt").read_text()
-    'whole'
+    replaced by the file. If the block fails, an earlier file stays as it was. ``os.replace`` within
+    one folder is atomic (POSIX ``rename``), and the bytes are flushed to the disk first, so a power
+    cut leaves the earlier file or the whole new one. A killed process leaves its temporary file
+    behind: see `remove_leftovers`.
     """
     path = Path(path)
     # The end of the name is kept, since writers such as Keras look at its suffixes.
@@ -106,15 +98,13 @@ def write_text(text: str, path: str | os.PathLike[str]) -> None:
 def write_json(obj: Any, path: str | os.PathLike[str]) -> None:
     """Write `obj` to `path` as indented JSON, atomically, keys in the order given.
 
-    NumPy numbers and arrays become numbers and lists, paths become strings. NaN and infinities
-    become ``null``, as JSON has no word for them.
+    NumPy values become numbers and lists, paths strings, NaN and infinities ``null``.
     """
     text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(text + "\n", path)
 
 
 def _plain(obj: Any) -> Any:
-    """Turn NumPy values, paths and tuples into what JSON knows, and NaN and infinity into None."""
     if isinstance(obj, dict):
         return {_plain(key): _plain(value) for key, value in obj.items()}
     if isinstance(obj, list | tuple):
@@ -134,10 +124,7 @@ def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files that killed runs left in `folder`.
-
-    Call it only where no other process can be writing (after taking the folder's lock).
-    """
+    """Remove what killed runs left in `folder`; call it only where no other process can write."""
     for entry in Path(folder).glob(f"{TEMPORARY_PREFIX}*"):
         if entry.is_file():
             entry.unlink(missing_ok=True)
@@ -146,9 +133,8 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
 def locked(path: str | os.PathLike[str], *, wait: bool = True) -> AcquireReturnProxy:
     """Return a lock on `path` for a ``with`` block: one process or thread holds it at a time.
 
-    The lock is the system's own on the hidden file ``.NAME.lock`` beside `path`: it ends with the
-    process that holds it, however that ends. Missing parent folders are created. Without `wait`,
-    `filelock.Timeout` says that another holds it.
+    The lock is the system's own on the hidden file ``.NAME.lock`` beside `path`, and ends with the
+    process that holds it. Without `wait`, `filelock.Timeout` says that another holds it.
     """
     path = Path(path)
     try:
@@ -158,7 +144,6 @@ def locked(path: str | os.PathLike[str], *, wait: bool = True) -> AcquireReturnP
 
 
 def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open `path` to read bytes, if it is a regular file (or a link to one)."""
     _require_regular(path, os.stat(path).st_mode)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
@@ -177,10 +162,7 @@ def _require_regular(path: str | os.PathLike[str], mode: int) -> None:
 
 
 def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
-    """Read the regular file `path` whole; one of more than `limit` bytes is a `ValueError`.
-
-    The size is looked up before anything is read.
-    """
+    """Read the regular file `path` whole; one of more than `limit` bytes is a `ValueError`."""
     with _open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         data = b"" if size > limit else file.read(limit + 1)
@@ -200,11 +182,6 @@ def inside(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path
     """Join `parts` to `root`, links and ``..`` resolved; refuse a result that lies outside `root`.
 
     For names that come from elsewhere, such as an archive's members. `root` need not exist.
-
-    >>> inside("data", "..", "secret")
-    Traceback (most recent call last):
-    ...
-    ValueError: parts ('..', 'secret') lead out of the folder data; stay inside it
     """
     base = Path(root).resolve()
     names = tuple(os.fspath(part) for part in parts)
@@ -216,26 +193,16 @@ def inside(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path
     return target
 
 
-# Result tables that several notebooks add to: CSV files with one header line.
-
-
-def record_table(
-    rows: pd.DataFrame | Iterable[Mapping[str, Any]],
-    path: str | os.PathLike[str],
-    *,
-    keys: Sequence[str],
-) -> None:
+def record_table(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str]) -> None:
     """Put `rows` into the CSV `path`: a row with the same `keys` is replaced, others stay.
 
     `keys` are the columns that name a row, such as ``("model", "seed", "sample")``; each is filled
-    in, and no two new rows have the same. The table is sorted by them (numbers as numbers), so that
-    it does not depend on who wrote first. NaN and None become empty fields. A lock beside the table
-    makes several notebooks take turns. Rows that stay are written back letter by letter.
+    in, and no two new rows have the same. The table is sorted by them (numbers as numbers). NaN and
+    None become empty fields. A lock beside the table makes several notebooks take turns. Rows that
+    stay are written back letter by letter.
     """
-    keys = list(keys)
-    new = _as_text(rows)
+    keys, path, new = list(keys), Path(path), _as_text(rows)
     _check_keys(new, keys)
-    path = Path(path)
     with locked(path):
         if path.exists():
             old = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -245,10 +212,7 @@ def record_table(
 
 
 def append_new(row: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Append `row` to the CSV `path`, unless it stands there already; what stands there stays.
-
-    NaN and None become empty fields. A table of other columns is a `ValueError`.
-    """
+    """Append `row` to the CSV `path` (of the same columns), unless it stands there already."""
     new, path = _as_text([row]), Path(path)
     with locked(path):
         if path.exists():
@@ -260,7 +224,7 @@ def append_new(row: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         write_csv(new, path)
 
 
-def _as_text(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def _as_text(rows: Rows) -> pd.DataFrame:
     """Write every field as it will stand in the file, so that old and new rows are alike."""
     frame = pd.DataFrame(rows, dtype=object)  # a whole number beside an empty field stays one
     return frame.where(frame.notna(), "").map(str).reset_index(drop=True)
@@ -279,6 +243,5 @@ def _check_keys(rows: pd.DataFrame, keys: list[str], *, name: str = "rows") -> N
 
 
 def _order(column: pd.Series) -> pd.Series:
-    """Order numbers as numbers where the whole column is numbers, else as text."""
     numbers = pd.to_numeric(column, errors="coerce")
     return column if numbers.isna().any() else numbers

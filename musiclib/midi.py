@@ -1,13 +1,12 @@
 """Open untrusted MIDI files, save MIDI files, list notes: the one door to MIDI.
 
-Conventions: times are seconds or quarter notes, never frames; pitch and velocity are MIDI numbers,
-0 to 127. `load_midi` reads with our own bounded reader (`musiclib.smf`, which states its rules) and
-builds pretty_midi's object. pretty_midi itself answers a damaged file with any of nine exceptions,
-hangs, or fills the memory. The table from ticks to seconds is pretty_midi's own, so times agree to
-the last bit; it has one float64 per tick, so its length is bounded.
-
-Bounds: a file may hold `MAX_BYTES` bytes, `MAX_TICK` ticks, `MAX_SECONDS` seconds, and notes and
-events as `musiclib.smf` says; what exceeds them is refused with the figure.
+Times are seconds or quarter notes, never frames; pitch and velocity are MIDI numbers, 0 to 127.
+`load_midi` reads with our own bounded reader (`musiclib.smf`, which states its rules) and builds
+pretty_midi's object: pretty_midi itself answers a damaged file with any of nine exceptions, hangs,
+or fills the memory. The table from ticks to seconds is pretty_midi's own, so times agree to the
+last bit; it has one float64 per tick, so its length is bounded. A file may hold `MAX_BYTES` bytes,
+`MAX_TICK` ticks, `MAX_SECONDS` seconds, and notes and events as `musiclib.smf` says; what exceeds
+them is refused with the figure.
 """
 
 from __future__ import annotations
@@ -41,13 +40,8 @@ NOTE_DTYPE = np.dtype(
 )
 
 _DEFAULT_TEMPO = 500_000  # microseconds per quarter note, until the file says otherwise
-_MAX_PORTS = 256
 _LAST_TICK = 2**28 - 1  # four bytes of seven bits: the longest wait between two events
-_PITCHED_CHANNELS = [channel for channel in range(16) if channel != 9]
-_DRUM_CHANNEL = 9
 _SET_UP, _BANK, _PROGRAM, _CONTROL, _BEND, _OFF, _ON = range(7)  # the order at one tick
-_BANK_CONTROLS = (0, 32)
-
 _Message = tuple[int, int, int, bytes]  # tick, order at one tick, pitch, bytes
 
 
@@ -59,16 +53,12 @@ class MidiRepairWarning(UserWarning):
     """Say which damaged MIDI file was read all the same, and what was lost."""
 
 
-# Loading -----------------------------------------------------------------------------------------
-
-
 def load_midi(path: str | os.PathLike[str]) -> pretty_midi.PrettyMIDI:
     """Read a MIDI file that may be damaged, odd or hostile.
 
     Equals ``pretty_midi.PrettyMIDI(path)`` for ordinary files of types 0 and 1, except that each
     instrument holds all settings of its channel, on whatever track they stand (see `musiclib.smf`).
-    It may hold no note at all: whether that will do is for the caller to say. For its length see
-    `sound_end`, as ``get_end_time()`` counts a late tempo or controller too.
+    It may hold no note at all. For its length see `sound_end`.
 
     `MidiFileError` names the file and the reason: it does not exist, is no regular file, is no
     MIDI file, is of type 2, counts time in SMPTE frames, or exceeds a bound. `MidiRepairWarning`
@@ -76,8 +66,7 @@ def load_midi(path: str | os.PathLike[str]) -> pretty_midi.PrettyMIDI:
     wrong length, missing or extra tracks, missing end-of-track events, values above 127 (set to
     127), signatures and tempi out of range (left out), notes that never end or have no length (left
     out), endless silence or events far behind the last note (cut), drums named as such on a channel
-    of their own (made percussion). Texts are read as Latin-1, as pretty_midi does, so that any byte
-    is a character.
+    of their own (made percussion). Texts are read as Latin-1, as pretty_midi does.
     """
     return parse_midi(read_midi_bytes(path), name=printable(path), stacklevel=3)
 
@@ -115,12 +104,7 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 
 def _build_midi(score: Score, repairs: Repairs) -> pretty_midi.PrettyMIDI:
-    """Build the object that pretty_midi would have built; `score` may be changed.
-
-    Our choice: a file with more than ``MAX_TICK`` ticks at a fine resolution (pretty_midi refuses
-    it) is thinned to a coarser one, which moves events by at most half a new tick: 1/960 quarter
-    note at worst, about 1 ms. What stands after the last note and would exceed a bound is cut.
-    """
+    """Build the object that pretty_midi would have built; `score` may be changed."""
     channels = [one.channel for one in score.instruments]
     count = sum(len(score.controls[each]) + len(score.bends[each]) for each in channels)
     if count > smf.MAX_EVENTS:
@@ -132,9 +116,8 @@ def _build_midi(score: Score, repairs: Repairs) -> pretty_midi.PrettyMIDI:
     if score.last_tick > MAX_TICK:
         _thin(score, repairs)
     if (seconds := _seconds_at(score, score.last_tick)) > MAX_SECONDS:
-        raise SmfError(
-            f"it lasts {seconds / 3600:,.0f} hours, and at most {MAX_SECONDS // 3600} are read"
-        )
+        hours = f"{seconds / 3600:,.0f} hours, and at most {MAX_SECONDS // 3600} are read"
+        raise SmfError(f"it lasts {hours}")
     if not _fits(score, score.end_tick):
         repairs["ticks of silence cut at the end"] += score.end_tick - score.last_tick
         score.end_tick = score.last_tick
@@ -156,25 +139,21 @@ def _build_midi(score: Score, repairs: Repairs) -> pretty_midi.PrettyMIDI:
 
 
 def _build_instrument(one: smf.Instrument, score: Score, table: np.ndarray) -> Any:
+    def build(kind: type, *columns: np.ndarray) -> list[Any]:
+        return list(map(kind, *(column.tolist() for column in columns)))
+
     built = pretty_midi.Instrument(one.program, one.is_drum, one.name)
     start, end, pitch, velocity = one.notes.T
-    built.notes = _build(pretty_midi.Note, velocity, pitch, table[start], table[end])
+    built.notes = build(pretty_midi.Note, velocity, pitch, table[start], table[end])
     tick, number, value = score.controls[one.channel].T
-    built.control_changes = _build(pretty_midi.ControlChange, number, value, table[tick])
+    built.control_changes = build(pretty_midi.ControlChange, number, value, table[tick])
     tick, bend = score.bends[one.channel].T
-    built.pitch_bends = _build(pretty_midi.PitchBend, bend, table[tick])
+    built.pitch_bends = build(pretty_midi.PitchBend, bend, table[tick])
     return built
 
 
-def _build(kind: type, *columns: np.ndarray) -> list[Any]:
-    return list(map(kind, *(column.tolist() for column in columns)))
-
-
 def _tick_scales(score: Score) -> list[tuple[int, float]]:
-    """Return (tick, seconds per tick from there on) for each change of tempo, first tick 0.
-
-    As pretty_midi does it: the last tempo at tick 0 stands; the same tempo again is no change.
-    """
+    """Return (tick, seconds per tick from there on) for each change of tempo, as pretty_midi."""
     scales = []
     for tick, tempo in [(0, _DEFAULT_TEMPO), *score.metas[smf.TEMPO]]:
         scale = 60.0 / ((6e7 / tempo) * score.resolution)  # in pretty_midi's order: same last bit
@@ -194,7 +173,6 @@ def _seconds_at(score: Score, tick: int) -> float:
 
 
 def _fits(score: Score, tick: int) -> bool:
-    """Tell whether a piece of so many ticks is within the bounds."""
     return tick <= MAX_TICK and _seconds_at(score, tick) <= MAX_SECONDS
 
 
@@ -213,7 +191,10 @@ def _cut_late_events(score: Score, repairs: Repairs) -> None:
 
 
 def _thin(score: Score, repairs: Repairs) -> None:
-    """Lower the resolution of `score` so that its last tick is at most ``MAX_TICK``."""
+    """Lower the resolution of `score` so that its last tick is at most ``MAX_TICK``.
+
+    Our choice (pretty_midi refuses the file): events move by 1/960 quarter note at most, or 1 ms.
+    """
     old, floor = score.resolution, min(score.resolution, MIN_RESOLUTION)
     new = old * MAX_TICK // score.last_tick
     if new < floor:
@@ -238,10 +219,7 @@ def _thin(score: Score, repairs: Repairs) -> None:
 
 
 def tick_table(midi: pretty_midi.PrettyMIDI) -> np.ndarray:
-    """Return the time of each tick in seconds, shape (n_ticks,); not a copy.
-
-    An object that was not read from a file has one tick only.
-    """
+    """Return the time of each tick in seconds, shape (n_ticks,); one only if not from a file."""
     return np.asarray(midi._PrettyMIDI__tick_to_time, dtype=float)
 
 
@@ -249,10 +227,6 @@ def ticks_at(midi: pretty_midi.PrettyMIDI, times: np.ndarray) -> np.ndarray:
     """Return the ticks (int64) nearest to `times`: `PrettyMIDI.time_to_tick` for a whole array.
 
     Of two ticks equally near, the later; behind the table, by the last tempo.
-
-    >>> midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=60)
-    >>> ticks_at(midi, np.array([0.0, 0.5, 2.0]))
-    array([  0, 240, 960])
     """
     table, times = tick_table(midi), np.asarray(times, dtype=float)
     right = np.searchsorted(table, times, side="left")
@@ -264,25 +238,19 @@ def ticks_at(midi: pretty_midi.PrettyMIDI, times: np.ndarray) -> np.ndarray:
     return np.where(behind, extra, nearest).astype(np.int64)
 
 
-# Saving ------------------------------------------------------------------------------------------
-
-
 def save_midi(midi: pretty_midi.PrettyMIDI, path: str | os.PathLike[str]) -> None:
     """Write `midi` to `path` as a MIDI file of type 1, atomically; missing folders are created.
 
     `MidiFileError` says what no MIDI file can hold: a pitch outside 0 to 127, a velocity outside 1
     to 127 (0 is a note's end), a note that starts before 0, does not end after its start or lies
-    behind tick 268,435,455, a tempo under 3.6 quarter notes per minute. The file is then left as
-    it was.
+    behind tick 268,435,455, a tempo under 3.6 quarter notes per minute. An earlier file then stays.
 
     Each instrument has a track and a channel of its own: 15 pitched ones share a port, and each
     further percussion track takes a further port. So no track sets the channel of another, and the
-    controllers of one tick stay in order. pretty_midi uses channels twice instead, and sorts the
-    controllers of one tick by number, which takes a bend range (controllers 101, 100, 6) apart; it
-    also cuts a tempo off to whole microseconds (80 quarter notes per minute come back as 80.0001),
-    which is rounded here. Names and texts are written as Latin-1 where that holds all of them, else
-    as UTF-8. No file can say which of two sounding notes of one pitch and track an end means, so a
-    note within another cuts that one off at its own end.
+    controllers of one tick stay in order (pretty_midi sorts them by number, which takes a bend
+    range apart). Tempi are rounded to microseconds (pretty_midi cuts them off). Names and texts are
+    Latin-1 where that holds all of them, else UTF-8. No file can say which of two sounding notes of
+    one pitch and track an end means, so a note within another cuts that one off at its own end.
     """
     try:
         data = _file_bytes(midi)
@@ -296,17 +264,21 @@ def _file_bytes(midi: pretty_midi.PrettyMIDI) -> bytes:
     texts = [event.text for event in (*midi.lyrics, *midi.text_events)]
     texts += [instrument.name for instrument in midi.instruments]
     charset = "latin-1" if all(ord(each) < 256 for each in "".join(texts)) else "utf-8"
-    tracks = [_conductor_track(midi, charset)]
-    n_drums = 0
+    conductor, memory = copy.copy(midi), io.BytesIO()  # tempi, signatures, texts as pretty_midi's
+    nudge = 1 + 1e-12  # lifts 749999.9999999999 over 750000, and nothing else
+    conductor._tick_scales = [(tick, scale * nudge) for tick, scale in midi._tick_scales]
+    conductor._charset, conductor.instruments = charset, []
+    conductor.write(memory)
+    tracks, n_drums = [memory.getvalue()[14:]], 0  # behind the header
     for number, instrument in enumerate(midi.instruments):
-        port, channel = divmod(number, len(_PITCHED_CHANNELS))
-        channel = _PITCHED_CHANNELS[channel]
+        port, place = divmod(number, 15)
+        channel = place + (place >= smf.DRUM_CHANNEL)
         if instrument.is_drum:
-            port, channel, n_drums = n_drums, _DRUM_CHANNEL, n_drums + 1
+            port, channel, n_drums = n_drums, smf.DRUM_CHANNEL, n_drums + 1
         program = _within(instrument.program, 0, 127, "a program")
         messages = [(0, _PROGRAM, 0, bytes([0xC0 | channel, program]))]
-        if port % _MAX_PORTS:
-            messages.append((0, _SET_UP, 0, _meta(smf.PORT, bytes([port % _MAX_PORTS]))))
+        if port := port % 256:
+            messages.append((0, _SET_UP, 0, _meta(smf.PORT, bytes([port]))))
         if instrument.name:
             messages.append((0, _SET_UP, 0, _meta(smf.TRACK_NAME, instrument.name.encode(charset))))
         tracks.append(_track([*messages, *_channel_messages(instrument, midi, channel)]))
@@ -315,24 +287,11 @@ def _file_bytes(midi: pretty_midi.PrettyMIDI) -> bytes:
     return struct.pack(">4sIHHH", b"MThd", 6, 1, n_tracks, resolution) + b"".join(tracks)
 
 
-def _conductor_track(midi: pretty_midi.PrettyMIDI, charset: str) -> bytes:
-    """Return the track of tempi, signatures and texts, as pretty_midi writes it."""
-    copied = copy.copy(midi)
-    nudge = 1 + 1e-12  # lifts 749999.9999999999 over 750000, and nothing else
-    copied._tick_scales = [(tick, scale * nudge) for tick, scale in midi._tick_scales]
-    copied._charset = charset
-    copied.instruments = []
-    memory = io.BytesIO()
-    copied.write(memory)
-    return memory.getvalue()[14:]  # behind the header
-
-
 def _channel_messages(one: pretty_midi.Instrument, midi: Any, channel: int) -> Iterator[_Message]:
-    """Yield controllers, bends and notes; controllers of one tick stay in their list's order."""
     for tick, change in _timed(midi, one.control_changes, "time"):
         number = _within(change.number, 0, 127, "a controller")
         value = _within(change.value, 0, 127, f"controller {number}")
-        order = _BANK if number in _BANK_CONTROLS else _CONTROL
+        order = _BANK if number in (0, 32) else _CONTROL
         yield tick, order, 0, bytes([0xB0 | channel, number, value])
     for tick, bend in _timed(midi, one.pitch_bends, "time"):
         value = _within(bend.pitch, -8192, 8191, "a pitch bend") + 8192
@@ -348,7 +307,6 @@ def _channel_messages(one: pretty_midi.Instrument, midi: Any, channel: int) -> I
 
 
 def _timed(midi: Any, events: list[Any], name: str) -> Iterator[tuple[int, Any]]:
-    """Return (tick, event) pairs; the seconds stand in each event under `name`."""
     seconds = np.array([getattr(event, name) for event in events], dtype=float)
     if not (np.isfinite(seconds) & (seconds >= 0)).all():
         raise ValueError("an event's time must be finite, 0 or later")
@@ -365,7 +323,6 @@ def _within(value: float, low: int, high: int, what: str) -> int:
 
 
 def _track(messages: list[_Message]) -> bytes:
-    """Return the chunk of a track; its end stands a tick after its last event."""
     messages.sort(key=lambda message: message[:3])
     now, body = 0, bytearray()
     for tick, _, _, message in messages:
@@ -380,37 +337,25 @@ def _meta(kind: int, payload: bytes) -> bytes:
 
 
 def _quantity(value: int) -> bytes:
-    """Return a number in bytes of seven bits, all but the last with their highest bit set."""
     groups = [value & 0x7F]
     while value := value >> 7:
         groups.append(value & 0x7F | 0x80)
     return bytes(reversed(groups))
 
 
-# Notes -------------------------------------------------------------------------------------------
-
-
 def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> np.ndarray:
     """List the notes of all pitched instruments as ``NOTE_DTYPE``, shape (n_notes,).
 
     `track` is the index in ``midi.instruments``; sorted by onset, then pitch, then track. Quarter
-    notes are ticks divided by ``midi.resolution``; ticks are found from seconds as
-    `PrettyMIDI.time_to_tick` does, so quarters are exact to a tick whatever the tempo does.
+    notes are ticks (as `PrettyMIDI.time_to_tick` finds them) divided by ``midi.resolution``, so
+    they are exact to a tick whatever the tempo does.
 
     With `sustain_pedal` notes sound on while the pedal is down: from a control change 64 of value
     64 or more (MIDI 1.0) to the next one below, or to a reset of all controllers (121). A note
     that ends while it is down, or at the moment when it goes down, sounds to its release, but no
     further than the next onset of its pitch in the same instrument, and never shorter than played
     (the rule of Hawthorne et al., Onsets and Frames, ISMIR 2018). A pedal that is not released
-    within `LATEST_RELEASE` of the last note's end is taken to be released there, so that a late
-    reset lengthens nothing.
-
-    >>> midi = pretty_midi.PrettyMIDI(initial_tempo=60)
-    >>> piano = pretty_midi.Instrument(0)
-    >>> piano.notes.append(pretty_midi.Note(velocity=64, pitch=60, start=1.0, end=1.5))
-    >>> midi.instruments.append(piano)
-    >>> note_array(midi)[["onset_quarter", "duration_quarter", "pitch"]].tolist()
-    [(1.0, 0.5, 60)]
+    within `LATEST_RELEASE` of the last note's end is taken to be released there (our choice).
     """
     last = _last_note_end(midi) if sustain_pedal else None
     parts = enumerate(midi.instruments)
@@ -433,11 +378,7 @@ def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> 
 
 
 def sound_end(midi: pretty_midi.PrettyMIDI) -> float:
-    """Return when the last note falls silent, held by the pedal or not: seconds, 0 without notes.
-
-    Percussion counts; a late tempo, signature or controller does not (in ``get_end_time()`` it
-    does).
-    """
+    """Return when the last note falls silent, pedal considered: seconds, 0 without notes."""
     last = _last_note_end(midi)
     ends = (_rows(one, 0, last)[:, 1].max() for one in midi.instruments if one.notes)
     return float(max(ends, default=0.0))
@@ -448,19 +389,11 @@ def _last_note_end(midi: pretty_midi.PrettyMIDI) -> float:
 
 
 def _rows(instrument: pretty_midi.Instrument, track: int, last: float | None) -> np.ndarray:
-    """Return start, end, pitch, velocity and track, one row per note.
-
-    With `last`, the time in seconds at which the last note of the piece ends, the pedal counts.
-    """
+    """Return start, end, pitch, velocity, track; with the end of the last note the pedal counts."""
     notes = [(one.start, one.end, one.pitch, one.velocity, track) for one in instrument.notes]
     rows = np.array(notes, dtype=float).reshape(-1, 5)
-    if last is not None:
-        rows[:, 1] = _pedalled_ends(rows, instrument, last)
-    return rows
-
-
-def _pedalled_ends(rows: np.ndarray, instrument: pretty_midi.Instrument, last: float) -> np.ndarray:
-    """Return the times at which the notes of `rows` stop sounding, the pedal considered."""
+    if last is None:
+        return rows
     start, end, pitch = rows[:, :3].T
     pedals = [event for event in instrument.control_changes if event.number in (PEDAL, RESET)]
     pedals.sort(key=lambda event: event.time)
@@ -471,14 +404,10 @@ def _pedalled_ends(rows: np.ndarray, instrument: pretty_midi.Instrument, last: f
     now = np.searchsorted(times, end, side="right") - 1
     release = np.where(down[now], next_release[now], end)
     release = np.where(release > last + LATEST_RELEASE, last, release)
-    return np.maximum(end, np.minimum(release, _next_onsets(start, pitch)))
-
-
-def _next_onsets(start: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-    """Return for each note when its pitch begins anew, or infinity."""
-    following = np.full(len(start), np.inf)
-    for key in np.unique(pitch):
+    for key in np.unique(pitch):  # no further than where the pitch begins anew
         chosen = np.flatnonzero(pitch == key)
         onsets = np.append(np.sort(start[chosen]), np.inf)
-        following[chosen] = onsets[np.searchsorted(onsets, start[chosen], side="right")]
-    return following
+        following = onsets[np.searchsorted(onsets, start[chosen], side="right")]
+        release[chosen] = np.minimum(release[chosen], following)
+    rows[:, 1] = np.maximum(end, release)
+    return rows

@@ -1,10 +1,8 @@
 """Read a Standard MIDI File, damaged or not: from bytes to events, and to a score in ticks.
 
-Conventions: times are ticks, never seconds. A *channel* is 16 times its port (0 unless a track
-names one) plus its number, 0 to 15. What can be repaired is counted in a `Repairs` (what: how
-many), and reading goes on; what cannot be read raises `SmfError` with one clause that says why.
-
-Events become notes by pretty_midi's rules, so that an ordinary file gives the same object:
+Times are ticks, never seconds. A *channel* is 16 times its port (0 unless a track names one) plus
+its number, 0 to 15. What can be repaired is counted in a `Repairs` (what: how many), and reading
+goes on; what cannot be read raises `SmfError`. Notes are made by pretty_midi's rules:
 
 - An instrument is what one track plays on one channel with one program. Its name is the one that
   its track had when its first note ended. Channel 9 (counted from 0) is percussion.
@@ -13,20 +11,20 @@ Events become notes by pretty_midi's rules, so that an ordinary file gives the s
 
 Ours differ in these points:
 
-- Tempo, key and time signature count on any track (pretty_midi reads only those of the first;
-  sequencers read all).
+- Tempo, key and time signature count on any track, as for sequencers (pretty_midi: on the first).
 - Program, bank, controllers and pitch bends are the channel's, on any track (pretty_midi keeps
   them to one track), and outlast a change of program. In force is what was set last up to a tick:
   at one tick settings come before notes, and of two settings the one on the later track counts.
-  One exception: if two tracks that both play notes set a program at the same tick, each keeps its
-  own. Files of more than 15 instruments (pretty_midi's, for one) use a channel twice in that way.
+  But if two tracks that both play notes set a program at the same tick, each keeps its own: files
+  of more than 15 instruments (pretty_midi's, for one) use a channel twice in that way.
 - A note has the program that is set when it starts, not when it ends.
 - "All notes off" and "all sound off" end the notes of their channel.
 - Drum kits on other channels than 9 are percussion too: by their bank, or by the track's name.
 - Where a track was cut short, notes still open end at the cut.
 
 Sources: Standard MIDI Files 1.0 (MIDI Manufacturers Association, RP-001, 1996); MIDI 1.0 Detailed
-Specification 4.2 (1996). Banks of drum kits: Yamaha XG (126 and 127), General MIDI 2 (120).
+Specification 4.2 (1996). Banks of drum kits: Yamaha XG (126 and 127), General MIDI 2 (120). RIFF:
+Multimedia Programming Interface and Data Specifications 1.0 (IBM, Microsoft, 1991).
 """
 
 from __future__ import annotations
@@ -53,24 +51,17 @@ MAX_META_EVENTS = 200_000  # tempo changes, signatures, lyrics and texts, in all
 MAX_INSTRUMENTS = 32_767  # so that an instrument's number fits into 16 bits
 
 _METAS = {
-    TEMPO: "tempo changes",
-    KEY_SIGNATURE: "key signatures",
-    TIME_SIGNATURE: "time signatures",
-    LYRIC: "lyrics",
-    TEXT: "texts",
-}
-_MAX_SHARPS = 7
-_MAX_DENOMINATOR = 6  # 2 ** 6: sixty-fourths
+    TEMPO: "tempo changes", KEY_SIGNATURE: "key signatures", TIME_SIGNATURE: "time signatures",
+    LYRIC: "lyrics", TEXT: "texts",
+}  # fmt: skip
 _HEADER_SEARCH = 1024  # bytes into the file in which a header is looked for
 _TIME_STEP = "a time step (a negative one, say)"
 _OVERLONG = "an event that does not fit into its track"
 _SYSTEM_LENGTHS = {0xF1: 1, 0xF2: 2, 0xF3: 1}  # data bytes of system messages; the rest have none
 _NEVER = 2**62  # the end tick of a note that its own track never ends
 _NOTE_WIDTH = 6  # numbers per note: track, channel, start, end, pitch, velocity
-_DRUM_CHANNEL = 9
-_BANK = 0  # controller
-_DRUM_BANKS = (120, 126, 127)
-_ALL_SOUND_OFF, _ALL_NOTES_OFF = 120, 123  # those above 123 end the notes too
+_BANK, _ALL_SOUND_OFF, _ALL_NOTES_OFF = 0, 120, 123  # controllers; those above 123 end notes too
+DRUM_CHANNEL, _DRUM_BANKS = 9, (120, 126, 127)
 _DRUM_NAMES = {
     "drum", "drums", "drumkit", "drumset", "percussion", "perc", "schlagzeug", "perkussion",
     "percussions", "batterie", "bateria", "batería", "batteria", "kick", "snare", "hihat",
@@ -80,11 +71,11 @@ _BESIDE_DRUMS = {
     "acoustic", "live", "studio", "room", "power", "main", "midi", "gm", "the", "left", "right",
 }  # fmt: skip
 
+# Tick from the start of the track, status, and two data bytes (0 where there is one only), or for
+# META the type and the payload. System exclusive and escape events only take time.
 Event = tuple[int, int, int, int | bytes]
-"""Tick from the start of the track, status, and two data bytes (0 where there is one only), or for
-``META`` the type and the payload. System exclusive and escape events only take time."""
-
 Repairs = Counter[str]
+Table = np.ndarray  # of int64
 
 
 class SmfError(ValueError):
@@ -104,28 +95,26 @@ class Instrument:
     program: int
     is_drum: bool
     name: str
-    notes: np.ndarray  # int64, (n, 4): start tick, end tick, pitch, velocity; by end
+    notes: Table  # (n, 4): start tick, end tick, pitch, velocity; by end
 
 
 @dataclass
 class Score:
-    """All that a file says, in ticks from its start.
+    """All that a file says, in ticks from its start; tables are by tick.
 
-    For each channel that plays notes, `controls` holds rows of tick, number and value, and `bends`
-    rows of tick and bend, -8192 to 8191 (int64, by tick). `metas` holds, for each kind of meta
-    event, pairs (tick, value) by tick. The value is for ``TEMPO`` microseconds per quarter note, 1
-    to 16,777,215; for ``KEY_SIGNATURE`` 0 to 11 for C to B major, 12 to 23 for C to B minor; for
-    ``TIME_SIGNATURE`` (numerator, denominator); for ``LYRIC`` and ``TEXT`` a string, read as
-    Latin-1, which never fails and can be written back.
+    The value of a meta event is for ``TEMPO`` microseconds per quarter note, 1 to 16,777,215; for
+    ``KEY_SIGNATURE`` 0 to 11 for C to B major, 12 to 23 for C to B minor; for ``TIME_SIGNATURE``
+    (numerator, denominator); for ``LYRIC`` and ``TEXT`` a string, read as Latin-1, which never
+    fails and can be written back.
     """
 
     resolution: int  # ticks per quarter note
     last_tick: int = 0  # of the last event that matters
     end_tick: int = 0  # of the last end of track; never before `last_tick`
     instruments: list[Instrument] = field(default_factory=list)
-    controls: dict[int, np.ndarray] = field(default_factory=dict)
-    bends: dict[int, np.ndarray] = field(default_factory=dict)
-    metas: dict[int, list[tuple[int, Any]]] = field(
+    controls: dict[int, Table] = field(default_factory=dict)  # channel: (tick, number, value)
+    bends: dict[int, Table] = field(default_factory=dict)  # channel: (tick, -8192 to 8191)
+    metas: dict[int, list[tuple[int, Any]]] = field(  # kind: (tick, value)
         default_factory=lambda: {kind: [] for kind in _METAS}
     )
 
@@ -140,14 +129,8 @@ def read_score(data: bytes, repairs: Repairs) -> Score:
     return reader.finish()
 
 
-# Header and chunks -------------------------------------------------------------------------------
-
-
 def unwrap_riff(data: bytes) -> bytes:
-    """Return the MIDI file inside a RIFF file of kind RMID (``.rmi``), or `data` as it is.
-
-    Source: Multimedia Programming Interface and Data Specifications 1.0 (IBM, Microsoft, 1991).
-    """
+    """Return the MIDI file inside a RIFF file of kind RMID (``.rmi``), or `data` as it is."""
     if data[:4] != b"RIFF" or data[8:12] != b"RMID":
         return data
     start = data.find(b"data", 12, _HEADER_SEARCH)
@@ -157,8 +140,6 @@ def unwrap_riff(data: bytes) -> bytes:
 
 
 class Header(NamedTuple):
-    """What the header chunk says."""
-
     n_tracks: int
     resolution: int  # ticks per quarter note, 1 to 32,767
     end: int  # position of the first byte after the header
@@ -167,11 +148,7 @@ class Header(NamedTuple):
 def read_header(data: bytes, repairs: Repairs) -> Header:
     """Read the header chunk; refuse type 2 and unknown types, SMPTE time, and no ticks at all.
 
-    A header longer than six bytes is legal. Bytes before it (a 128-byte MacBinary header, say)
-    are skipped and counted.
-
-    >>> read_header(bytes.fromhex("4d546864 00000006 0001 0002 01e0"), Repairs())
-    Header(n_tracks=2, resolution=480, end=14)
+    More than six bytes are legal; bytes before it (128 of MacBinary, say) are skipped and counted.
     """
     if not data:
         raise SmfError("it is empty (0 bytes)")
@@ -210,11 +187,10 @@ class Track:
 
 
 def read_tracks(data: bytes, header: Header, repairs: Repairs) -> Iterator[Track]:
-    """Read the track chunks one after the other; skip chunks of other kinds.
+    """Read the track chunks one after the other, in linear time; skip chunks of other kinds.
 
     A chunk's length is wrong if neither a chunk nor the end of the file stands where it points.
-    Then the end-of-track event counts, and the next ``MTrk`` is looked for. Every step goes
-    forward, so the time taken is linear in the size of the file.
+    Then the end-of-track event counts, and the next ``MTrk`` is looked for.
     """
     position, count, budget = header.end, 0, MAX_EVENTS
     while position < len(data):
@@ -226,8 +202,7 @@ def read_tracks(data: bytes, header: Header, repairs: Repairs) -> Iterator[Track
             position += 8 + int.from_bytes(data[position + 4 : position + 8])
         else:
             count += 1
-            if count > MAX_TRACKS:
-                raise SmfError(f"it holds more than {MAX_TRACKS:,} tracks")
+            _check_bound(count, MAX_TRACKS, "tracks")
             track = _read_track(data, position, budget, repairs)
             budget -= len(track.events)
             position = track.stop
@@ -241,17 +216,19 @@ def read_tracks(data: bytes, header: Header, repairs: Repairs) -> Iterator[Track
 
 def _is_chunk(data: bytes, position: int) -> bool:
     """Tell whether a track starts here, or a chunk of another kind that fits into the file."""
-    name = data[position : position + 4]
-    if len(data) < position + 8 or name == b"MTrk":
-        return len(data) >= position + 8
-    size = int.from_bytes(data[position + 4 : position + 8])
-    return all(0x20 <= byte < 0x7F for byte in name) and position + 8 + size <= len(data)
+    name, start = data[position : position + 4], position + 8
+    size = 0 if name == b"MTrk" else int.from_bytes(data[position + 4 : start])
+    return all(0x20 <= byte < 0x7F for byte in name) and start + size <= len(data)
 
 
 def _find_track(data: bytes, position: int) -> int:
-    """Return the position of the next track chunk from `position` on, or of the file's end."""
     found = data.find(b"MTrk", position)
     return found if found >= 0 and _is_chunk(data, found) else len(data)
+
+
+def _check_bound(count: int, limit: int, what: str) -> None:
+    if count > limit:
+        raise SmfError(f"it holds more than {limit:,} {what}")
 
 
 def _read_track(data: bytes, position: int, budget: int, repairs: Repairs) -> Track:
@@ -271,21 +248,12 @@ def _read_track(data: bytes, position: int, budget: int, repairs: Repairs) -> Tr
     elif track.ended or not trusted:
         repairs["tracks of a wrong length"] += 1
     if not track.ended:
-        track.stop = bound
-        track.complete = track.complete and trusted
+        track.stop, track.complete = bound, track.complete and trusted
     return track
 
 
-# Events ------------------------------------------------------------------------------------------
-
-
 def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repairs) -> Track:
-    """Read up to `budget` events from position `start` to the end of track, `end`, or damage.
-
-    >>> data = bytes.fromhex("00 903c40 60 3c00 00 ff2f00")
-    >>> read_events(data, start=0, end=len(data), budget=9, repairs=Repairs()).events
-    [(0, 144, 60, 64), (96, 144, 60, 0)]
-    """
+    """Read up to `budget` events from position `start` to the end of track, `end`, or damage."""
     track = Track(stop=start)
     events, position, tick, running = track.events, start, 0, 0
     try:
@@ -295,11 +263,9 @@ def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repa
             if delta > 0x7F:
                 delta, position = _read_quantity(data, position - 1, what=_TIME_STEP)
             tick += delta
-            status = data[position]
-            if status < 0x80:
-                status = running
-            else:
-                position += 1
+            has_status = data[position] > 0x7F
+            status = data[position] if has_status else running
+            position += has_status
             if status >= 0xF0:
                 position = _read_other(data, position, end, tick, status, track)
                 continue
@@ -313,11 +279,10 @@ def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repa
                 raise _DamageError(_OVERLONG)
             if a > 0x7F:
                 repairs["events with a number above 127 left out"] += 1
-            else:
-                if b > 0x7F:
-                    repairs["values above 127 set to 127"] += 1
-                    b = 0x7F
-                events.append((tick, status, a, b))
+                continue
+            if b > 0x7F:
+                repairs["values above 127 set to 127"] += 1
+            events.append((tick, status, a, min(b, 0x7F)))
             if len(events) > budget:
                 raise SmfError(f"it holds more than {MAX_EVENTS:,} events")
         track.stop, track.end_tick = position, tick
@@ -327,22 +292,18 @@ def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repa
         repairs["tracks cut short by damage"] += 1
         repairs[f"cut at {_OVERLONG if isinstance(error, IndexError) else error}"] += 1
         repairs["bytes not read in such tracks"] += max(end - position, 0)
-        track.end_tick = events[-1][0] if events else 0
-        track.complete = False
+        track.end_tick, track.complete = events[-1][0] if events else 0, False
     return track
 
 
 def _read_other(data: bytes, position: int, end: int, tick: int, status: int, track: Track) -> int:
     """Read what is no channel message, from behind its status byte; return the position after it.
 
-    Running status is kept across it. The standard ends it here, but files exist that go on, and
-    without it their next event could not be read at all.
+    Running status is kept across it (the standard ends it here): files exist that need it.
     """
-    kind = -1
-    if status == META:
-        kind = data[position]
-        length, position = _read_quantity(data, position + 1)
-    elif status in (0xF0, 0xF7):
+    kind = data[position] if status == META else -1
+    position += status == META
+    if status in (META, 0xF0, 0xF7):
         length, position = _read_quantity(data, position)
     else:
         length = _SYSTEM_LENGTHS.get(status, 0)
@@ -356,7 +317,6 @@ def _read_other(data: bytes, position: int, end: int, tick: int, status: int, tr
 
 
 def _read_quantity(data: bytes, position: int, *, what: str = "a length") -> tuple[int, int]:
-    """Read a variable-length quantity of up to four bytes; return it and the position after it."""
     value = 0
     for index in range(position, position + 4):
         byte = data[index]
@@ -367,22 +327,19 @@ def _read_quantity(data: bytes, position: int, *, what: str = "a length") -> tup
 
 
 def _meta_value(kind: int, payload: bytes) -> Any:
-    """Return the value of a meta event (see `Score`), or None if it is out of range."""
+    """Return the value of a meta event, or None if it is out of range."""
     if kind in (LYRIC, TEXT):
         return payload.decode("latin-1")
     if kind == TEMPO and len(payload) >= 3:
         return int.from_bytes(payload[:3]) or None
     if kind == TIME_SIGNATURE and len(payload) >= 2:
         numerator, power = payload[:2]
-        return (numerator, 2**power) if numerator and power <= _MAX_DENOMINATOR else None
+        return (numerator, 2**power) if numerator and power <= 6 else None  # 2 ** 6: 64ths
     if kind == KEY_SIGNATURE and len(payload) >= 2:
         sharps, minor = int.from_bytes(payload[:1], signed=True), payload[1]
-        if abs(sharps) <= _MAX_SHARPS and minor <= 1:  # a fifth up for each sharp, from C or A
+        if abs(sharps) <= 7 and minor <= 1:  # a fifth up for each sharp, from C or A
             return (7 * sharps + 9) % 12 + 12 if minor else 7 * sharps % 12
     return None
-
-
-# Notes and instruments ---------------------------------------------------------------------------
 
 
 class _ScoreReader:
@@ -395,11 +352,10 @@ class _ScoreReader:
         self.controls = array("q")  # rows of channel, tick, number, value
         self.bends = array("q")  # rows of channel, tick, bend
         self.names: dict[int, list[tuple[int, str]]] = {}  # of a track: (notes before it, name)
-        self.number, self.port, self.n_ended, self.n_metas = -1, 0, 0, 0
+        self.number, self.port, self.n_ended = -1, 0, 0
         self.open: dict[tuple[int, int], list[tuple[int, int]]] = {}
 
     def add(self, track: Track) -> None:
-        """Add the events of the next track."""
         self.number, self.port, self.open = self.number + 1, 0, {}
         for tick, status, a, b in track.events:
             kind, channel = status & 0xF0, self.port | status & 0x0F
@@ -421,16 +377,13 @@ class _ScoreReader:
         if self.open and not track.complete:
             closed = sum(self._end_notes(track.end_tick, *key) for key in list(self.open))
             self.repairs["notes ended where their track is cut"] += closed
-        else:
-            for (channel, pitch), started in self.open.items():  # another track may end them
+        else:  # another track may end them
+            for (channel, pitch), started in self.open.items():
                 for start, velocity in started:
                     self.notes.extend((self.number, channel, start, _NEVER, pitch, velocity))
-        if self.n_ended > MAX_NOTES:
-            raise SmfError(f"it holds more than {MAX_NOTES:,} notes")
-        if self.n_metas > MAX_META_EVENTS:
-            raise SmfError(
-                f"it holds more than {MAX_META_EVENTS:,} tempo changes, signatures and texts"
-            )
+        _check_bound(self.n_ended, MAX_NOTES, "notes")
+        n_metas = sum(map(len, self.score.metas.values()))
+        _check_bound(n_metas, MAX_META_EVENTS, "tempo changes, signatures and texts")
 
     def _end_notes(self, tick: int, channel: int, pitch: int) -> int:
         """End the open notes of `pitch` at `tick`, and return how many ended."""
@@ -439,12 +392,10 @@ class _ScoreReader:
         for start, velocity in ended:
             self.notes.extend((self.number, channel, start, tick, pitch, velocity))
         self.n_ended += len(ended)
-        if len(ended) < len(started):
-            same = [note for note in started if note[0] == tick]
-            if ended:
-                self.open[channel, pitch] = same
-            else:
-                self.repairs["notes of no length left out"] += len(same)
+        if ended and len(ended) < len(started):
+            self.open[channel, pitch] = [note for note in started if note[0] == tick]
+        elif started and not ended:
+            self.repairs["notes of no length left out"] += len(started)
         return len(ended)
 
     def _add_meta(self, tick: int, kind: int, payload: bytes) -> None:
@@ -457,7 +408,6 @@ class _ScoreReader:
             self.repairs[f"{_METAS[kind]} out of range left out"] += 1
         else:
             self.score.metas[kind].append((tick, value))
-            self.n_metas += 1
 
     def finish(self) -> Score:
         """Return the score with its instruments, in the order in which their first notes end."""
@@ -465,22 +415,19 @@ class _ScoreReader:
         bends = _by_channel(np.array(self.bends).reshape(-1, 3))
         notes = np.array(self.notes).reshape(-1, _NOTE_WIDTH)
         rows, notes = _end_at_silences(notes, controls, self.repairs)
-        track, channel, start = notes[:, :3].T
+        track, channel = notes[:, :2].T
         changes = np.array(self.programs).reshape(-1, 4)
-        row = _program_in_force(changes, track, channel, start)
-        program = np.append(changes[:, 3], 0)[row]
-        drum_kits = np.append(_are_drum_kits(changes, controls), False)
-        is_drum = (channel % 16 == _DRUM_CHANNEL) | drum_kits[row]
+        program, is_drum = _programs_in_force(changes, controls, notes)
         keys = np.stack([track, channel, is_drum, program])
         code = ((track << 12 | channel) << 1 | is_drum) << 7 | program
         _, first, which = np.unique(code, return_index=True, return_inverse=True)
-        if len(first) > MAX_INSTRUMENTS:
-            raise SmfError(f"it holds more than {MAX_INSTRUMENTS:,} instruments")
+        _check_bound(len(first), MAX_INSTRUMENTS, "instruments")
         ordered = notes[np.argsort(which, kind="stable")][:, 2:]
         groups = np.split(ordered, np.cumsum(np.bincount(which, minlength=len(first))))
         for one in np.unique(channel).tolist():
-            self.score.controls[one] = _of_channel(controls, one)
-            self.score.bends[one] = _of_channel(bends, one)
+            for table, found in ((controls, self.score.controls), (bends, self.score.bends)):
+                low, high = np.searchsorted(table[:, 0], [one, one + 1])
+                found[one] = table[low:high, 1:]
         for one in np.argsort(first).tolist():
             number, its_channel, drum, its_program = keys[:, first[one]].tolist()
             named = self.names.get(number, [])
@@ -495,54 +442,35 @@ class _ScoreReader:
         return self.score
 
 
-def _by_channel(table: np.ndarray) -> np.ndarray:
+def _by_channel(table: Table) -> Table:
     """Sort rows of (channel, tick, ...) by both; at one tick, the order of the tracks stays."""
     return table[np.lexsort((table[:, 1], table[:, 0]))]
 
 
-def _of_channel(table: np.ndarray, channel: int) -> np.ndarray:
-    """Return the rows of one channel, without the channel."""
-    low, high = np.searchsorted(table[:, 0], [channel, channel + 1])
-    return table[low:high, 1:]
-
-
-def _end_at_silences(
-    notes: np.ndarray, controls: np.ndarray, repairs: Repairs
-) -> tuple[np.ndarray, np.ndarray]:
-    """End notes where their channel is silenced, and drop those that nothing ends.
-
-    Return where each note stood in `notes`, and the notes, by track, then end.
-    """
-    number = controls[:, 2]
+def _end_at_silences(notes: Table, controls: Table, repairs: Repairs) -> tuple[Table, Table]:
+    """End notes at silences, drop the endless; return where each stood, and all, by track, end."""
+    number, channel = controls[:, 2], notes[:, 1]
     silences = controls[(number == _ALL_SOUND_OFF) | (number >= _ALL_NOTES_OFF)][:, :2]
-    notes[:, 3] = np.minimum(notes[:, 3], _next_tick(silences, notes[:, 1], notes[:, 2]))
+    known, asked = _moments(silences, channel, notes[:, 2])
+    following = np.vstack([silences, [-1, _NEVER]])[np.searchsorted(known, asked, side="right")]
+    silenced = np.where(following[:, 0] == channel, following[:, 1], _NEVER)
+    notes[:, 3] = np.minimum(notes[:, 3], silenced)
     rows = np.lexsort((notes[:, 3], notes[:, 0]))
     kept = rows[notes[rows, 3] < _NEVER]
     if len(kept) < len(rows):
         repairs["notes that never end left out"] += len(rows) - len(kept)
-    if len(kept) > MAX_NOTES:
-        raise SmfError(f"it holds more than {MAX_NOTES:,} notes")
+    _check_bound(len(kept), MAX_NOTES, "notes")
     return kept, notes[kept]
 
 
-def _moments(
-    settings: np.ndarray, group: np.ndarray, tick: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _moments(settings: Table, group: Table, tick: Table) -> tuple[Table, Table]:
     """Number the moments of (group, tick, ...) rows and of the questions so that they compare."""
     ticks = np.unique(settings[:, 1])
     known = settings[:, 0] * (len(ticks) + 1) + np.searchsorted(ticks, settings[:, 1], "right")
     return known, group * (len(ticks) + 1) + np.searchsorted(ticks, tick, "right")
 
 
-def _next_tick(settings: np.ndarray, group: np.ndarray, tick: np.ndarray) -> np.ndarray:
-    """Return the tick of the first of (group, tick) rows, sorted, after `tick`; else ``_NEVER``."""
-    known, asked = _moments(settings, group, tick)
-    place = np.searchsorted(known, asked, side="right")
-    padded = np.vstack([settings, [-1, _NEVER]])
-    return np.where(padded[place, 0] == group, padded[place, 1], _NEVER)
-
-
-def _row_in_force(settings: np.ndarray, group: np.ndarray, tick: np.ndarray) -> np.ndarray:
+def _row_in_force(settings: Table, group: Table, tick: Table) -> Table:
     """Return the row of (group, tick, ...) that is in force at `tick`, or -1."""
     known, asked = _moments(settings, group, tick)
     order = np.argsort(known, kind="stable")
@@ -551,30 +479,26 @@ def _row_in_force(settings: np.ndarray, group: np.ndarray, tick: np.ndarray) -> 
     return np.where(np.append(settings[:, 0], -1)[row] == group, row, -1)
 
 
-def _program_in_force(
-    changes: np.ndarray, track: np.ndarray, channel: np.ndarray, start: np.ndarray
-) -> np.ndarray:
-    """Return the row of the program change that each note plays with, or -1."""
+def _programs_in_force(changes: Table, controls: Table, notes: Table) -> tuple[Table, Table]:
+    """Return the program that each note plays with, and whether it is percussion."""
+    track, channel, start = notes[:, :3].T
     row = _row_in_force(changes[:, 1:], channel, start)
     voice, setter = track << 12 | channel, changes[:, 0] << 12 | changes[:, 1]
     own = _row_in_force(np.column_stack([setter, changes[:, 2:]]), voice, start)
     plays = np.append(np.isin(setter, voice), False)
     tick = np.append(changes[:, 2], -1)
-    return np.where((own >= 0) & plays[row] & (tick[own] == tick[row]), own, row)
-
-
-def _are_drum_kits(changes: np.ndarray, controls: np.ndarray) -> np.ndarray:
-    """Tell which program changes choose a drum kit: they enter the bank that was set before."""
+    row = np.where((own >= 0) & plays[row] & (tick[own] == tick[row]), own, row)
     banks = controls[controls[:, 2] == _BANK]
     bank = np.append(banks[:, 3], 0)[_row_in_force(banks, changes[:, 1], changes[:, 2])]
-    return np.isin(bank, _DRUM_BANKS)
+    # A change chooses a drum kit if it enters the bank of one, set before.
+    is_kit = np.append(np.isin(bank, _DRUM_BANKS), False)[row]
+    return np.append(changes[:, 3], 0)[row], (channel % 16 == DRUM_CHANNEL) | is_kit
 
 
 def _find_named_drums(instruments: list[Instrument], repairs: Repairs) -> None:
     """Take for percussion what its track's name says is, if the track plays one channel only.
 
-    Where the name has a drum in it but means more ("Drum and bass"), the notes stay pitched, and
-    that is counted.
+    Where the name means more ("Drum and bass"), the notes stay pitched, and that is counted.
     """
     n_channels = Counter(track for track, _ in {(one.track, one.channel) for one in instruments})
     for one in instruments:
