@@ -206,7 +206,7 @@ class VoiceCodec(_Codec):
         return voices_to_roll(np.where(codes >= FIRST_KEY, key + FIRST_KEY, codes))
 
 
-def fit_codec(pieces: Sequence[Piece]) -> VoiceCodec:
+def fit_voice_codec(pieces: Sequence[Piece]) -> VoiceCodec:
     """Return the voice codec of a corpus from its training pieces: an octave of keys at least."""
     n_voices = choose_voices(pieces)
     codes = np.concatenate([np.unique(_moved_voices(p, n_voices)) for p in pieces])
@@ -255,7 +255,7 @@ def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int
     return bar, quarters, starts
 
 
-def segment_sentence(pieces: Sequence[Piece]) -> str:
+def describe_segments(pieces: Sequence[Piece]) -> str:
     """Say how many segments a GAN has in the training pieces; refuse to have none."""
     bar, quarters, starts = bar_segments(pieces)
     same = sum(piece.bar == bar for piece in pieces)
@@ -300,7 +300,7 @@ def cut(
     return out
 
 
-def begin_afresh(window: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def restart_cut_notes(window: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Let the windows of `cut` stand alone: a note that a window's start cuts begins there."""
     out = {k: v.copy() for k, v in window.items()}
     first = out["sounds"][:, 0]
@@ -378,7 +378,7 @@ class KeyCodec(_Codec):
         return roll
 
 
-def fit_keys(
+def fit_key_codec(
     rolls: Sequence[np.ndarray], *, shifts: Sequence[int] | None = None, bars: Sequence[int] = ()
 ) -> KeyCodec:
     """Return the key codec of training rolls or a benchmark's pieces: an octave and a half or more.

@@ -35,7 +35,7 @@ from musiclib.roll import (
     STEPS_PER_QUARTER,
     Bars,
     NoteList,
-    notes_of,
+    note_list,
     ratio,
     require_piece,
     sounding_keys,
@@ -107,7 +107,7 @@ def dropped_features(reference: Pieces) -> tuple[str, ...]:
     return tuple(name for name in FEATURES if table[name].count() < 2)
 
 
-def say_dropped(reference: Pieces) -> str:
+def describe_dropped(reference: Pieces) -> str:
     """Return a sentence that names the `dropped_features`; empty if there are none."""
     if not (dropped := dropped_features(reference)):
         return ""
@@ -117,7 +117,7 @@ def say_dropped(reference: Pieces) -> str:
     )
 
 
-def in_words(value: float, *, digits: int = 2) -> str:
+def format_value(value: float, *, digits: int = 2) -> str:
     """Write a number to be read, and "none" for one that is undefined."""
     return "none" if math.isnan(value) else f"{value:.{digits}f}"
 
@@ -165,7 +165,7 @@ def feature_distances(pieces: Pieces, reference: Pieces) -> pd.DataFrame:
     return frame
 
 
-def distance_of_drawn(values: np.ndarray, reference: np.ndarray) -> Callable[[np.ndarray], float]:
+def resampled_distance(values: np.ndarray, reference: np.ndarray) -> Callable[[np.ndarray], float]:
     """Return a function that gives `distance_to_real` of resampled pieces, fast for a bootstrap.
 
     It takes places of pieces, shape (N,), each as often as it counts. `values` (n, 18) and
@@ -253,7 +253,7 @@ def feature_vectors(rolls: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _vectors(roll: np.ndarray) -> dict[str, np.ndarray | list[float]]:
-    notes, sound = notes_of(roll), sounding_keys(roll)
+    notes, sound = note_list(roll), sounding_keys(roll)
     highest = sound.shape[1] - 1 - sound[:, ::-1].argmax(axis=1)
     melody = notes.key == highest[notes.start]  # the notes that start as the highest sounding key
     top = NoteList(*(column[melody] for column in notes))

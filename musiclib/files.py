@@ -193,7 +193,7 @@ def inside(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path
     return target
 
 
-def record_table(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str]) -> None:
+def upsert_csv(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str]) -> None:
     """Put `rows` into the CSV `path`: a row with the same `keys` is replaced, others stay.
 
     `keys` are the columns that name a row, such as ``("model", "seed", "sample")``; each is filled

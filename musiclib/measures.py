@@ -24,8 +24,8 @@ from musiclib.roll import (
     STEPS_PER_QUARTER,
     Bars,
     chord_sequence,
+    note_list,
     note_starts,
-    notes_of,
     ratio,
     require_piece,
     sounding_keys,
@@ -66,7 +66,7 @@ def note_density(roll: np.ndarray) -> float:
 
 def mean_duration(roll: np.ndarray) -> float:
     """Return the mean length of the notes in quarter notes; NaN for no note."""
-    length = notes_of(roll).length
+    length = note_list(roll).length
     return ratio(length.sum() / STEPS_PER_QUARTER, length.size)
 
 
@@ -75,7 +75,7 @@ def long_note_share(roll: np.ndarray) -> float:
 
     MuseGAN's qualified notes are longer than a 32nd: on a grid of sixteenths all are (our choice).
     """
-    length = notes_of(roll).length
+    length = note_list(roll).length
     return ratio((length >= 2).sum(), length.size)
 
 
@@ -162,7 +162,7 @@ def scale_consistency(roll: np.ndarray) -> float:
 
 
 def _class_histogram(roll: np.ndarray) -> np.ndarray:
-    return np.bincount((notes_of(roll).key + LOWEST_PITCH) % 12, minlength=12)
+    return np.bincount((note_list(roll).key + LOWEST_PITCH) % 12, minlength=12)
 
 
 # Harmony
@@ -283,7 +283,7 @@ def sixteenth_onsets(roll: np.ndarray, **bars: int) -> float:
 
 def _share_at(roll: np.ndarray, positions: tuple[int, ...], **bars: int) -> float:
     steps_per_bar, upbeat, _ = Bars(**bars)
-    in_bar = (notes_of(roll).start - upbeat) % steps_per_bar
+    in_bar = (note_list(roll).start - upbeat) % steps_per_bar
     return ratio(np.isin(in_bar % STEPS_PER_QUARTER, positions).sum(), in_bar.size)
 
 

@@ -94,7 +94,7 @@ def piece_from_midi(
     lines, shift = notes_to_lines(notes, steps=len(roll)), estimate_shift(roll)
     tempo = float(midi.get_tempo_changes()[1][0])
     whole = Piece(name, roll, lines, position, bar, shift, tempo, denominator)
-    piece = from_first_bar(whole)
+    piece = trim_leading_rests(whole)
     if rest := len(whole.roll) - len(piece.roll):
         message = f"it begins with {rest / STEPS_PER_QUARTER:g} quarters of rest, left out here"
         warnings.warn(message, stacklevel=2)
@@ -160,7 +160,7 @@ def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int,
     return position.astype(np.uint8), min(bar, MAX_BAR), under
 
 
-def from_first_bar(piece: Piece) -> Piece:
+def trim_leading_rests(piece: Piece) -> Piece:
     """Return a piece without the bars of rest at its beginning; a silent one stays as it is."""
     sounding = np.flatnonzero(piece.roll[..., SUSTAIN].any(axis=1))
     bar_lines = np.flatnonzero(piece.position[: sounding[0] + 1] == 0) if len(sounding) else []
@@ -204,7 +204,7 @@ def estimate_shift(roll: np.ndarray) -> int:
     return (6 - major) % 12 - 6
 
 
-def in_one_key(piece: Piece) -> np.ndarray:
+def to_common_key(piece: Piece) -> np.ndarray:
     """Return a piece's roll moved by its shift, on the piano; notes that meet become one."""
     place = back_on_piano(np.arange(N_KEYS) + piece.shift)
     moved = np.zeros_like(piece.roll)

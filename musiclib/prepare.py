@@ -81,7 +81,7 @@ def prepare_corpus(
         return _write_report([_choose_pedal(row, held=sustain_pedal) for row in rows], destination)
 
 
-def pedal_asked() -> bool | None:
+def pedal_from_environment() -> bool | None:
     """Return what MUSICLIB_PEDAL asks for: False for 0, True for 1, None if unset or empty."""
     asked = os.environ.get("MUSICLIB_PEDAL", "").strip()
     if asked not in ("", "0", "1"):
@@ -148,7 +148,7 @@ def find_midi(source: str | os.PathLike[str]) -> list[Path]:
 def _entry(path: Path, source: Path, root: Path) -> Entry | None:
     """Return the entry of a file or a link; None for what belongs to the system."""
     file = printable(path.relative_to(source).as_posix())
-    if is_of_macos(file):
+    if is_macos_file(file):
         return Entry(path, file, False, "written by macOS beside the music, not music itself")
     linked = os.path.islink(path)
     leaves = linked and not Path(os.path.realpath(path)).is_relative_to(root)
@@ -163,10 +163,10 @@ def _entry(path: Path, source: Path, root: Path) -> Entry | None:
     return Entry(path, file, False, f"not a MIDI file by its name ({_ENDINGS})")
 
 
-def is_of_macos(file: str) -> bool:
+def is_macos_file(file: str) -> bool:
     """Tell whether macOS wrote a file (its path, ``/`` between folders) beside those it archived.
 
-    >>> [is_of_macos(name) for name in ("__MACOSX/a.mid", "x/._a.mid", ".DS_Store", "x/a.mid")]
+    >>> [is_macos_file(name) for name in ("__MACOSX/a.mid", "x/._a.mid", ".DS_Store", "x/a.mid")]
     [True, True, True, False]
     """
     *folders, name = file.split("/")

@@ -188,11 +188,11 @@ def notes_to_roll(
     return _draw(start[kept], end[kept], key[kept], steps)
 
 
-def roll_of(start: ArrayLike, key: ArrayLike, length: ArrayLike, *, steps: int) -> np.ndarray:
-    """Return the roll of notes on the grid, cut at its end: the inverse of `notes_of`.
+def draw_roll(start: ArrayLike, key: ArrayLike, length: ArrayLike, *, steps: int) -> np.ndarray:
+    """Return the roll of notes on the grid, cut at its end: the inverse of `note_list`.
 
-    >>> roll = roll_of([0, 4], [39, 43], [8, 2], steps=8)
-    >>> [column.tolist() for column in notes_of(roll)]
+    >>> roll = draw_roll([0, 4], [39, 43], [8, 2], steps=8)
+    >>> [column.tolist() for column in note_list(roll)]
     [[0, 4], [39, 43], [8, 2]]
     """
     start, key, length = (np.asarray(column, dtype=np.int64) for column in (start, key, length))
@@ -237,7 +237,7 @@ class NoteList(NamedTuple):
     length: np.ndarray
 
 
-def notes_of(roll: np.ndarray) -> NoteList:
+def note_list(roll: np.ndarray) -> NoteList:
     """Return the notes of a roll; three empty arrays for a silent one."""
     start, end, key = roll_to_notes(require_piece(roll)).T
     return NoteList(start, key, end - start)

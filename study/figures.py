@@ -28,7 +28,7 @@ from scipy.optimize import isotonic_regression
 from musiclib.plots import axes_or_new, look, plot_distribution, plot_intervals, tint
 from study.benchmarks import OUTPUTS
 from study.claims import CLAIMS
-from study.measuring import real_ranges
+from study.measuring import real_range
 from study.run import Paths, save_figure
 
 
@@ -42,7 +42,7 @@ def plot_measure(
     title = _without("undefined", [model for model in every if model not in groups])
     if not groups:
         return _no_value(ax, unit or measure, title)
-    ends = tuple(real_ranges(table, [measure]).loc[measure, ["low", "high"]])
+    ends = tuple(real_range(table, [measure]).loc[measure, ["low", "high"]])
     band = ends if np.isfinite(ends).all() else None
     ax = plot_distribution(groups, ax=ax, unit=unit or measure, band=band, title=title)
     n = max(map(len, groups.values()))
@@ -102,7 +102,7 @@ def plot_lines(
     return ax
 
 
-def plot_heat(
+def plot_heatmap(
     table: pd.DataFrame, *, ax: Axes | None = None,
     limits: tuple[float, float], unit: str, better: str = "low",
 ) -> Axes:  # fmt: skip

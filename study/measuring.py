@@ -35,17 +35,17 @@ from musiclib.audio import AUDIO_UNITS, audio_measures
 from musiclib.code_hash import code_hash
 from musiclib.distance import (
     FEATURES,
-    distance_of_drawn,
     diversity_ratio,
     dropped_features,
     feature_distances,
     feature_vectors,
+    resampled_distance,
     set_distances,
 )
 from musiclib.files import locked, sha256_of, write_json, write_text
 from musiclib.measures import check_piece, measures
 from musiclib.originality import WINDOW_LENGTHS, TrainingIndex
-from musiclib.prepare import cores, is_of_macos
+from musiclib.prepare import cores, is_macos_file
 from musiclib.roll import COMMON_BARS, STEPS_PER_QUARTER, Bars, to_midi
 from musiclib.synth import fluidsynth_version, soundfont_path, synthesize
 from study.run import progress
@@ -281,7 +281,7 @@ def distance_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) ->
     # Places of pieces are drawn, not rows of features: a row that lacks one of them counts too.
     numbered, rows = table.assign(place=table.groupby("model").cumcount()), []
     for model, own in numbered[~real].groupby("model", sort=False):
-        distance = distance_of_drawn(own[features].to_numpy(float), reference)
+        distance = resampled_distance(own[features].to_numpy(float), reference)
         places = values_by_seed(own, str(model), "place")
         found = seed_interval(distance, places, bounds=(0.0, math.inf), **options)
         lacking = own[kept].isna().any(axis=1)
@@ -301,7 +301,7 @@ def distance_by_training(table: pd.DataFrame, *, size: int, seed: int) -> pd.Dat
     reference = table.loc[real, features].to_numpy(float)
     rng, rows = np.random.default_rng(seed), []
     for (model, run), pieces in table[~real].groupby(["model", "seed"], sort=False):
-        distance = distance_of_drawn(pieces[features].to_numpy(float), reference)
+        distance = resampled_distance(pieces[features].to_numpy(float), reference)
         n = min(size, len(pieces))
         draws = _DRAWS if n < len(pieces) else 1
         found = [distance(rng.permutation(len(pieces))[:n]) for _ in range(draws)]
@@ -374,7 +374,7 @@ def variety_table(rolls: Rolls, reference: Sequence[np.ndarray] | None = None) -
     return pd.DataFrame(rows, columns=columns)
 
 
-def real_ranges(table: pd.DataFrame, measures: Sequence[str] = RANGED) -> pd.DataFrame:
+def real_range(table: pd.DataFrame, measures: Sequence[str] = RANGED) -> pd.DataFrame:
     """Return the `typical_range` of each measure in the real set: index measure; low, high, n."""
     if (real := table.loc[table["model"] == REAL, list(measures)]).empty:
         raise ValueError(f"table holds no piece of the set {REAL!r}, whose range is asked for")
@@ -383,7 +383,7 @@ def real_ranges(table: pd.DataFrame, measures: Sequence[str] = RANGED) -> pd.Dat
 
 def inside_range(table: pd.DataFrame, measures: Sequence[str] = RANGED) -> pd.DataFrame:
     """Tell which pieces lie inside the real pieces' range, a column per measure."""
-    return within(table[list(measures)], real_ranges(table, measures))
+    return within(table[list(measures)], real_range(table, measures))
 
 
 def range_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -428,7 +428,7 @@ def recorded_table(folder: AnyPath, *, seconds: float, kept: AnyPath | None = No
     if not (folder := Path(folder)).is_dir():
         raise FileNotFoundError(f"reference_audio: {folder} does not exist or is no folder")
     found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    found = sorted(p for p in found if not is_of_macos(p.relative_to(folder).as_posix()))
+    found = sorted(p for p in found if not is_macos_file(p.relative_to(folder).as_posix()))
     count = min(len(found), _MOST_FILES)
     paths = [found[i * len(found) // count] for i in range(count)]
     measure = functools.partial(measure_recording, seconds=seconds)

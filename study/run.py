@@ -286,14 +286,14 @@ def save_figure(fig: Figure, name: str, paths: Paths) -> Path:
     return paths.figures / f"{name}.png"
 
 
-def leave_out_rest(reason: str) -> None:
+def skip_cells(reason: str) -> None:
     """Let every later cell print `reason` instead of running, until the parameters cell runs again.
 
     Nothing is raised, so a run that needs only the beginning of a notebook still ends well.
     """
     shell = get_ipython()
     if shell is None:
-        raise RuntimeError("leave_out_rest: works in a notebook's kernel only")
+        raise RuntimeError("skip_cells: works in a notebook's kernel only")
     chain = shell.input_transformers_cleanup  # they see a cell's lines before IPython runs them
 
     def replace(lines: list[str]) -> list[str]:

@@ -47,7 +47,7 @@ from nbformat import NotebookNode
 
 from musiclib.code_hash import CodeError, code_hash
 from musiclib.files import locked, remove_leftovers, sha256_of, write_json, write_text
-from musiclib.prepare import find_midi, pedal_asked
+from musiclib.prepare import find_midi, pedal_from_environment
 from study import run as study_run
 from study.run import Paths, Preset, corpus_folder, kernel_environment, preset
 from study.sets import corpus_name
@@ -434,7 +434,7 @@ def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[s
         "backend": os.environ.get("KERAS_BACKEND", ""),
         "threads": threads,
         "corpus": _listing(corpus) if corpus else [],
-        "pedal": str(pedal_asked()),
+        "pedal": str(pedal_from_environment()),
         "released": sha256_of(released) if not budget.trainings and released.is_file() else "",
     }
 

@@ -27,7 +27,7 @@ from musiclib.codec import commonest_bars
 from musiclib.files import atomic_path, sha256_of, write_json
 from musiclib.measures import check_piece, measures
 from musiclib.midi import load_midi, save_midi
-from musiclib.piece import Piece, from_first_bar, metre
+from musiclib.piece import Piece, metre, trim_leading_rests
 from musiclib.roll import (
     COMMON_BARS,
     ONSET,
@@ -36,9 +36,9 @@ from musiclib.roll import (
     SUSTAIN,
     Bars,
     bars_at,
-    notes_of,
+    draw_roll,
+    note_list,
     require_piece,
-    roll_of,
     to_midi,
     to_piano_roll,
 )
@@ -106,9 +106,9 @@ def shuffled_pieces(
     uniform permutation; where notes of one pitch meet, a few are lost.
     """
     rolls = _require_training(training, n, steps, shortest=steps)
-    drawn = [notes_of(rolls[i][:steps]) for i in _draw(len(rolls), n, rng)]
+    drawn = [note_list(rolls[i][:steps]) for i in _draw(len(rolls), n, rng)]
     dealt = [(notes.start, rng.permutation(notes.key), notes.length) for notes in drawn]
-    return np.stack([roll_of(*notes, steps=steps) for notes in dealt])
+    return np.stack([draw_roll(*notes, steps=steps) for notes in dealt])
 
 
 def random_pieces(
@@ -125,11 +125,11 @@ def random_pieces(
         raise ValueError("training holds no note")
     pieces = []
     for index in _draw(len(rolls), n, rng):
-        count = len(notes_of(rolls[index][:steps]).start)
+        count = len(note_list(rolls[index][:steps]).start)
         start = rng.integers(steps, size=count)
         key = rng.integers(compass[0], compass[-1] + 1, size=count)
         length = rng.integers(1, LONGEST_RANDOM_NOTE + 1, size=count)
-        pieces.append(roll_of(start, key, length, steps=steps))
+        pieces.append(draw_roll(start, key, length, steps=steps))
     return np.stack(pieces)
 
 
@@ -264,7 +264,7 @@ def training_pieces(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Piece]
 
 def _side(pieces: Iterable[Piece], split: pd.DataFrame, side: str) -> list[Piece]:
     names = set(split.loc[split["split"] == side, "piece"])
-    return [from_first_bar(piece) for piece in pieces if piece.name in names]
+    return [trim_leading_rests(piece) for piece in pieces if piece.name in names]
 
 
 def _long(pieces: Iterable[Piece]) -> list[Piece]:
@@ -345,12 +345,12 @@ def write_pieces(
 
 def real_rolls(pieces: Iterable[Piece]) -> list[np.ndarray]:
     """Return the beginning of each piece that is long enough, from the first bar that sounds."""
-    return [piece.roll[:PIECE_STEPS] for piece in _long(map(from_first_bar, pieces))]
+    return [piece.roll[:PIECE_STEPS] for piece in _long(map(trim_leading_rests, pieces))]
 
 
 def real_bars(pieces: Iterable[Piece]) -> list[Bars]:
     """Return the bars of each of the `real_rolls` of these pieces."""
-    return [_bars(piece) for piece in _long(map(from_first_bar, pieces))]
+    return [_bars(piece) for piece in _long(map(trim_leading_rests, pieces))]
 
 
 def measure_table(rolls: Sequence[np.ndarray], bars: Sequence[Bars] | None = None) -> pd.DataFrame:

@@ -19,7 +19,7 @@ import pandas as pd
 from musiclib.files import write_csv
 from musiclib.measures import note_density, pitch_name
 from musiclib.piece import Piece
-from musiclib.prepare import HELD, load_corpus, pedal_asked, prepare_corpus
+from musiclib.prepare import HELD, load_corpus, pedal_from_environment, prepare_corpus
 from musiclib.roll import LOWEST_PITCH, N_KEYS, ONSET, STEPS_PER_QUARTER, SUSTAIN, roll_to_notes
 from study.chorales import export_chorales
 from study.run import Paths, corpus_folder
@@ -212,7 +212,7 @@ def corpus_hash(report: pd.DataFrame) -> str:
     return hashlib.sha256("".join(f"{d}\n" for d in digests).encode()).hexdigest()
 
 
-def pedal_sentence(report: pd.DataFrame) -> str:
+def describe_pedal(report: pd.DataFrame) -> str:
     """Say in how many pieces the sustain pedal lengthens notes, and what was done about it."""
     pedal = report.loc[report["status"] == "converted", "pedal"]
     used = int((pedal != "").sum())
@@ -221,7 +221,7 @@ def pedal_sentence(report: pd.DataFrame) -> str:
     return f"{said}; notes are {done}" if used else said
 
 
-def leak_sentence(share: float, report: pd.DataFrame) -> str:
+def describe_leak(share: float, report: pd.DataFrame) -> str:
     """Say which share (0 to 1) of the test pieces has a tune seen in training, if it is known."""
     free = report.loc[report["status"] == "converted", "free"] > MOSTLY
     known = f"{100 * share:.0f} %"
@@ -373,8 +373,10 @@ def ready_corpus(corpus: str, paths: Paths, *, max_pieces: int) -> Corpus:
     if source is None:
         source = paths.data / "corpora" / name
         export_chorales(source, max_pieces=max_pieces)
-    prepare_corpus(source, paths.prepared / name, max_files=max_pieces, sustain_pedal=pedal_asked())
-    pieces, path = load_corpus(paths.prepared / name), paths.data / "splits" / f"{name}.csv"
+    prepare_corpus(
+        source, paths.prepared / name, max_files=max_pieces, sustain_pedal=pedal_from_environment()
+    )
+    pieces, path = load_corpus(prepared), paths.data / "splits" / f"{name}.csv"
     split = load_split(path) if path.exists() else None
     if split is None or list(split["piece"]) != [piece.name for piece in pieces]:
         split = deal(pieces)

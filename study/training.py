@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from musiclib.code_hash import code_hash
-from musiclib.files import atomic_path, record_table, sha256_of
+from musiclib.files import atomic_path, sha256_of, upsert_csv
 from study.run import Paths, Progress
 from study.sets import PIECE_STEPS, corpus_name, load_weights, save_weights, trained_sizes
 
@@ -368,8 +368,8 @@ class Training:
         ms = 1000 * seconds / (pieces * PIECE_STEPS)
         speed = {**who, "pieces": pieces, "seconds": round(seconds, 2), "ms_per_step": round(ms, 3)}
         if self.steps:
-            record_table([cost], self.paths.results / "fairness.csv", keys=["model", "seed"])
-            record_table([speed], self.paths.results / "speed.csv", keys=["model", "seed"])
+            upsert_csv([cost], self.paths.results / "fairness.csv", keys=["model", "seed"])
+            upsert_csv([speed], self.paths.results / "speed.csv", keys=["model", "seed"])
         self.end()
         return pd.DataFrame({self.model.upper(): cost | speed})
 

@@ -230,7 +230,7 @@ def test_ranges_by_hand():
     real = pd.DataFrame({"model": "real", "x": np.arange(101.0)})
     ours = pd.DataFrame({"model": "vae", "x": [0.9, 1.0, 99.0, 99.1, np.nan]})
     frame = pd.concat([real, ours], ignore_index=True)
-    assert measuring.real_ranges(frame, ["x"]).loc["x"].tolist() == [1.0, 99.0, 101]
+    assert measuring.real_range(frame, ["x"]).loc["x"].tolist() == [1.0, 99.0, 101]
     assert measuring.inside_range(frame, ["x"])["x"].iloc[101:].tolist() == [
         False,
         True,
@@ -239,7 +239,7 @@ def test_ranges_by_hand():
         False,
     ]
     with pytest.raises(ValueError, match="no piece of the set 'real'"):
-        measuring.real_ranges(ours, ["x"])
+        measuring.real_range(ours, ["x"])
 
 
 def test_range_table_counts_sets_seeds_and_flaws():

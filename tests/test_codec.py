@@ -20,17 +20,17 @@ from musiclib.codec import (
     bar_position,
     bar_segments,
     bars_of,
-    begin_afresh,
     choose_voices,
     commonest_bars,
     cut,
+    describe_segments,
     excerpt,
-    fit_codec,
-    fit_keys,
+    fit_key_codec,
+    fit_voice_codec,
     lead_in,
     pad,
     play_metre,
-    segment_sentence,
+    restart_cut_notes,
     separate_voices,
     voice_keys,
     voices_to_roll,
@@ -43,8 +43,8 @@ from musiclib.roll import (
     REST,
     SUSTAIN,
     bars_at,
+    draw_roll,
     notes_to_roll,
-    roll_of,
     roll_to_notes,
 )
 from study import splits
@@ -77,7 +77,7 @@ def test_decode_undoes_encode(voices, shift):
     one = piece(voices, shift=shift)
     if not (voices >= FIRST_KEY).any():
         return
-    codec = fit_codec([one])
+    codec = fit_voice_codec([one])
     example = codec.encode(one)
     assert example.codes.max() < codec.n_codes
     np.testing.assert_array_equal(codec.decode(example.codes, example.register), one.roll)
@@ -85,7 +85,7 @@ def test_decode_undoes_encode(voices, shift):
 
 def test_a_piece_is_moved_by_its_shift_and_counted_from_the_lowest_key():
     one = piece([[42, 30], [1, 1], [0, 31]], shift=3)
-    codec = fit_codec([one])
+    codec = fit_voice_codec([one])
     assert (codec.lowest, codec.n_keys, codec.n_voices) == (31, 13, 2)
     example = codec.encode(one)
     assert example.codes.tolist() == [[14, 2], [1, 1], [0, 3]]
@@ -102,7 +102,7 @@ def test_keys_that_training_did_not_use_move_by_octaves():
 @pytest.mark.parametrize("shift", [-6, -3, 0, 5])
 def test_a_piece_over_the_whole_keyboard_stays_on_the_piano(shift):
     one = piece([[2 + 0], [2 + 87], [2 + 43], [1]], shift=shift)
-    codec = fit_codec([one])
+    codec = fit_voice_codec([one])
     assert codec.lowest >= 0
     assert codec.lowest + codec.n_keys <= 88
     back = codec.decode(codec.encode(one).codes, shift % 12)
@@ -114,7 +114,7 @@ def test_a_piece_over_the_whole_keyboard_stays_on_the_piano(shift):
 
 
 def test_few_keys_at_the_end_of_the_piano_are_an_octave():
-    codec = fit_codec([piece([[2 + 86], [2 + 87]])])
+    codec = fit_voice_codec([piece([[2 + 86], [2 + 87]])])
     assert (codec.lowest, codec.n_keys) == (76, 12)
 
 
@@ -145,12 +145,12 @@ def test_segments_are_four_bars_of_the_commonest_metre(pieces, expected):
 
 
 def test_few_segments_are_said_and_none_is_refused():
-    few = segment_sentence([metred(96, 16), metred(60, 12), metred(64, 16)])
+    few = describe_segments([metred(96, 16), metred(60, 12), metred(64, 16)])
     assert few.startswith("4 segments of 16 quarters that begin on a bar line, in the 2 of 3")
     assert "by heart" in few
-    assert "by heart" not in segment_sentence([metred(1024, 16)])
+    assert "by heart" not in describe_segments([metred(1024, 16)])
     with pytest.raises(ValueError, match="0 segments of 16 quarters .* so give longer pieces"):
-        segment_sentence([metred(60, 16)] * 12)
+        describe_segments([metred(60, 16)] * 12)
 
 
 def test_decode_refuses_codes_out_of_range():
@@ -161,7 +161,7 @@ def test_decode_refuses_codes_out_of_range():
 
 def test_a_window_knows_the_step_before_it_and_is_padded_with_a_mask():
     one = piece([[42], [1], [0], [44], [1]])
-    codec = fit_codec([one])
+    codec = fit_voice_codec([one])
     window = cut([codec.encode(one)], [(0, 0), (0, 3)], length=4)
     assert window["before"][:, :, 0].tolist() == [[0, 1, 1, 0], [0, 3, 0, 0]]
     assert window["codes"][:, :, 0].tolist() == [[2, 1, 0, 4], [4, 1, 0, 0]]
@@ -170,14 +170,14 @@ def test_a_window_knows_the_step_before_it_and_is_padded_with_a_mask():
 
 @pytest.mark.parametrize("start", [-1, 4, 99])
 def test_a_window_begins_inside_its_example(start):
-    one = fit_codec([piece([[42]] * 4)]).encode(piece([[42]] * 4))
+    one = fit_voice_codec([piece([[42]] * 4)]).encode(piece([[42]] * 4))
     with pytest.raises(ValueError, match=f"step {start} is none of .*'s 4"):
         cut([one], [(0, start)], length=8)
 
 
 def test_windows_too_many_for_the_memory_are_refused_with_the_figure():
     one = piece([[42]] * 4)
-    example = fit_codec([one]).encode(one)
+    example = fit_voice_codec([one]).encode(one)
     message = "20,001 windows of 10,000 steps take 4,000 MB, and at most 4,000 MB are cut at once"
     with pytest.raises(ValueError, match=message):
         cut([example], [(0, 0)] * 20_001, length=10_000)
@@ -185,10 +185,10 @@ def test_windows_too_many_for_the_memory_are_refused_with_the_figure():
 
 def test_a_window_that_cuts_a_note_begins_it_afresh():
     one = piece([[42], [1], [1], [0]])
-    codec = fit_codec([one])
+    codec = fit_voice_codec([one])
     window = cut([codec.encode(one)], [(0, 1)], length=3)
     assert window["codes"][0, :, 0].tolist() == [1, 1, 0]
-    fresh = begin_afresh(window)
+    fresh = restart_cut_notes(window)
     assert fresh["codes"][0, :, 0].tolist() == [2, 1, 0]
     assert fresh["before"][0, 0, 0] == 0
     assert window["codes"][0, 0, 0] == 1
@@ -196,7 +196,7 @@ def test_a_window_that_cuts_a_note_begins_it_afresh():
 
 def test_the_metre_of_a_new_piece_starts_like_the_example_and_repeats():
     one = piece([[42]] * 20, bar=12)
-    example = fit_codec([one]).encode(one)
+    example = fit_voice_codec([one]).encode(one)
     metre = play_metre(example, length=30)
     assert metre[:13].tolist() == [*range(64, 76), 64]
     assert bar_position(metre).tolist() == [t % 12 for t in range(30)]
@@ -206,7 +206,7 @@ def test_the_bar_position_of_what_was_encoded_is_that_of_the_piece():
     position = np.array([12, 13, 14, 15, 0, 1, 2, 3], np.uint8)
     for bar in (16, 12):
         one = dataclasses.replace(piece([[42]] * 8, bar=bar), position=position)
-        metre = fit_codec([one]).encode(one).metre
+        metre = fit_voice_codec([one]).encode(one).metre
         assert bar_position(metre).tolist() == position.tolist()
 
 
@@ -234,7 +234,7 @@ def in_bars(bar, *, name="p", steps=20):
 )  # fmt: skip
 def test_bars_fall_into_three_classes(bar, expected):
     assert bar_class(bar) == expected
-    codec = fit_codec([in_bars(bar)])
+    codec = fit_voice_codec([in_bars(bar)])
     assert codec.n_metres == (192 if expected == 2 else 128)
     metre = codec.encode(in_bars(bar)).metre
     assert metre.tolist() == [64 * expected + t % bar for t in range(20)]
@@ -242,22 +242,22 @@ def test_bars_fall_into_three_classes(bar, expected):
 
 
 def test_one_odd_piece_makes_room_for_its_class_and_the_card_says_so():
-    usual = fit_codec([in_bars(16), in_bars(12)])
+    usual = fit_voice_codec([in_bars(16), in_bars(12)])
     assert usual.to_dict() == {"lowest": 40, "n_keys": 12, "n_voices": 1}
-    odd = fit_codec([in_bars(16), in_bars(14)])
+    odd = fit_voice_codec([in_bars(16), in_bars(14)])
     assert odd.to_dict()["n_metres"] == 192
     assert odd.encode(in_bars(16)).metre.max() < 64
 
 
 def test_an_odd_metre_that_training_did_not_have_stays_within_the_embedding():
-    codec = fit_codec([in_bars(16)])
+    codec = fit_voice_codec([in_bars(16)])
     assert codec.encode(in_bars(20)).metre.max() < codec.n_metres == N_METRES
 
 
 def test_bars_that_are_longer_than_a_position_can_count():
     long = dataclasses.replace(in_bars(16, steps=200), bar=80)
     long = dataclasses.replace(long, position=(np.arange(200) % 80).astype(np.uint8))
-    example = fit_codec([long]).encode(long)
+    example = fit_voice_codec([long]).encode(long)
     assert example.metre.max() < 192
     assert bars_of(example) == (64, 0, 4)
     assert bar_position(play_metre(example, length=130)).max() == 63
@@ -268,7 +268,7 @@ def test_the_bars_of_a_new_piece_are_those_of_its_metre(bar, upbeat):
     one = dataclasses.replace(
         in_bars(bar, steps=40), position=((np.arange(40) - upbeat) % bar).astype(np.uint8)
     )
-    example = fit_codec([one]).encode(one)
+    example = fit_voice_codec([one]).encode(one)
     place = bar_position(play_metre(example, length=128))
     assert bars_of(example) == (bar, upbeat, 4) == bars_at(place, bar)
 
@@ -276,8 +276,8 @@ def test_the_bars_of_a_new_piece_are_those_of_its_metre(bar, upbeat):
 def test_the_signature_of_a_bar_changes_nothing_that_a_model_reads():
     waltz = in_bars(12)
     jig = dataclasses.replace(waltz, denominator=8)
-    codec = fit_codec([waltz])
-    assert fit_codec([jig]) == codec
+    codec = fit_voice_codec([waltz])
+    assert fit_voice_codec([jig]) == codec
     one, other = codec.encode(waltz), codec.encode(jig)
     for field in ("codes", "sounds", "metre"):
         np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
@@ -367,7 +367,7 @@ def test_enough_voices_lose_nothing(lines):
     if not notes:
         return
     start, end, key = np.array(notes).T
-    roll = roll_of(start, key, end - start, steps=int(end.max()))
+    roll = draw_roll(start, key, end - start, steps=int(end.max()))
     voices = separate_voices(roll, n_voices=len(lines))
     assert np.array_equal(voices_to_roll(voices), roll)
 
@@ -378,7 +378,7 @@ def test_a_note_is_kept_whole_or_skipped(lines, n_voices):
     if not notes:
         return
     start, end, key = np.array(notes).T
-    roll = roll_of(start, key, end - start, steps=int(end.max()))
+    roll = draw_roll(start, key, end - start, steps=int(end.max()))
     kept = voices_to_roll(separate_voices(roll, n_voices=n_voices))
     assert set(map(tuple, roll_to_notes(kept))) <= set(map(tuple, roll_to_notes(roll)))
     assert kept[..., SUSTAIN].sum(axis=1).max() <= n_voices
@@ -387,7 +387,7 @@ def test_a_note_is_kept_whole_or_skipped(lines, n_voices):
 def test_crossing_avoided_two_lines_stay_themselves():
     high, low = [(0, 4, 50), (4, 8, 52), (8, 12, 50)], [(0, 6, 30), (6, 12, 28)]
     start, end, key = np.array(high + low).T
-    voices = separate_voices(roll_of(start, key, end - start, steps=12), n_voices=2)
+    voices = separate_voices(draw_roll(start, key, end - start, steps=12), n_voices=2)
     assert voice_keys(voices)[:, 0].tolist() == [50] * 4 + [52] * 4 + [50] * 4
     assert voice_keys(voices)[:, 1].tolist() == [30] * 6 + [28] * 6
 
@@ -449,7 +449,7 @@ def random_roll(seed, *, steps=12, low=30, high=50):
 @given(st.integers(0, 10_000), st.integers(-6, 5))
 def test_a_piece_comes_back_in_its_own_key(seed, shift):
     roll = random_roll(seed)
-    codec = fit_keys([roll], shifts=[shift])
+    codec = fit_key_codec([roll], shifts=[shift])
     example = codec.encode(piece_of_keys(roll, shift=shift))
     assert example.codes.max() <= STARTS
     np.testing.assert_array_equal(codec.decode(example.codes, example.register), roll)
@@ -458,13 +458,13 @@ def test_a_piece_comes_back_in_its_own_key(seed, shift):
 def test_codes_tell_a_held_from_a_repeated_note():
     roll = np.zeros((4, 88, 2), np.uint8)
     roll[:3, 40, 1], roll[[0, 2], 40, 0] = 1, 1
-    codec = fit_keys([roll])
+    codec = fit_key_codec([roll])
     codes = codec.encode(piece_of_keys(roll)).codes[:, 40 - codec.lowest]
     assert codes.tolist() == [STARTS, HELD, STARTS, SILENT]
 
 
 def test_a_held_key_that_did_not_sound_starts():
-    codec = fit_keys([random_roll(0)])
+    codec = fit_key_codec([random_roll(0)])
     codes = np.zeros((3, codec.n_keys), np.uint8)
     codes[1:, 4] = HELD
     roll = codec.decode(codes)
@@ -472,7 +472,7 @@ def test_a_held_key_that_did_not_sound_starts():
 
 
 def test_a_note_outside_the_keys_moves_by_octaves():
-    codec = fit_keys([random_roll(0, low=40, high=52)])
+    codec = fit_key_codec([random_roll(0, low=40, high=52)])
     roll = np.zeros((2, 88, 2), np.uint8)
     roll[0, 5] = roll[0, 80] = 1
     places = np.flatnonzero(codec.encode(piece_of_keys(roll)).codes[0]) + codec.lowest
@@ -482,7 +482,7 @@ def test_a_note_outside_the_keys_moves_by_octaves():
 def test_keys_outside_cost_laplaces_share():
     frames = np.zeros((8, 88), np.uint8)
     frames[:, 30:40] = 1
-    codec = fit_keys([frames])
+    codec = fit_key_codec([frames])
     assert (codec.n_states, codec.frames) == (2, 8)
     left = 88 - codec.n_keys
     silent = -left * np.log(0.9)
@@ -496,14 +496,14 @@ def test_all_keys_of_a_frame_are_charged_once():
     """Inside and outside together make up the 88 keys: a uniform model costs 88 bits or less."""
     frames = np.zeros((4, 88), np.uint8)
     frames[:, 10:80] = 1
-    codec = fit_keys([frames])
+    codec = fit_key_codec([frames])
     kept = codec.encode_frames(frames).codes
     assert kept.shape[1] + (88 - codec.n_keys) == 88
     np.testing.assert_array_equal(kept, frames[:, codec.lowest : codec.lowest + codec.n_keys])
 
 
 def test_padding_lines_up_what_was_with_what_comes():
-    codec = fit_keys([random_roll(1)])
+    codec = fit_key_codec([random_roll(1)])
     examples = [codec.encode(piece_of_keys(random_roll(i, steps=n))) for i, n in ((1, 5), (2, 19))]
     batch = pad(examples)
     assert batch["now"].shape == (2, 24, codec.n_keys)
@@ -517,7 +517,7 @@ def test_padding_lines_up_what_was_with_what_comes():
 
 
 def test_a_lead_in_lets_the_first_step_be_predicted():
-    example = fit_keys([random_roll(1)]).encode(piece_of_keys(random_roll(1)))
+    example = fit_key_codec([random_roll(1)]).encode(piece_of_keys(random_roll(1)))
     batch = pad([lead_in(example)])
     assert batch["mask"].sum() == len(example.codes)
     np.testing.assert_array_equal(batch["now"][0, : len(example.codes)], example.codes)
@@ -525,38 +525,38 @@ def test_a_lead_in_lets_the_first_step_be_predicted():
 
 
 def test_an_excerpt_knows_the_step_before_it():
-    example = fit_keys([random_roll(1)]).encode(piece_of_keys(random_roll(1)))
+    example = fit_key_codec([random_roll(1)]).encode(piece_of_keys(random_roll(1)))
     part = excerpt(example, 3, 4)
     np.testing.assert_array_equal(part.codes, example.codes[3:8])
 
 
 def test_the_signature_of_a_bar_stays_with_the_piece():
     jig = dataclasses.replace(piece_of_keys(random_roll(1), bar=12), denominator=8)
-    example = fit_keys([random_roll(1)]).encode(jig)
+    example = fit_key_codec([random_roll(1)]).encode(jig)
     for each in (example, lead_in(example), excerpt(example, 3, 4)):
         assert (each.name, each.register, each.bar, each.denominator) == ("p", 0, 12, 8)
 
 
 def test_what_cannot_be_is_refused():
-    codec = fit_keys([random_roll(0)])
+    codec = fit_key_codec([random_roll(0)])
     with pytest.raises(ValueError, match="got shape \\(3, 2\\), wanted"):
         codec.decode(np.zeros((3, 2), int))
     with pytest.raises(ValueError, match="codes below 3"):
         codec.decode(np.full((3, codec.n_keys), 7))
-    frames = fit_keys([np.ones((4, 88), np.uint8)])
+    frames = fit_key_codec([np.ones((4, 88), np.uint8)])
     with pytest.raises(ValueError, match="codes below 2"):
         frames.decode(np.full((3, frames.n_keys), 2))
     with pytest.raises(ValueError, match="only silent ones"):
-        fit_keys([np.zeros((4, 88, 2), np.uint8)])
+        fit_key_codec([np.zeros((4, 88, 2), np.uint8)])
 
 
 def test_the_metre_is_that_of_the_voices_codec():
     rolls = [random_roll(i, steps=40) for i in range(2)]
     for bars, n_metres in (((16, 12), 128), ((8, 24), 128), ((16, 14), 192), ((), 128)):
-        codec = fit_keys(rolls, bars=bars)
+        codec = fit_key_codec(rolls, bars=bars)
         assert codec.n_metres == n_metres
         assert ("n_metres" in codec.to_dict()) == (n_metres != 128)
-    odd = fit_keys(rolls, bars=(16, 14))
+    odd = fit_key_codec(rolls, bars=(16, 14))
     for bar, first in ((8, 0), (16, 0), (12, 64), (18, 64), (14, 128), (20, 128)):
         metre = odd.encode(piece_of_keys(rolls[0], bar=bar)).metre
         assert metre.tolist() == [first + t % bar for t in range(40)]

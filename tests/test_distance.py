@@ -16,7 +16,7 @@ from scipy.stats import gaussian_kde, norm, wasserstein_distance
 from musiclib.distance import (
     FEATURES,
     density,
-    distance_of_drawn,
+    describe_dropped,
     distance_to_real,
     diversity,
     diversity_ratio,
@@ -27,11 +27,11 @@ from musiclib.distance import (
     hamming_distances,
     overlap,
     rank_key,
-    say_dropped,
+    resampled_distance,
     set_distances,
 )
 from musiclib.measures import MEASURES, measures
-from musiclib.roll import Bars, roll_of
+from musiclib.roll import Bars, draw_roll
 from study.sets import markov_pieces, random_pieces, shuffled_pieces
 
 
@@ -55,7 +55,7 @@ def tonal_pieces(n, seed, steps=64):
             starts += [step] * 4 + [step + 2] * passing
             keys += [*chord, top, *[top + 1] * passing]
             lengths += [4, 4, 4, 2 if passing else 4] + [2] * passing
-        pieces.append(roll_of(starts, keys, lengths, steps=steps))
+        pieces.append(draw_roll(starts, keys, lengths, steps=steps))
     return pieces
 
 
@@ -107,7 +107,7 @@ def test_by_hand_on_pieces():
 
 def fast_distance(pieces, real):
     """Return the distance by the bootstrap's route, each piece drawn once."""
-    return distance_of_drawn(pieces.to_numpy(), real.to_numpy())(np.arange(len(pieces)))
+    return resampled_distance(pieces.to_numpy(), real.to_numpy())(np.arange(len(pieces)))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -118,7 +118,7 @@ def test_a_drawn_set_has_the_distance_of_its_pieces(seed):
     values, real = (rng.integers(0, 5, (n, len(FEATURES))).astype(float) for n in (9, 7))
     for array in (values, real):
         array[rng.random(array.shape) < 0.3] = np.nan
-    distance = distance_of_drawn(values, real)
+    distance = resampled_distance(values, real)
     for n in (1, 2, 9, 9, 9, 30):
         places = rng.integers(len(values), size=n)
         drawn, target = (pd.DataFrame(rows, columns=list(FEATURES)) for rows in (values, real))
@@ -163,14 +163,14 @@ def tunes(n, seed, steps=64):
     """Return pieces of one voice."""
     rng, starts = np.random.default_rng(seed), np.arange(0, steps, 2)
     keys = [39 + np.cumsum(rng.choice([-2, -1, 1, 2], len(starts))) for _ in range(n)]
-    return [roll_of(starts, own, np.full(len(starts), 2), steps=steps) for own in keys]
+    return [draw_roll(starts, own, np.full(len(starts), 2), steps=steps) for own in keys]
 
 
 def test_a_feature_that_real_music_does_not_define_is_dropped_and_named():
     real, ours = tunes(6, seed=0), tunes(4, seed=1)
     assert dropped_features(real) == ("consonant_share",)
-    assert say_dropped(real).endswith("define it: consonant_share. 17 features are left.")
-    assert say_dropped(tonal_pieces(3, seed=0)) == ""
+    assert describe_dropped(real).endswith("define it: consonant_share. 17 features are left.")
+    assert describe_dropped(tonal_pieces(3, seed=0)) == ""
     found = feature_distances(ours, real)
     assert list(found.index) == [name for name in FEATURES if name != "consonant_share"]
     assert distance_to_real(ours, real) == pytest.approx(found["distance"].mean())
@@ -188,7 +188,7 @@ def test_one_real_piece_that_defines_a_feature_is_too_few():
 @pytest.mark.filterwarnings("ignore:.*do not define every feature")
 def test_both_routes_agree_on_what_is_undefined():
     real, silent = tunes(6, seed=0), np.zeros((64, 88, 2), np.uint8)
-    chords, one_note = tonal_pieces(4, seed=2), roll_of([0], [40], [4], steps=64)
+    chords, one_note = tonal_pieces(4, seed=2), draw_roll([0], [40], [4], steps=64)
     sets = [tunes(4, seed=1), [*chords, silent], [silent], [one_note] * 3, [silent, *tunes(1, 3)]]
     for reference in (real, tonal_pieces(5, seed=1), [*real, silent]):
         target = feature_table(reference)
@@ -199,7 +199,7 @@ def test_both_routes_agree_on_what_is_undefined():
 
 
 def test_features_are_taken_in_the_pieces_own_bars():
-    waltz = roll_of([0, 8, 12, 20, 24, 32, 36, 44], [40] * 8, [4] * 8, steps=48)
+    waltz = draw_roll([0, 8, 12, 20, 24, 32, 36, 44], [40] * 8, [4] * 8, steps=48)
     frame = feature_table([waltz, waltz], [Bars(12), Bars()])
     assert frame["groove_consistency"][0] == 1.0
     assert frame["groove_consistency"][1] < 1.0
@@ -218,9 +218,9 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r"reference lacks the feature columns \['note_density'\]"):
         distance_to_real(table([1.0]), table([1.0, 2.0]).drop(columns="note_density"))
     with pytest.raises(ValueError, match=r"values must have shape \(n, 18\)"):
-        distance_of_drawn(np.zeros((3, 2)), np.zeros((3, 18)))
+        resampled_distance(np.zeros((3, 2)), np.zeros((3, 18)))
     with pytest.raises(ValueError, match="reference must hold at least 2 pieces that define"):
-        distance_of_drawn(np.zeros((3, 18)), np.full((3, 18), np.nan))
+        resampled_distance(np.zeros((3, 18)), np.full((3, 18), np.nan))
 
 
 C4 = 60 - 21
@@ -234,7 +234,7 @@ def vector(name, roll):
 @pytest.fixture
 def roll():
     """Return a melody C D E over a held low C."""
-    return roll_of([0, 0, 4, 6], [C4 - 12, C4, C4 + 2, C4 + 4], [8, 4, 2, 2], steps=8)
+    return draw_roll([0, 0, 4, 6], [C4 - 12, C4, C4 + 2, C4 + 4], [8, 4, 2, 2], steps=8)
 
 
 def test_scalars_by_hand(roll):
@@ -259,7 +259,7 @@ def test_transitions_are_those_of_the_top_line(roll):
 
 
 def test_a_length_between_two_classes_counts_to_the_nearest():
-    roll = roll_of([0, 8, 24], [40, 41, 42], [5, 7, 30], steps=60)
+    roll = draw_roll([0, 8, 24], [40, 41, 42], [5, 7, 30], steps=60)
     assert np.flatnonzero(vector("note_length_histogram", roll)).tolist() == [4, 5, 7]
 
 
@@ -310,7 +310,7 @@ def test_no_density_without_two_values(sample):
 
 def rhythm(n_notes):
     """Return a roll of so many notes, all on one key."""
-    return roll_of(np.arange(n_notes), [40] * n_notes, [1] * n_notes, steps=16)
+    return draw_roll(np.arange(n_notes), [40] * n_notes, [1] * n_notes, steps=16)
 
 
 def test_distances_by_hand():
@@ -349,15 +349,15 @@ def pieces(n, *, seed=0, steps=8):
     """Return random rolls."""
     rng = np.random.default_rng(seed)
     return [
-        roll_of(rng.integers(0, steps, 9), rng.integers(30, 50, 9), [2] * 9, steps=steps)
+        draw_roll(rng.integers(0, steps, 9), rng.integers(30, 50, 9), [2] * 9, steps=steps)
         for _ in range(n)
     ]
 
 
 THREE = [
-    roll_of([0], [40], [4], steps=8),
-    roll_of([0], [40], [2], steps=8),
-    roll_of([0, 1], [40, 40], [1, 3], steps=8),
+    draw_roll([0], [40], [4], steps=8),
+    draw_roll([0], [40], [2], steps=8),
+    draw_roll([0, 1], [40, 40], [1, 3], steps=8),
 ]
 
 

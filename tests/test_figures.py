@@ -111,7 +111,7 @@ def test_rankings_say_what_a_picker_can_do():
 
 def test_a_heat_map_writes_every_number():
     frame = pd.DataFrame({"vae": [0.5, np.nan], "gan": [9.0, 1.0]}, index=["top_step", "silence"])
-    ax = figures.plot_heat(frame, limits=(0, 3), unit="distance")
+    ax = figures.plot_heatmap(frame, limits=(0, 3), unit="distance")
     assert [text.get_text() for text in ax.texts] == ["0.50", "9.00", "-", "1.00"]
     assert [text.get_color() for text in ax.texts][:2] == ["black", "white"]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musiclib import measures
-from musiclib.roll import notes_of, roll_of, transpose
+from musiclib.roll import draw_roll, note_list, transpose
 
 SILENT = np.zeros((128, 88, 2), np.uint8)
 C4 = 60 - 21
@@ -18,15 +18,15 @@ NOTE = st.tuples(st.integers(0, 110), st.integers(0, 87), st.integers(1, 16))
 
 
 def test_polyphony_skips_silence():
-    roll = roll_of([0, 0, 4], [40, 44, 40], [4, 8, 4], steps=16)
+    roll = draw_roll([0, 0, 4], [40, 44, 40], [4, 8, 4], steps=16)
     assert measures.polyphony(roll) == 2.0
     assert measures.polyphony_spread(roll) == 0.0
     assert measures.silence(roll) == 0.5
-    assert measures.polyphony_spread(roll_of([0, 4, 4], [40, 40, 44], [4, 4, 4], steps=8)) == 0.5
+    assert measures.polyphony_spread(draw_roll([0, 4, 4], [40, 40, 44], [4, 4, 4], steps=8)) == 0.5
 
 
 def test_empty_bars():
-    roll = roll_of([0, 33], [40, 40], [16, 1], steps=70)
+    roll = draw_roll([0, 33], [40, 40], [16, 1], steps=70)
     assert measures.empty_bars(roll) == 0.5  # bars 2 and 4 of four whole ones
     assert measures.empty_bars(roll, steps_per_bar=35) == 0.5
     assert np.isnan(measures.empty_bars(roll[:15]))
@@ -86,7 +86,7 @@ ONE_NOTE = {
 
 
 def test_a_piece_of_one_note():
-    found = measures.measures(roll_of([0], [C4], [4], steps=128))
+    found = measures.measures(draw_roll([0], [C4], [4], steps=128))
     assert list(found) == list(measures.MEASURES) == list(ONE_NOTE)
     assert found == pytest.approx(ONE_NOTE, nan_ok=True)
     assert all(isinstance(value, float) for value in found.values())
@@ -95,7 +95,7 @@ def test_a_piece_of_one_note():
 @settings(max_examples=25, deadline=None)
 @given(st.lists(NOTE, max_size=40))
 def test_shares_stay_shares_and_nothing_is_infinite(notes):
-    roll = roll_of(*np.array(notes, dtype=int).reshape(-1, 3).T, steps=128)
+    roll = draw_roll(*np.array(notes, dtype=int).reshape(-1, 3).T, steps=128)
     before = roll.copy()
     found = measures.measures(roll)
     assert np.array_equal(roll, before)
@@ -111,7 +111,7 @@ def test_measures_refuses_what_is_no_roll():
 
 def test_a_sound_piece_has_no_problem():
     bars = np.arange(0, 128, 4)
-    assert measures.check_piece(roll_of(bars, C4 + bars // 4 % 5, [4] * 32, steps=128)) == []
+    assert measures.check_piece(draw_roll(bars, C4 + bars // 4 % 5, [4] * 32, steps=128)) == []
 
 
 @pytest.mark.parametrize("length", [33, 4, 1], ids=["held", "struck", "struck at every step"])
@@ -119,7 +119,7 @@ def test_stuck_held_or_struck_again(length):
     starts = np.append(np.arange(8, 41, length), [0, 41])
     keys = [40] * (len(starts) - 2) + [50, 52]
     lengths = [min(length, 41 - s) for s in starts[:-2]] + [8, 7]
-    roll = roll_of(starts, keys, lengths, steps=48)
+    roll = draw_roll(starts, keys, lengths, steps=48)
     assert measures.check_piece(roll) == [
         "stuck: the same keys sound for 8.25 quarters from step 8"
     ]
@@ -128,12 +128,12 @@ def test_stuck_held_or_struck_again(length):
 
 def test_a_moving_voice_is_not_stuck():
     moving = np.arange(0, 128, 2)
-    roll = roll_of([0, *moving], [30, *(50 + moving // 2 % 2)], [128] + [2] * 64, steps=128)
+    roll = draw_roll([0, *moving], [30, *(50 + moving // 2 % 2)], [128] + [2] * 64, steps=128)
     assert measures.check_piece(roll) == []
 
 
 def test_long_silence_is_empty_bars_not_stuck():
-    roll = roll_of([0, 120], [40, 42], [8, 8], steps=128)
+    roll = draw_roll([0, 120], [40, 42], [8, 8], steps=128)
     assert measures.check_piece(roll) == ["empty bars: 6 of 8 hold no note"]
 
 
@@ -142,7 +142,7 @@ def music_of(roll):
     muspy = pytest.importorskip("muspy")
     notes = [
         muspy.Note(time=int(s), pitch=int(k) + 21, duration=int(n), velocity=64)
-        for s, k, n in zip(*notes_of(roll), strict=True)
+        for s, k, n in zip(*note_list(roll), strict=True)
     ]
     return muspy, muspy.Music(resolution=4, tracks=[muspy.Track(notes=notes)])
 
@@ -151,7 +151,7 @@ def music_of(roll):
 def test_muspy_agrees(seed):
     rng = np.random.default_rng(seed)
     starts = rng.integers(0, 120, size=60)
-    roll = roll_of(starts, rng.integers(20, 60, size=60), rng.integers(1, 6, size=60), steps=127)
+    roll = draw_roll(starts, rng.integers(20, 60, size=60), rng.integers(1, 6, size=60), steps=127)
     roll[126] = [[0, 0]] * 87 + [[1, 1]]  # MusPy measures to the last note's end, inside bar 8
     muspy, music = music_of(roll)
     assert measures.polyphony(roll) == pytest.approx(muspy.polyphony(music))
@@ -165,7 +165,7 @@ def test_muspy_agrees(seed):
 
 def test_empty_bars_are_the_pieces_own():
     """3/4 after an upbeat: the third bar is silent, and no bar of 16 steps is."""
-    roll = roll_of([0, 4, 16, 40], [40, 41, 42, 43], [4, 12, 12, 12], steps=56)
+    roll = draw_roll([0, 4, 16, 40], [40, 41, 42, 43], [4, 12, 12, 12], steps=56)
     bars = {"steps_per_bar": 12, "upbeat": 4}
     assert measures.empty_bars(roll, **bars) == 0.25
     assert measures.check_piece(roll, **bars) == ["empty bars: 1 of 4 hold no note"]
@@ -173,7 +173,7 @@ def test_empty_bars_are_the_pieces_own():
 
 
 def test_an_empty_upbeat_is_no_empty_bar():
-    roll = roll_of([4, 16], [40, 41], [12, 12], steps=28)
+    roll = draw_roll([4, 16], [40, 41], [12, 12], steps=28)
     assert measures.check_piece(roll, steps_per_bar=12, upbeat=4) == []
 
 
@@ -183,7 +183,7 @@ def test_measures_of_bars_take_the_pieces_own():
         "repetition_1", "repetition_2", "repetition_4", "repeated_bars", "pitch_drift",
         "density_drift", "key_drift",
     }  # fmt: skip
-    roll = roll_of(range(0, 128, 4), [40 + i % 3 for i in range(32)], [4] * 32, steps=128)
+    roll = draw_roll(range(0, 128, 4), [40 + i % 3 for i in range(32)], [4] * 32, steps=128)
     assert measures.measures(roll) == pytest.approx(
         measures.measures(roll, steps_per_bar=16), nan_ok=True
     )
@@ -202,7 +202,7 @@ C_MAJOR = [C4 + step for step in (0, 2, 4, 5, 7, 9, 11)]
 
 def melody(keys, *, length=4):
     """Return these keys one after another."""
-    return roll_of(np.arange(len(keys)) * length, keys, [length] * len(keys), steps=128)
+    return draw_roll(np.arange(len(keys)) * length, keys, [length] * len(keys), steps=128)
 
 
 def test_a_scale():
@@ -229,7 +229,7 @@ def test_entropy_of_three_to_one():
 
 
 def test_pitch_is_weighted_by_time():
-    roll = roll_of([0, 3], [C4, C4 + 4], [3, 1], steps=16)
+    roll = draw_roll([0, 3], [C4, C4 + 4], [3, 1], steps=16)
     assert measures.mean_pitch(roll) == pytest.approx(61.0)
     assert measures.pitch_spread(roll) == pytest.approx(np.sqrt((3 * 1 + 9) / 4))
 
@@ -260,18 +260,18 @@ def test_transposition_moves_only_the_mean(keys, semitones):
 
 def pulse(starts, *, length=1, steps=32):
     """Return one key struck at these steps."""
-    return roll_of(starts, [40] * len(starts), [length] * len(starts), steps=steps)
+    return draw_roll(starts, [40] * len(starts), [length] * len(starts), steps=steps)
 
 
 def test_density_and_duration():
-    roll = roll_of([0, 0, 4, 8], [40, 44, 40, 40], [4, 8, 4, 2], steps=16)
+    roll = draw_roll([0, 0, 4, 8], [40, 44, 40, 40], [4, 8, 4, 2], steps=16)
     assert measures.note_density(roll) == 1.0
     assert measures.mean_duration(roll) == pytest.approx(18 / 4 / 4)
     assert measures.onset_steps(roll) == pytest.approx(3 / 16)
 
 
 def test_long_notes():
-    roll = roll_of([0, 4, 8, 12], [40] * 4, [1, 2, 3, 4], steps=16)
+    roll = draw_roll([0, 4, 8, 12], [40] * 4, [1, 2, 3, 4], steps=16)
     assert measures.long_note_share(roll) == 0.75
 
 
@@ -315,7 +315,7 @@ def test_quarters_are_counted_from_the_bar_line():
 def chords(*sets, length=4):
     """Return chords one after another, each struck once."""
     notes = [(i * length, key, length) for i, keys in enumerate(sets) for key in keys]
-    return roll_of(*np.array(notes).T, steps=len(sets) * length)
+    return draw_roll(*np.array(notes).T, steps=len(sets) * length)
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ B = [(0, 40, 16)]
 def piece(*bars):
     """Return these bars (lists of start, key, length), one after another."""
     notes = [(16 * i + s, k, n) for i, bar in enumerate(bars) for s, k, n in bar]
-    return roll_of(*np.array(notes, dtype=int).reshape(-1, 3).T, steps=16 * len(bars))
+    return draw_roll(*np.array(notes, dtype=int).reshape(-1, 3).T, steps=16 * len(bars))
 
 
 def test_self_similarity():
@@ -429,7 +429,7 @@ def three_four(*bars, upbeat=0):
     """Return bars of 12 steps, each a list of keys of a quarter, after an upbeat of one key."""
     starts = [0] * bool(upbeat) + [upbeat + 4 * i for i in range(3 * len(bars))]
     keys = [50] * bool(upbeat) + [key for bar in bars for key in bar]
-    return roll_of(starts, keys, [4] * len(starts), steps=upbeat + 12 * len(bars))
+    return draw_roll(starts, keys, [4] * len(starts), steps=upbeat + 12 * len(bars))
 
 
 @pytest.mark.parametrize("upbeat", [0, 4])
@@ -445,7 +445,7 @@ def test_bars_of_three_with_and_without_an_upbeat(upbeat):
 
 
 def test_a_last_bar_that_is_not_whole_does_not_drift():
-    roll = np.concatenate([piece(A, A, A, A), roll_of([0], [60], [8], steps=8)])
+    roll = np.concatenate([piece(A, A, A, A), draw_roll([0], [60], [8], steps=8)])
     assert measures.pitch_drift(roll) == measures.key_drift(roll) == 0.0
 
 

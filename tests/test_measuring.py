@@ -23,7 +23,7 @@ from musiclib.distance import (
 )
 from musiclib.files import write_csv
 from musiclib.originality import TrainingIndex
-from musiclib.roll import COMMON_BARS, Bars, roll_of
+from musiclib.roll import COMMON_BARS, Bars, draw_roll
 from study import measuring
 from study.measuring import Kept, inside_range, made_with
 from study.sets import Sample, inside_real, read_generated, rolls_by_set
@@ -258,7 +258,7 @@ def music(n, *, seed, top=60):
     """Return n pieces of four bars, a note a sixteenth."""
     rng = np.random.default_rng(seed)
     start = np.arange(64)
-    return [roll_of(start, rng.integers(30, top, 64), np.full(64, 2), steps=64) for _ in range(n)]
+    return [draw_roll(start, rng.integers(30, top, 64), np.full(64, 2), steps=64) for _ in range(n)]
 
 
 REAL, OTHER = music(8, seed=0), music(8, seed=1)

@@ -8,19 +8,19 @@ from hypothesis import strategies as st
 
 from musiclib import originality
 from musiclib.originality import WINDOW_LENGTHS, TrainingIndex
-from musiclib.roll import roll_of, transpose
+from musiclib.roll import draw_roll, transpose
 
 
 def random_roll(steps, *, seed, keys=(40, 43, 47), chance=0.4):
     """Return a roll that strikes few keys, so that stretches recur by chance."""
     rng = np.random.default_rng(seed)
     start, which = np.nonzero(rng.random((steps, len(keys))) < chance)
-    return roll_of(start, np.array(keys)[which], rng.integers(1, 3, size=len(start)), steps=steps)
+    return draw_roll(start, np.array(keys)[which], rng.integers(1, 3, size=len(start)), steps=steps)
 
 
 def melody(keys):
     """Return these keys one after another, a step each."""
-    return roll_of(np.arange(len(keys)), keys, [1] * len(keys), steps=len(keys))
+    return draw_roll(np.arange(len(keys)), keys, [1] * len(keys), steps=len(keys))
 
 
 def count_windows(training, piece, *lengths):
@@ -106,8 +106,8 @@ def test_a_transposed_copy_is_found_only_up_to_transposition():
 
 
 def test_a_struck_note_is_not_a_held_one():
-    held = roll_of([0, 2, 4], [40, 42, 44], [2, 2, 4], steps=8)
-    struck = roll_of([0, 2, 4, 6], [40, 42, 44, 44], [2, 2, 2, 2], steps=8)
+    held = draw_roll([0, 2, 4], [40, 42, 44], [2, 2, 4], steps=8)
+    struck = draw_roll([0, 2, 4, 6], [40, 42, 44, 44], [2, 2, 2, 2], steps=8)
     count = count_windows([held], struck, 6, 8)
     assert (count["exact_6"], count["exact_8"]) == (1, 0)
     assert (count["windows_6"], count["windows_8"]) == (2, 1)
@@ -126,17 +126,17 @@ def test_a_run_does_not_cross_from_piece_to_piece():
 
 
 def test_a_run_over_a_rest_keeps_its_interval():
-    training = roll_of([0, 4, 8], [40, 45, 44], [2, 2, 2], steps=10)
+    training = draw_roll([0, 4, 8], [40, 45, 44], [2, 2, 2], steps=10)
     index = TrainingIndex([training])
     assert index.longest_run(transpose(training, -3), transposed=True) == (10, 0, 0, 0, -3)
-    other = roll_of([0, 4, 8], [40, 46, 45], [2, 2, 2], steps=10)
+    other = draw_roll([0, 4, 8], [40, 46, 45], [2, 2, 2], steps=10)
     run = index.longest_run(other, transposed=True)
     assert (run.length, run.step, run.semitones) == (6, 4, 1)
 
 
 def test_rests_in_common_are_no_run():
-    training = roll_of([70, 74], [40, 41], [4, 4], steps=80)
-    piece = roll_of([64, 64], [50, 57], [2, 2], steps=70)
+    training = draw_roll([70, 74], [40, 41], [4, 4], steps=80)
+    piece = draw_roll([64, 64], [50, 57], [2, 2], steps=70)
     index = TrainingIndex([training])
     silent = np.zeros((64, 88, 2), np.uint8)
     for roll in (piece, silent):
@@ -155,7 +155,7 @@ def test_a_short_run_of_notes_beats_a_long_one_of_rests():
 
 def test_nothing_in_common():
     index = TrainingIndex([melody([40, 41, 42])])
-    piece = roll_of([0, 0], [50, 51], [3, 3], steps=3)
+    piece = draw_roll([0, 0], [50, 51], [3, 3], steps=3)
     assert index.longest_run(piece) == (0, 0, -1, 0, 0)
     assert index.longest_run(piece, transposed=True) == (0, 0, -1, 0, 0)
 

@@ -16,14 +16,14 @@ from musiclib.piece import (
     VERSION,
     Piece,
     estimate_shift,
-    from_first_bar,
-    in_one_key,
     load_piece,
     metre,
     piece_from_midi,
     store_piece,
+    to_common_key,
+    trim_leading_rests,
 )
-from musiclib.roll import roll_of, to_midi, to_piano_roll, transpose
+from musiclib.roll import draw_roll, to_midi, to_piano_roll, transpose
 
 # Metre
 
@@ -111,7 +111,7 @@ def test_a_scale_is_moved_to_c_major(semitones):
 )
 def test_a_transposed_piece_moves_to_the_same_place(notes, semitones):
     start, key, length = np.array(notes).T
-    roll = roll_of(start, key, length, steps=40)
+    roll = draw_roll(start, key, length, steps=40)
     here, there = estimate_shift(roll), estimate_shift(transpose(roll, semitones))
     assert -6 <= there <= 5
     assert (there + semitones - here) % 12 == 0
@@ -177,14 +177,14 @@ def test_rests_within_the_first_bar_and_an_upbeat_stay():
         piece, _ = piece_from_midi(midi, name="x")
         assert np.array_equal(piece.roll, to_piano_roll(midi))
     silent = Piece("s", np.zeros((32, 88, 2), np.uint8), np.zeros((32, 0)), np.zeros(32), 16, 0, 80)
-    assert from_first_bar(silent) is silent
+    assert trim_leading_rests(silent) is silent
 
 
 def test_what_would_leave_the_piano_in_one_key_is_moved_by_an_octave():
-    roll = roll_of([0, 4, 8], [0, 50, 87], [4, 4, 4], steps=12)
+    roll = draw_roll([0, 4, 8], [0, 50, 87], [4, 4, 4], steps=12)
     for shift, keys in ((-3, [9, 47, 84]), (3, [3, 53, 78]), (0, [0, 50, 87])):
         piece = Piece("x", roll, np.zeros((12, 0)), np.arange(12), 16, shift, 80.0)
-        moved = in_one_key(piece)
+        moved = to_common_key(piece)
         assert [int(np.flatnonzero(moved[t, :, 1])[0]) for t in (0, 4, 8)] == keys
         assert moved.sum() == roll.sum()
 
@@ -227,7 +227,7 @@ def same(a: Piece, b: Piece) -> bool:
 )
 def test_a_saved_piece_comes_back(tmp_path_factory, notes, denominator):
     start, key, length = np.array(notes, int).reshape(-1, 3).T
-    roll = roll_of(start, key, length, steps=40)
+    roll = draw_roll(start, key, length, steps=40)
     midi = to_midi(roll, steps_per_bar=16, denominator=denominator)
     piece, _ = piece_from_midi(midi, name="Ünder/tune 1")
     folder = tmp_path_factory.mktemp("piece")

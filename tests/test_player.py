@@ -15,7 +15,7 @@ from IPython.display import Image
 from musiclib import player
 from musiclib.audio import LONGEST, encode_mp3
 from musiclib.player import Player, play, show_piece
-from musiclib.roll import roll_of, to_midi
+from musiclib.roll import draw_roll, to_midi
 
 RATE = 22_050
 
@@ -119,7 +119,7 @@ def shown(monkeypatch):
 
 
 def piece(steps=128):
-    return roll_of([0, 8, steps - 4], [39, 43, 46], [8, 8, 4], steps=steps)
+    return draw_roll([0, 8, steps - 4], [39, 43, 46], [8, 8, 4], steps=steps)
 
 
 def test_a_roll_is_shown_above_its_sound(shown):
@@ -151,7 +151,7 @@ def test_of_a_roll_whole_steps_are_heard(shown, seconds):
 
 
 def test_the_rest_at_the_end_of_a_roll_is_heard(shown):
-    show_piece(roll_of([0], [39], [4], steps=32))
+    show_piece(draw_roll([0], [39], [4], steps=32))
     assert shown["rendered"][0][2] == 6.0
 
 
@@ -180,7 +180,7 @@ def test_one_loud_chord_is_shown_and_played(monkeypatch, capsys):
     displayed = []
     monkeypatch.setattr(player, "display", displayed.append)
     with pytest.warns(RuntimeWarning, match="above full scale"):
-        show_piece(to_midi(roll_of([0] * 88, range(88), [4] * 88, steps=4), velocity=127))
+        show_piece(to_midi(draw_roll([0] * 88, range(88), [4] * 88, steps=4), velocity=127))
     assert len(displayed) == 2
     assert re.match(r"peak \d\.\d\d \(\+", capsys.readouterr().out)
 

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex, to_rgb
 
 from musiclib import measures, plots
 from musiclib.plots import envelope
-from musiclib.roll import roll_of
+from musiclib.roll import draw_roll
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def boxes_of(ax, label):
 
 
 def test_a_roll_shows_each_note_and_each_onset():
-    roll = roll_of([0, 4], [39, 39], [4, 12], steps=20)
+    roll = draw_roll([0, 4], [39, 39], [4, 12], steps=20)
     ax = plots.plot_roll(roll)
     assert boxes_of(ax, "sustain") == [(0, 38.6, 4, 39.4), (4, 38.6, 16, 39.4)]
     assert [(box[0], box[1]) for box in boxes_of(ax, "onset")] == [(0, 38.6), (4, 38.6)]
@@ -77,21 +77,21 @@ def test_a_roll_shows_each_note_and_each_onset():
 
 
 def test_held_and_repeated_look_different():
-    held = plots.plot_roll(roll_of([0], [39], [16], steps=16))
-    repeated = plots.plot_roll(roll_of([0, 4, 8, 12], [39] * 4, [4] * 4, steps=16))
+    held = plots.plot_roll(draw_roll([0], [39], [16], steps=16))
+    repeated = plots.plot_roll(draw_roll([0, 4, 8, 12], [39] * 4, [4] * 4, steps=16))
     assert len(boxes_of(held, "onset")) == 1
     assert len(boxes_of(repeated, "onset")) == 4
     assert rendered(held) != rendered(repeated)
 
 
 def test_a_note_cut_by_a_window_has_no_head():
-    ax = plots.plot_roll(roll_of([0], [39], [16], steps=16)[4:])
+    ax = plots.plot_roll(draw_roll([0], [39], [16], steps=16)[4:])
     assert boxes_of(ax, "sustain") == [(0, 38.6, 12, 39.4)]
     assert boxes_of(ax, "onset") == []
 
 
 def test_the_keys_have_names_with_octaves():
-    ax = plots.plot_roll(roll_of([0, 0], [39, 51], [4, 4], steps=16))
+    ax = plots.plot_roll(draw_roll([0, 0], [39, 51], [4, 4], steps=16))
     ticks = dict(zip(ax.get_yticks(), labels(ax, "y"), strict=True))
     assert ticks[39] == "C4"
     assert ticks[51] == "C5"
@@ -99,13 +99,13 @@ def test_the_keys_have_names_with_octaves():
 
 
 def test_keys_beyond_the_piano_are_not_drawn():
-    ax = plots.plot_roll(roll_of([0, 4], [0, 87], [4, 4], steps=16), keys=(-1, 88))
+    ax = plots.plot_roll(draw_roll([0, 4], [0, 87], [4, 4], steps=16), keys=(-1, 88))
     assert ax.get_ylim() == (-0.5, 87.5)
     assert "C8" in labels(ax, "y")
 
 
 def test_bars_are_numbered_and_quarters_ticked():
-    ax = plots.plot_roll(roll_of([0], [39], [40], steps=40))
+    ax = plots.plot_roll(draw_roll([0], [39], [40], steps=40))
     assert ax.get_xticks().tolist() == [0, 16, 32]
     assert labels(ax) == ["1", "2", "3"]
     assert set(ax.get_xticks(minor=True)) | {0, 16, 32} == set(range(0, 40, 4))
@@ -113,13 +113,13 @@ def test_bars_are_numbered_and_quarters_ticked():
 
 def test_bar_lines_follow_an_upbeat():
     position = [12, 13, 14, 15, *range(16), *range(4)]
-    ax = plots.plot_roll(roll_of([0], [39], [24], steps=24), position=np.array(position))
+    ax = plots.plot_roll(draw_roll([0], [39], [24], steps=24), position=np.array(position))
     assert ax.get_xticks().tolist() == [4, 20]
     assert labels(ax) == ["1", "2"]
 
 
 def test_a_long_piece_does_not_number_every_bar():
-    ax = plots.plot_roll(roll_of([0], [39], [16], steps=1600))
+    ax = plots.plot_roll(draw_roll([0], [39], [16], steps=1600))
     assert len(ax.get_xticks()) <= 13
     assert labels(ax)[:2] == ["1", "17"]
 
@@ -140,7 +140,7 @@ def test_what_is_no_roll_is_not_drawn():
 
 def test_a_picture_is_drawn_where_told():
     _, (left, right) = plt.subplots(1, 2)
-    assert plots.plot_roll(roll_of([0], [39], [4], steps=4), ax=right) is right
+    assert plots.plot_roll(draw_roll([0], [39], [4], steps=4), ax=right) is right
     assert not left.collections
 
 
@@ -210,7 +210,7 @@ def test_silence_has_an_axis():
 
 
 def test_shares_of_pitches():
-    rolls = [roll_of([0, 4, 8, 12], [39, 39, 39, 43], [2, 2, 2, 2], steps=16)]
+    rolls = [draw_roll([0, 4, 8, 12], [39, 39, 39, 43], [2, 2, 2, 2], steps=16)]
     ax = plots.plot_pitch_histogram(rolls)
     heights = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in ax.patches}
     assert heights == {60: 75, 61: 0, 62: 0, 63: 0, 64: 25}
@@ -218,14 +218,14 @@ def test_shares_of_pitches():
 
 
 def test_octaves_fold_into_classes():
-    rolls = [roll_of([0, 0, 0, 0], [39, 51, 27, 43], [2, 2, 2, 2], steps=4)]
+    rolls = [draw_roll([0, 0, 0, 0], [39, 51, 27, 43], [2, 2, 2, 2], steps=4)]
     ax = plots.plot_pitch_histogram(rolls, by="class")
     assert [bar.get_height() for bar in ax.patches] == [75, 0, 0, 0, 25, *[0] * 7]
     assert labels(ax)[:2] == ["C", "C♯"]
 
 
 def test_shares_of_durations():
-    rolls = [roll_of([0, 4, 8, 12], [39, 40, 41, 42], [1, 4, 4, 40], steps=64)]
+    rolls = [draw_roll([0, 4, 8, 12], [39, 40, 41, 42], [1, 4, 4, 40], steps=64)]
     ax = plots.plot_duration_histogram(rolls)
     heights = [bar.get_height() for bar in ax.patches]
     assert (heights[0], heights[3], heights[16], sum(heights)) == (25, 50, 25, 100)
@@ -234,7 +234,7 @@ def test_shares_of_durations():
 
 def test_several_groups_are_told_apart_by_colour_and_marker():
     groups = {
-        name: [roll_of([0], [key], [4], steps=4)] for name, key in (("real", 39), ("gan", 41))
+        name: [draw_roll([0], [key], [4], steps=4)] for name, key in (("real", 39), ("gan", 41))
     }
     ax = plots.plot_pitch_histogram(groups)
     assert [line.get_color() for line in ax.lines] == [plots.COLOURS["real"], plots.COLOURS["gan"]]

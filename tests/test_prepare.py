@@ -38,7 +38,7 @@ from musiclib.prepare import (
     WorkerError,
     find_midi,
     load_corpus,
-    pedal_asked,
+    pedal_from_environment,
     prepare_corpus,
     run_jobs,
 )
@@ -327,12 +327,12 @@ def test_the_pedal_holds_where_half_of_the_pieces_use_it(tmp_path, using, held, 
 def test_the_pedal_is_asked_for_by_the_environment(monkeypatch):
     for value, asked in (("", None), ("0", False), ("1", True)):
         monkeypatch.setenv("MUSICLIB_PEDAL", value)
-        assert pedal_asked() is asked
+        assert pedal_from_environment() is asked
     monkeypatch.delenv("MUSICLIB_PEDAL")
-    assert pedal_asked() is None
+    assert pedal_from_environment() is None
     monkeypatch.setenv("MUSICLIB_PEDAL", "yes")
     with pytest.raises(ValueError, match="MUSICLIB_PEDAL: got 'yes', allowed are 0, 1"):
-        pedal_asked()
+        pedal_from_environment()
 
 
 def test_the_pedal_costs_the_grid_nothing(tmp_path):

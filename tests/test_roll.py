@@ -24,13 +24,13 @@ from musiclib.roll import (
     SUSTAIN,
     check_roll,
     chord_sequence,
+    draw_roll,
+    note_list,
     note_starts,
-    notes_of,
     notes_to_roll,
     quantise,
     ratio,
     require_piece,
-    roll_of,
     roll_to_notes,
     sounding_keys,
     to_midi,
@@ -45,7 +45,7 @@ NOTES = st.lists(
 
 def draw(notes, *, steps=64):
     start, key, length = np.array(notes, dtype=int).T
-    return roll_of(start, key, length, steps=steps)
+    return draw_roll(start, key, length, steps=steps)
 
 
 # There and back
@@ -234,7 +234,7 @@ def test_what_is_no_roll_is_refused_by_name(roll, reason):
 
 def test_a_roll_without_a_step_cannot_be_measured():
     empty = check_roll(np.zeros((0, 88, 2), np.uint8))
-    for measure in (require_piece, sounding_keys, note_starts, notes_of):
+    for measure in (require_piece, sounding_keys, note_starts, note_list):
         with pytest.raises(ValueError, match="at least one step"):
             measure(empty)
 
@@ -363,34 +363,37 @@ NOTE = st.tuples(st.integers(0, 31), st.integers(0, 87), st.integers(1, 40))
 @settings(max_examples=50, deadline=None)
 @given(st.lists(NOTE, max_size=30))
 def test_the_notes_of_a_roll_draw_it_again_and_fill_its_sounding_cells(notes):
-    roll = roll_of(*np.array(notes, dtype=int).reshape(-1, 3).T, steps=32)
-    found = notes_of(roll)
-    assert np.array_equal(roll_of(*found, steps=32), roll)
+    roll = draw_roll(*np.array(notes, dtype=int).reshape(-1, 3).T, steps=32)
+    found = note_list(roll)
+    assert np.array_equal(draw_roll(*found, steps=32), roll)
     assert found.length.sum() == roll[..., 1].sum()
     assert len(found.start) == note_starts(roll).sum() == len({(s, k) for s, k, _ in notes})
     assert (np.diff(found.start) >= 0).all()
 
 
 def test_a_note_cut_by_the_start_of_a_window_is_a_note():
-    roll = roll_of([0], [40], [8], steps=8)[2:]
-    assert [column.tolist() for column in notes_of(roll)] == [[0], [40], [6]]
+    roll = draw_roll([0], [40], [8], steps=8)[2:]
+    assert [column.tolist() for column in note_list(roll)] == [[0], [40], [6]]
     assert note_starts(roll).sum() == 1
 
 
 def test_a_later_note_of_a_key_cuts_the_earlier_one():
-    roll = roll_of([0, 2], [40, 40], [8, 3], steps=10)
-    assert notes_of(roll).length.tolist() == [2, 6]
+    roll = draw_roll([0, 2], [40, 40], [8, 3], steps=10)
+    assert note_list(roll).length.tolist() == [2, 6]
 
 
 def test_chord_sequence_drops_rests_and_repeats():
-    roll = roll_of([0, 2, 6, 8, 8], [40, 40, 40, 40, 44], [2, 2, 2, 2, 2], steps=12)
+    roll = draw_roll([0, 2, 6, 8, 8], [40, 40, 40, 40, 44], [2, 2, 2, 2, 2], steps=12)
     chords = chord_sequence(roll)
     assert [np.flatnonzero(chord).tolist() for chord in chords] == [[40], [40, 44]]
     assert chord_sequence(np.zeros((4, 88, 2), np.uint8)).shape == (0, 88)
 
 
 def test_sounding_keys():
-    assert np.argwhere(sounding_keys(roll_of([1], [3], [2], steps=4))).tolist() == [[1, 3], [2, 3]]
+    assert np.argwhere(sounding_keys(draw_roll([1], [3], [2], steps=4))).tolist() == [
+        [1, 3],
+        [2, 3],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -403,12 +406,12 @@ def test_sounding_keys():
 )
 def test_notes_out_of_range_are_refused(columns, message):
     with pytest.raises(ValueError, match=message):
-        roll_of(*columns, steps=8)
+        draw_roll(*columns, steps=8)
 
 
 def test_a_roll_beyond_the_memory_is_refused():
     with pytest.raises(ValueError, match="steps must be at most 500,000; got 1,000,000,000"):
-        roll_of([0], [0], [1], steps=10**9)
+        draw_roll([0], [0], [1], steps=10**9)
 
 
 def test_ratio_of_nothing_is_nan():
@@ -432,7 +435,7 @@ class Rolls(RuleBasedStateMachine):
 
     def draw(self):
         columns = list(zip(*self.notes, strict=True)) or [[], [], []]
-        self.roll = roll_of(columns[0], columns[2], columns[1], steps=STEPS)
+        self.roll = draw_roll(columns[0], columns[2], columns[1], steps=STEPS)
 
     @rule(start=steps, length=st.integers(1, STEPS), key=st.one_of(near, keys))
     def add_note(self, start, length, key):
@@ -485,7 +488,7 @@ class Rolls(RuleBasedStateMachine):
     def unisons_merged_are_the_roll_again(self):
         start, end, key = roll_to_notes(self.roll).T
         self.notes = list(zip(start.tolist(), (end - start).tolist(), key.tolist(), strict=True))
-        self.roll = roll_of(start, key, end - start, steps=STEPS)
+        self.roll = draw_roll(start, key, end - start, steps=STEPS)
 
     @invariant()
     def the_model_agrees(self):

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from musiclib.files import append_new, record_table
+from musiclib.files import append_new, upsert_csv
 from study import benchmarks
 from study.run import (
     BENCHMARK_SETS,
@@ -24,11 +24,11 @@ from study.run import (
     Paths,
     corpus_folder,
     kernel_environment,
-    leave_out_rest,
     preset,
     progress,
     save_figure,
     seed_everything,
+    skip_cells,
 )
 
 # Presets
@@ -218,13 +218,13 @@ KEYS = ("model", "sample")
 
 def test_rows_are_added_replaced_and_sorted(tmp_path):
     path = tmp_path / "results" / "samples.csv"
-    record_table([{"model": "vae", "sample": 10, "x": 0.1}], path, keys=KEYS)
-    record_table(
+    upsert_csv([{"model": "vae", "sample": 10, "x": 0.1}], path, keys=KEYS)
+    upsert_csv(
         [{"model": "vae", "sample": 9, "x": None}, {"model": "gan", "sample": 0, "y": 1}],
         path,
         keys=KEYS,
     )
-    record_table(pd.DataFrame({"model": ["vae"], "sample": [10], "x": [2 / 3]}), path, keys=KEYS)
+    upsert_csv(pd.DataFrame({"model": ["vae"], "sample": [10], "x": [2 / 3]}), path, keys=KEYS)
     assert path.read_text() == ("model,sample,x,y\ngan,0,,1\nvae,9,,\nvae,10,0.6666666666666666,\n")
 
 
@@ -241,7 +241,7 @@ def test_a_new_row_is_appended_and_one_that_stands_there_is_not(tmp_path):
 def test_rows_that_stay_are_kept_letter_by_letter(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('model,sample,x\n"a, b",007,1.50\n')
-    record_table([{"model": "c", "sample": 1, "x": 2}], path, keys=KEYS)
+    upsert_csv([{"model": "c", "sample": 1, "x": 2}], path, keys=KEYS)
     assert path.read_text() == 'model,sample,x\n"a, b",007,1.50\nc,1,2\n'
 
 
@@ -249,7 +249,7 @@ def test_the_order_of_writers_does_not_matter(tmp_path):
     rows = [{"model": m, "sample": s, "x": s / 3} for m in "ab" for s in (0, 2, 10)]
     for name, order in (("one", rows), ("two", rows[::-1])):
         for row in order:
-            record_table([row], tmp_path / name, keys=KEYS)
+            upsert_csv([row], tmp_path / name, keys=KEYS)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -264,14 +264,14 @@ def test_the_order_of_writers_does_not_matter(tmp_path):
 )
 def test_rows_without_their_keys_are_refused(tmp_path, rows, keys, match):
     with pytest.raises(ValueError, match=match):
-        record_table(rows, tmp_path / "t.csv", keys=keys)
+        upsert_csv(rows, tmp_path / "t.csv", keys=keys)
     assert not (tmp_path / "t.csv").exists()
 
 
 def test_two_writers_at_once_lose_no_row(tmp_path):
     path = tmp_path / "t.csv"
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda n: record_table([{"n": n}], path, keys=("n",)), range(20)))
+        list(pool.map(lambda n: upsert_csv([{"n": n}], path, keys=("n",)), range(20)))
     assert pd.read_csv(path)["n"].tolist() == list(range(20))
 
 
@@ -351,7 +351,7 @@ def shell():
 
 
 def test_later_cells_are_skipped_until_the_parameters_come_again(shell, capsys):
-    shell.run_cell("import study.run\nx = 1\nstudy.run.leave_out_rest('no notes')")
+    shell.run_cell("import study.run\nx = 1\nstudy.run.skip_cells('no notes')")
     shell.run_cell("x = 2\nraise SystemError")
     shell.run_cell("def f():\n    x = 3\nf()")
     assert shell.user_ns["x"] == 1
@@ -364,4 +364,4 @@ def test_later_cells_are_skipped_until_the_parameters_come_again(shell, capsys):
 def test_outside_a_notebook_it_is_refused():
     InteractiveShell.clear_instance()
     with pytest.raises(RuntimeError, match="in a notebook's kernel only"):
-        leave_out_rest("no notes")
+        skip_cells("no notes")

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musiclib import load_midi, to_piano_roll
-from musiclib.codec import bars_of, commonest_bars, excerpt, fit_codec, fit_keys, lead_in
+from musiclib.codec import bars_of, commonest_bars, excerpt, fit_key_codec, fit_voice_codec, lead_in
 from musiclib.files import write_text
 from musiclib.midi import MidiFileError, save_midi
 from musiclib.piece import Piece, load_piece, piece_from_midi, store_piece
@@ -27,9 +27,9 @@ from musiclib.roll import (
     DENOMINATORS,
     Bars,
     chord_sequence,
-    notes_of,
+    draw_roll,
+    note_list,
     require_piece,
-    roll_of,
     to_midi,
 )
 from study import sets, stats
@@ -274,7 +274,7 @@ def training(n=4, steps=64, seed=0):
     for _ in range(n):
         keys = rng.choice([30, 34, 37, 41, 44], size=(steps // 4, 3))
         starts = np.repeat(np.arange(0, steps, 4), 3)
-        rolls.append(roll_of(starts, keys.ravel(), [4] * len(starts), steps=steps))
+        rolls.append(draw_roll(starts, keys.ravel(), [4] * len(starts), steps=steps))
     return rolls
 
 
@@ -317,7 +317,7 @@ def test_random_pieces_need_a_compass():
 
 
 def test_a_chain_without_a_choice_gives_the_piece_back():
-    roll = roll_of([0, 3, 5, 12], [40, 42, 44, 46], [3, 2, 7, 4], steps=16)
+    roll = draw_roll([0, 3, 5, 12], [40, 42, 44, 46], [3, 2, 7, 4], steps=16)
     piece = markov_pieces([roll], n=1, rng=np.random.default_rng(0), steps=16)[0]
     # the last chord only ever ended the piece: it stands a quarter, and the chain begins again
     assert np.array_equal(piece, roll)
@@ -340,9 +340,9 @@ def test_markov_successions_all_come_from_the_training_pieces():
 def test_markov_frequencies():
     a, b, c = 40, 45, 50
     keys = np.array([a, b, a, c] * 60)[:-1]  # after a, half the time b and half c
-    roll = roll_of(np.arange(len(keys)), keys, [1] * len(keys), steps=len(keys))
+    roll = draw_roll(np.arange(len(keys)), keys, [1] * len(keys), steps=len(keys))
     piece = markov_pieces([roll], n=1, rng=np.random.default_rng(0), steps=4000)[0]
-    found = notes_of(piece).key
+    found = note_list(piece).key
     after_a = found[1:][found[:-1] == a]
     assert set(after_a) == {b, c}
     assert (after_a == b).mean() == pytest.approx(60 / 119, abs=0.05)
@@ -350,9 +350,9 @@ def test_markov_frequencies():
 
 def test_shuffled_pieces_keep_rhythm_and_pitches():
     key = np.arange(20, 36)  # all different: no two notes can meet on one key
-    roll = roll_of(np.arange(0, 64, 4), key, np.arange(16) % 4 + 1, steps=64)
+    roll = draw_roll(np.arange(0, 64, 4), key, np.arange(16) % 4 + 1, steps=64)
     piece = shuffled_pieces([roll], n=1, rng=np.random.default_rng(0), steps=64)[0]
-    before, after = notes_of(roll), notes_of(piece)
+    before, after = note_list(roll), note_list(piece)
     assert np.array_equal(before.start, after.start)
     assert np.array_equal(before.length, after.length)
     assert sorted(before.key) == sorted(after.key)
@@ -360,20 +360,20 @@ def test_shuffled_pieces_keep_rhythm_and_pitches():
 
 
 def test_every_roll_serves_before_one_serves_twice():
-    rolls = [roll_of([0], [key], [4], steps=8) for key in range(30, 35)]
+    rolls = [draw_roll([0], [key], [4], steps=8) for key in range(30, 35)]
     pieces = shuffled_pieces(rolls, n=10, rng=np.random.default_rng(0), steps=8)
-    keys = [int(notes_of(piece).key[0]) for piece in pieces]
+    keys = [int(note_list(piece).key[0]) for piece in pieces]
     assert sorted(keys[:5]) == sorted(keys[5:]) == list(range(30, 35))
 
 
 def test_random_pieces_keep_the_compass_and_roughly_the_number_of_notes():
     rolls = training(n=1)
-    count = len(notes_of(rolls[0]).start)
+    count = len(note_list(rolls[0]).start)
     pieces = random_pieces(rolls, n=40, rng=np.random.default_rng(0), steps=64)
-    keys = np.concatenate([notes_of(piece).key for piece in pieces])
+    keys = np.concatenate([note_list(piece).key for piece in pieces])
     assert (keys.min(), keys.max()) == (30, 44)
     assert set(keys) == set(range(30, 45))
-    counts = [len(notes_of(piece).start) for piece in pieces]
+    counts = [len(note_list(piece).start) for piece in pieces]
     assert max(counts) <= count
     assert np.mean(counts) > 0.9 * count
 
@@ -465,9 +465,9 @@ def followed(midi, folder):
     save_midi(midi, folder / "source.mid")
     piece, _ = piece_from_midi(load_midi(folder / "source.mid"), name="source")
     piece = load_piece(folder / f"{store_piece(piece, folder)}.npz")
-    key_codec = fit_keys([piece.roll], shifts=[piece.shift], bars=[piece.bar])
+    key_codec = fit_key_codec([piece.roll], shifts=[piece.shift], bars=[piece.bar])
     example = key_codec.encode(piece)
-    examples = fit_codec([piece]).encode(piece), example, lead_in(example)
+    examples = fit_voice_codec([piece]).encode(piece), example, lead_in(example)
     bars = [bars_of(each) for each in (*examples, excerpt(example, 0, 64))]
     sets.write_pieces([lively(0)] * len(bars), folder / "vae" / "0", bars=bars)
     return {*bars, *(sample.bars for sample in read_generated(folder, models=["vae"]))}

@@ -20,7 +20,7 @@ from musiclib.measures import note_density
 from musiclib.midi import save_midi
 from musiclib.piece import Piece
 from musiclib.prepare import load_corpus, prepare_corpus
-from musiclib.roll import roll_of, to_midi, to_piano_roll, transpose
+from musiclib.roll import draw_roll, to_midi, to_piano_roll, transpose
 from study import chorales, splits
 from study.chorales import export_chorales
 from study.run import Paths
@@ -29,12 +29,12 @@ from study.splits import (
     check_no_leak,
     corpus_hash,
     corpus_summary,
+    describe_leak,
+    describe_pedal,
     join_pairs,
-    leak_sentence,
     load_split,
     longest_common,
     melody,
-    pedal_sentence,
     same_works,
     split_by_group,
     tune_groups,
@@ -57,7 +57,7 @@ def tune(seed, n=24):
 
 
 def test_the_melody_is_the_top_key_at_each_quarter_without_rests():
-    roll = roll_of([0, 0, 4, 12, 13], [40, 30, 42, 20, 44], [4, 16, 4, 4, 2], steps=16)
+    roll = draw_roll([0, 0, 4, 12, 13], [40, 30, 42, 20, 44], [4, 16, 4, 4, 2], steps=16)
     assert melody(roll).tolist() == [40, 42, 30, 30]
     silent = np.zeros((8, 88, 2), np.uint8)
     assert melody(silent).tolist() == []
@@ -342,7 +342,7 @@ def test_a_leak_of_real_melodies_would_be_found(some_chorales):
 def test_facts_are_counted():
 
     def piece(name, steps, key, first):
-        roll = roll_of([0, 0], [key, key + 7], [steps, 2], steps=steps)
+        roll = draw_roll([0, 0], [key, key + 7], [steps, 2], steps=steps)
         position = (np.arange(steps) + first) % 16
         return Piece(name, roll, np.zeros((steps, 0)), position, 16, 0, 80.0)
 
@@ -375,20 +375,20 @@ def converted(**columns):
 
 
 def test_a_leak_is_unknown_where_most_notes_begin_off_the_grid():
-    assert leak_sentence(0.0, converted(free=[0.0, 0.4, 0.1])) == "0 %"
-    assert leak_sentence(0.25, converted(free=[0.0] * 9)) == "25 %"
-    some = leak_sentence(0.0, converted(free=[0.0, 0.0, 0.7]))
+    assert describe_leak(0.0, converted(free=[0.0, 0.4, 0.1])) == "0 %"
+    assert describe_leak(0.25, converted(free=[0.0] * 9)) == "25 %"
+    some = describe_leak(0.0, converted(free=[0.0, 0.0, 0.7]))
     assert some.startswith("0 %, but unknown for 1 of 3 pieces, as most of their notes begin off")
-    assert leak_sentence(0.0, converted(free=[0.6, 0.6])).startswith("unknown for 2 of 2 pieces")
+    assert describe_leak(0.0, converted(free=[0.6, 0.6])).startswith("unknown for 2 of 2 pieces")
 
 
 def test_what_was_done_about_the_pedal_is_said():
-    assert pedal_sentence(converted(pedal=["", ""])) == (
+    assert describe_pedal(converted(pedal=["", ""])) == (
         "sustain pedal: lengthens notes in 0 of 2 pieces"
     )
-    held = pedal_sentence(converted(pedal=["held", ""]))
+    held = describe_pedal(converted(pedal=["held", ""]))
     assert held == "sustain pedal: lengthens notes in 1 of 2 pieces; notes are held"
-    assert pedal_sentence(converted(pedal=["ignored"])).endswith("released early, as the keys are")
+    assert describe_pedal(converted(pedal=["ignored"])).endswith("released early, as the keys are")
 
 
 @pytest.mark.skipif(not FACTS.is_file(), reason="no facts are committed yet")
@@ -483,16 +483,16 @@ def test_songs_over_one_accompaniment_are_different_songs():
 def test_short_tunes_of_few_notes_are_different_unless_they_are_the_same():
     rng = np.random.default_rng(2)
     keys = [np.clip(np.cumsum(rng.integers(-2, 3, 24)) + 40, 36, 44) for _ in range(20)]
-    rolls = [roll_of(np.arange(24) * 4, key, [4] * 24, steps=96) for key in keys]
+    rolls = [draw_roll(np.arange(24) * 4, key, [4] * 24, steps=96) for key in keys]
     assert same_works(rolls) == []
-    twin = roll_of(np.arange(24) * 2, keys[3] + 5, [2] * 24, steps=48)
+    twin = draw_roll(np.arange(24) * 2, keys[3] + 5, [2] * 24, steps=48)
     assert same_works([*rolls, twin]) == [(3, 20)]
 
 
 def test_silence_one_note_and_a_held_note_are_no_work():
     silent = np.zeros((32, 88, 2), np.uint8)
-    same = roll_of(np.arange(20) * 4, [40] * 20, [4] * 20, steps=80)
-    one = roll_of([0], [40], [4], steps=4)
+    same = draw_roll(np.arange(20) * 4, [40] * 20, [4] * 20, steps=80)
+    one = draw_roll([0], [40], [4], steps=4)
     assert same_works([silent, silent, same, same, one, one]) == []
     assert same_works([]) == []
 
