@@ -373,9 +373,8 @@ def ready_corpus(corpus: str, paths: Paths, *, max_pieces: int) -> Corpus:
     if source is None:
         source = paths.data / "corpora" / name
         export_chorales(source, max_pieces=max_pieces)
-    prepare_corpus(
-        source, paths.prepared / name, max_files=max_pieces, sustain_pedal=pedal_from_environment()
-    )
+    pedal, prepared = pedal_from_environment(), paths.prepared / name
+    prepare_corpus(source, prepared, max_files=max_pieces, sustain_pedal=pedal)
     pieces, path = load_corpus(prepared), paths.data / "splits" / f"{name}.csv"
     split = load_split(path) if path.exists() else None
     if split is None or list(split["piece"]) != [piece.name for piece in pieces]:
