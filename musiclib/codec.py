@@ -86,8 +86,6 @@ def commonest_bars(pieces: Sequence[Piece]) -> Bars:
 
 
 class _Codec:
-    """Share what both codecs do beside the notes."""
-
     n_metres: int
 
     def to_dict(self) -> dict[str, int]:

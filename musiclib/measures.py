@@ -56,9 +56,6 @@ def pitch_name(pitch: int) -> str:
     return f"{PITCH_CLASSES[pitch % 12]}{pitch // 12 - 1}"
 
 
-# Density and texture
-
-
 def note_density(roll: np.ndarray) -> float:
     """Return the number of notes that start in a quarter note, on average; 0.0 for no note."""
     return float(note_starts(roll).sum() * STEPS_PER_QUARTER / len(roll))
@@ -106,9 +103,6 @@ def polyphony_spread(roll: np.ndarray) -> float:
     """Return the standard deviation of the number of keys over the sounding steps."""
     counts = sounding_keys(roll).sum(axis=1)
     return float(counts[counts > 0].std()) if counts.any() else math.nan
-
-
-# Pitch
 
 
 def mean_pitch(roll: np.ndarray) -> float:
@@ -163,9 +157,6 @@ def scale_consistency(roll: np.ndarray) -> float:
 
 def _class_histogram(roll: np.ndarray) -> np.ndarray:
     return np.bincount((note_list(roll).key + LOWEST_PITCH) % 12, minlength=12)
-
-
-# Harmony
 
 
 def fold_classes(sound: np.ndarray) -> np.ndarray:
@@ -258,9 +249,6 @@ def outer_parallels(roll: np.ndarray) -> float:
     return ratio(parallel.sum(), parallel.size)
 
 
-# Rhythm
-
-
 def onset_steps(roll: np.ndarray) -> float:
     """Return the share of steps in which a note starts, 0 to 1 (0.0 for no note)."""
     return float(note_starts(roll).any(axis=1).mean())
@@ -296,9 +284,6 @@ def groove_consistency(roll: np.ndarray, **bars: int) -> float:
     """
     patterns = whole_bars(note_starts(roll).any(axis=1), **bars)
     return 1.0 - ratio((patterns[1:] != patterns[:-1]).sum(), patterns[1:].size)
-
-
-# Structure: what comes back, and what drifts away
 
 
 def self_similarity(roll: np.ndarray, **bars: int) -> np.ndarray:
@@ -386,7 +371,6 @@ def key_drift(roll: np.ndarray, **bars: int) -> float:
 
 
 def _edges(roll: np.ndarray, **bars: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the first and last `EDGE_BARS` whole bars, or None where they would overlap."""
     each = whole_bars(require_piece(roll), **bars)
     if len(each) < 2 * EDGE_BARS:
         return None

@@ -104,7 +104,6 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 
 def _build_midi(score: Score, repairs: Repairs) -> pretty_midi.PrettyMIDI:
-    """Build the object that pretty_midi would have built; `score` may be changed."""
     channels = [one.channel for one in score.instruments]
     count = sum(len(score.controls[each]) + len(score.bends[each]) for each in channels)
     if count > smf.MAX_EVENTS:
@@ -153,7 +152,6 @@ def _build_instrument(one: smf.Instrument, score: Score, table: np.ndarray) -> A
 
 
 def _tick_scales(score: Score) -> list[tuple[int, float]]:
-    """Return (tick, seconds per tick from there on) for each change of tempo, as pretty_midi."""
     scales = []
     for tick, tempo in [(0, _DEFAULT_TEMPO), *score.metas[smf.TEMPO]]:
         scale = 60.0 / ((6e7 / tempo) * score.resolution)  # in pretty_midi's order: same last bit
@@ -177,7 +175,6 @@ def _fits(score: Score, tick: int) -> bool:
 
 
 def _cut_late_events(score: Score, repairs: Repairs) -> None:
-    """Drop what stands after the last note, where it alone would make the piece too long."""
     last = max((int(one.notes[:, 1].max()) for one in score.instruments), default=0)
     if not last or _fits(score, score.last_tick) or not _fits(score, last):
         return
@@ -191,10 +188,6 @@ def _cut_late_events(score: Score, repairs: Repairs) -> None:
 
 
 def _thin(score: Score, repairs: Repairs) -> None:
-    """Lower the resolution of `score` so that its last tick is at most ``MAX_TICK``.
-
-    Our choice (pretty_midi refuses the file): events move by 1/960 quarter note at most, or 1 ms.
-    """
     old, floor = score.resolution, min(score.resolution, MIN_RESOLUTION)
     new = old * MAX_TICK // score.last_tick
     if new < floor:

@@ -137,14 +137,12 @@ def _draw_notes(ax: Axes, roll: np.ndarray, colour: str) -> None:
 
 
 def _boxes(left: np.ndarray, right: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Return the corners of boxes 0.8 keys high, shape (N, 4, 2)."""
     low, high = key - 0.4, key + 0.4
     corners = np.stack([left, low, right, low, right, high, left, high], axis=-1)
     return corners.reshape(-1, 4, 2)
 
 
 def _draw_bars(ax: Axes, steps: int, lines: np.ndarray) -> None:
-    """Number the bars (a first bar that is an upbeat is bar 0) and tick the quarter notes."""
     every = 1
     while len(lines) / every > _MAX_BAR_NUMBERS:
         every *= 2
@@ -199,7 +197,6 @@ def _notes(rolls: Rolls) -> dict[str, np.ndarray]:
 def _draw_shares(
     groups: dict[str, np.ndarray], values: np.ndarray, ticks: dict, ax: Axes | None, **labels: str
 ) -> Axes:
-    """Draw columns for one group, lines with markers for several."""
     ax = axes_or_new(ax, size=(9, 3.2))
     for index, (name, found) in enumerate(groups.items()):
         share = 100 * np.array([(found == value).mean() for value in values])

@@ -143,9 +143,6 @@ def _check_grid(steps_per_quarter: int, *, most: int = MAX_STEPS) -> None:
         raise ValueError(f"steps_per_quarter must be {wanted}, got {steps_per_quarter}")
 
 
-# Notes and rolls
-
-
 def quantise(quarters: np.ndarray, *, steps_per_quarter: int = STEPS_PER_QUARTER) -> np.ndarray:
     """Round times in quarter notes, 0 or later, to whole steps (int64), halves upwards."""
     return np.floor(np.asarray(quarters) * steps_per_quarter + 0.5 + 1e-9).astype(np.int64)
@@ -284,9 +281,6 @@ def transpose(roll: np.ndarray, semitones: int) -> np.ndarray:
 def back_on_piano(key: np.ndarray) -> np.ndarray:
     """Move keys that left the piano, by less than an octave, back by an octave."""
     return np.where(key < 0, key + 12, np.where(key >= N_KEYS, key - 12, key))
-
-
-# Bars
 
 
 class Bars(NamedTuple):

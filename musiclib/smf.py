@@ -215,7 +215,6 @@ def read_tracks(data: bytes, header: Header, repairs: Repairs) -> Iterator[Track
 
 
 def _is_chunk(data: bytes, position: int) -> bool:
-    """Tell whether a track starts here, or a chunk of another kind that fits into the file."""
     name, start = data[position : position + 4], position + 8
     size = 0 if name == b"MTrk" else int.from_bytes(data[position + 4 : start])
     return all(0x20 <= byte < 0x7F for byte in name) and start + size <= len(data)
@@ -232,7 +231,6 @@ def _check_bound(count: int, limit: int, what: str) -> None:
 
 
 def _read_track(data: bytes, position: int, budget: int, repairs: Repairs) -> Track:
-    """Read the track whose chunk starts at `position`, and settle where it stops."""
     start = position + 8
     end = start + int.from_bytes(data[position + 4 : start])
     trusted = end == len(data) or _is_chunk(data, end)
@@ -327,7 +325,6 @@ def _read_quantity(data: bytes, position: int, *, what: str = "a length") -> tup
 
 
 def _meta_value(kind: int, payload: bytes) -> Any:
-    """Return the value of a meta event, or None if it is out of range."""
     if kind in (LYRIC, TEXT):
         return payload.decode("latin-1")
     if kind == TEMPO and len(payload) >= 3:
@@ -343,8 +340,6 @@ def _meta_value(kind: int, payload: bytes) -> Any:
 
 
 class _ScoreReader:
-    """Collects the events of all tracks: channel messages as rows of numbers, the rest as score."""
-
     def __init__(self, resolution: int, repairs: Repairs) -> None:
         self.score, self.repairs = Score(resolution), repairs
         self.notes = array("q")  # rows of track, channel, start, end (or _NEVER), pitch, velocity
@@ -386,7 +381,6 @@ class _ScoreReader:
         _check_bound(n_metas, MAX_META_EVENTS, "tempo changes, signatures and texts")
 
     def _end_notes(self, tick: int, channel: int, pitch: int) -> int:
-        """End the open notes of `pitch` at `tick`, and return how many ended."""
         started = self.open.pop((channel, pitch), [])
         ended = [note for note in started if note[0] != tick]
         for start, velocity in ended:
@@ -443,12 +437,10 @@ class _ScoreReader:
 
 
 def _by_channel(table: Table) -> Table:
-    """Sort rows of (channel, tick, ...) by both; at one tick, the order of the tracks stays."""
     return table[np.lexsort((table[:, 1], table[:, 0]))]
 
 
 def _end_at_silences(notes: Table, controls: Table, repairs: Repairs) -> tuple[Table, Table]:
-    """End notes at silences, drop the endless; return where each stood, and all, by track, end."""
     number, channel = controls[:, 2], notes[:, 1]
     silences = controls[(number == _ALL_SOUND_OFF) | (number >= _ALL_NOTES_OFF)][:, :2]
     known, asked = _moments(silences, channel, notes[:, 2])
@@ -464,14 +456,12 @@ def _end_at_silences(notes: Table, controls: Table, repairs: Repairs) -> tuple[T
 
 
 def _moments(settings: Table, group: Table, tick: Table) -> tuple[Table, Table]:
-    """Number the moments of (group, tick, ...) rows and of the questions so that they compare."""
     ticks = np.unique(settings[:, 1])
     known = settings[:, 0] * (len(ticks) + 1) + np.searchsorted(ticks, settings[:, 1], "right")
     return known, group * (len(ticks) + 1) + np.searchsorted(ticks, tick, "right")
 
 
 def _row_in_force(settings: Table, group: Table, tick: Table) -> Table:
-    """Return the row of (group, tick, ...) that is in force at `tick`, or -1."""
     known, asked = _moments(settings, group, tick)
     order = np.argsort(known, kind="stable")
     place = np.searchsorted(known[order], asked, side="right") - 1
@@ -480,7 +470,6 @@ def _row_in_force(settings: Table, group: Table, tick: Table) -> Table:
 
 
 def _programs_in_force(changes: Table, controls: Table, notes: Table) -> tuple[Table, Table]:
-    """Return the program that each note plays with, and whether it is percussion."""
     track, channel, start = notes[:, :3].T
     row = _row_in_force(changes[:, 1:], channel, start)
     voice, setter = track << 12 | channel, changes[:, 0] << 12 | changes[:, 1]

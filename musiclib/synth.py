@@ -174,7 +174,6 @@ def _in_order(events: list[Event]) -> list[Event]:
 
 
 def _share_voices(tracks: list[pretty_midi.Instrument]) -> _Voices:
-    """Gather the notes of tracks that may share a channel; too many voices share by program."""
     voices: _Voices = defaultdict(list)
     for track in tracks:
         controls = _controls(track)
@@ -270,7 +269,6 @@ def soundfont_path() -> Path:
 
 
 def _play(parts: list[Part], events: list[Event], out: np.ndarray, *, sr: int) -> np.ndarray:
-    """Fill `out` with what a fresh synthesiser plays; events past its end are not heard."""
     fluidsynth = require_fluidsynth()
     channels = 16 * (max(part.channel for part in parts) // 16 + 1)  # a multiple of 16 is wanted
     settings = {"synth.reverb.active": 0, "synth.chorus.active": 0}
