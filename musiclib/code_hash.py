@@ -36,11 +36,9 @@ class CodeError(ValueError):
 
 
 def code_hash(
-    *roots: Any,
-    cells: Sequence[str] = (),
-    leave_out: Iterable[Any] = (),
+    *roots: Any, cells: Sequence[str] = (), leave_out: Iterable[Any] = (),
     packages: Sequence[Path] = PACKAGES,
-) -> str:
+) -> str:  # fmt: skip
     """Return the hash of all code that some definitions, or a notebook's cells, reach.
 
     `roots` and `leave_out` (definitions that do not count) are functions, classes or
@@ -67,9 +65,7 @@ def code_hash(
 
 
 @functools.lru_cache(maxsize=2)  # so that many hashes of the same files parse them once
-class _Code:
-    """The packages' files (module name, (path, text)), each parsed when it is first reached."""
-
+class _Code:  # the files (module name, (path, text)), each parsed when it is first reached
     def __init__(self, files: tuple[tuple[str, tuple[str, str]], ...]) -> None:
         self.files = dict(files)
         self.packages = {name.partition(".")[0] for name in self.files}
@@ -144,9 +140,7 @@ def _python(cell: str, where: str) -> tuple[ast.Module, str]:
     raise CodeError(f"{place}: cannot be read as Python ({said}); correct it")
 
 
-class _Module:
-    """A module's top level: what defines each name, what each import means, and what else acts."""
-
+class _Module:  # its top level: what defines a name, what an import means, what else acts
     def __init__(self, code: _Code, name: str) -> None:
         self.path, text = code.files[name]
         body = _python(text, self.path)[0].body
@@ -267,10 +261,8 @@ class _Reader:
 
     def _refuse(self, node: ast.expr, names: list[str]) -> None:
         if names and self.code.packages:
-            what = (
-                f"{self.path}:{node.lineno}: {names[0]} hides what is used; name it, or write it "
-            )
-            raise CodeError(what + "'package.module:name' for pkgutil.resolve_name")
+            what = f"{self.path}:{node.lineno}: {names[0]} hides what is used; name it, or write"
+            raise CodeError(f"{what} it 'package.module:name' for pkgutil.resolve_name")
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> str:
         origins, needs = _imports([node], self.code, self.path)

@@ -19,27 +19,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from musiclib.roll import (
-    LOWEST_PITCH,
-    STEPS_PER_QUARTER,
-    Bars,
-    chord_sequence,
-    note_list,
-    note_starts,
-    ratio,
-    require_piece,
-    sounding_keys,
-    whole_bars,
-)
+from musiclib.roll import (  # isort: skip
+    LOWEST_PITCH, STEPS_PER_QUARTER, Bars, chord_sequence, note_list, note_starts, ratio,
+    require_piece, sounding_keys, whole_bars
+)  # fmt: skip
 
 PITCH_CLASSES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
-
 _MAJOR = (0, 2, 4, 5, 7, 9, 11)
 _SCALES = np.array([[(c - root) % 12 in _MAJOR for c in range(12)] for root in range(12)])
 
 # Unison, thirds, fourth (our choice: among inner voices it is consonant), fifth, sixths, modulo 12.
 CONSONANT_INTERVALS = (0, 3, 4, 5, 7, 8, 9)
-
 CHORD_TYPES = {  # pitch classes above the root
     "major": (0, 4, 7), "minor": (0, 3, 7), "diminished": (0, 3, 6), "augmented": (0, 4, 8),
     "dominant seventh": (0, 4, 7, 10), "major seventh": (0, 4, 7, 11),
@@ -325,10 +315,7 @@ def repetition_4(roll: np.ndarray, **bars: int) -> float:
 
 
 def repeated_bars(roll: np.ndarray, **bars: int) -> float:
-    """Return the share of bars, except the first, that occurred before, note for note.
-
-    1.0 for a silent roll of two bars or more; NaN for fewer than two bars.
-    """
+    """Return the share of bars, except the first, that occurred before, note for note."""
     each = whole_bars(require_piece(roll), **bars)
     different = len({bar.tobytes() for bar in each})
     return ratio(len(each) - different, max(len(each) - 1, 0))

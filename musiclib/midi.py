@@ -38,7 +38,6 @@ _FLOATS = ("onset_quarter", "duration_quarter", "onset_sec", "duration_sec")
 NOTE_DTYPE = np.dtype(
     [(name, "f8") for name in _FLOATS] + [(name, "i2") for name in ("pitch", "velocity", "track")]
 )
-
 _DEFAULT_TEMPO = 500_000  # microseconds per quarter note, until the file says otherwise
 _LAST_TICK = 2**28 - 1  # four bytes of seven bits: the longest wait between two events
 _SET_UP, _BANK, _PROGRAM, _CONTROL, _BEND, _OFF, _ON = range(7)  # the order at one tick
@@ -62,11 +61,7 @@ def load_midi(path: str | os.PathLike[str]) -> pretty_midi.PrettyMIDI:
 
     `MidiFileError` names the file and the reason: it does not exist, is no regular file, is no
     MIDI file, is of type 2, counts time in SMPTE frames, or exceeds a bound. `MidiRepairWarning`
-    says what was repaired (``tracks cut short by damage: 1``): tracks that are cut off or of a
-    wrong length, missing or extra tracks, missing end-of-track events, values above 127 (set to
-    127), signatures and tempi out of range (left out), notes that never end or have no length (left
-    out), endless silence or events far behind the last note (cut), drums named as such on a channel
-    of their own (made percussion). Texts are read as Latin-1, as pretty_midi does.
+    says what was repaired (``tracks cut short by damage: 1``). Texts are read as Latin-1.
     """
     return parse_midi(read_midi_bytes(path), name=printable(path), stacklevel=3)
 
@@ -217,10 +212,7 @@ def tick_table(midi: pretty_midi.PrettyMIDI) -> np.ndarray:
 
 
 def ticks_at(midi: pretty_midi.PrettyMIDI, times: np.ndarray) -> np.ndarray:
-    """Return the ticks (int64) nearest to `times`: `PrettyMIDI.time_to_tick` for a whole array.
-
-    Of two ticks equally near, the later; behind the table, by the last tempo.
-    """
+    """Return the ticks nearest to `times` (of two, the later); past the table by the last tempo."""
     table, times = tick_table(midi), np.asarray(times, dtype=float)
     right = np.searchsorted(table, times, side="left")
     behind = right == len(table)

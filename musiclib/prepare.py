@@ -39,19 +39,15 @@ from musiclib.piece import VERSION, Piece, load_piece, pedal_lengthens, piece_fr
 
 MAX_SECONDS = 10.0  # of wall-clock time that one file may take
 MAX_MEMORY = 1_000_000_000  # bytes that a process that reads files may hold
-
 Job = dict[str, Any]
 Row = dict[str, Any]  # of the report: a value for each of `REPORT_COLUMNS`
 
 
 def prepare_corpus(
-    source: str | os.PathLike[str],
-    destination: str | os.PathLike[str],
-    *,
-    max_files: int | None = None,
-    sustain_pedal: bool | None = None,
+    source: str | os.PathLike[str], destination: str | os.PathLike[str], *,
+    max_files: int | None = None, sustain_pedal: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Prepare every MIDI file below `source` as a piece in `destination`; no file stops the others.
 
     Run again, only new or changed files are read, and the pieces of files that are gone are
@@ -94,8 +90,7 @@ _ENDINGS = ", ".join(sorted(_SUFFIXES))
 
 
 class Entry(NamedTuple):
-    """One entry of a folder: its printable path there, and why it is not opened, if so."""
-
+    # One entry of a folder: its printable path there, and why it is not opened, if so
     path: Path
     file: str
     is_midi: bool
@@ -106,10 +101,9 @@ class Entry(NamedTuple):
 def scan_folder(
     source: str | os.PathLike[str], *, skip: str | os.PathLike[str] | None = None
 ) -> list[Entry]:
-    """List all entries below a folder except its subfolders, sorted by name; open none of them.
+    """List all entries below a folder except its subfolders and `skip`, sorted; open none of them.
 
-    The subfolder `skip` is not scanned. A link to a folder is not followed, one to a file counts if
-    that lies within the folder. ``FileNotFoundError``: no folder, or no MIDI file in it.
+    A link to a folder is not followed, one to a file counts if that lies within the folder.
     """
     source = Path(source)
     if not source.is_dir():
@@ -161,11 +155,7 @@ def _entry(path: Path, source: Path, root: Path) -> Entry | None:
 
 
 def is_macos_file(file: str) -> bool:
-    """Tell whether macOS wrote a file (its path, ``/`` between folders) beside those it archived.
-
-    >>> [is_macos_file(name) for name in ("__MACOSX/a.mid", "x/._a.mid", ".DS_Store", "x/a.mid")]
-    [True, True, True, False]
-    """
+    """Tell whether macOS wrote a file (its path, ``/`` between folders) beside what it archived."""
     *folders, name = file.split("/")
     return "__MACOSX" in folders or name.startswith("._") or name == ".DS_Store"
 
@@ -423,12 +413,7 @@ def _result(answer: Job) -> Job:
 
 
 def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
-    """Prepare one MIDI file, whose content has this SHA-256, and return its row.
-
-    `folder` receives the piece, and a second one with the sustain pedal held where that differs.
-    The row has no ``made_by`` where reading the file again may end otherwise. Raises only a
-    ``MemoryError``, or an ``OSError`` that says what to do (`folder` cannot be written).
-    """
+    """Prepare one MIDI file; its row has no ``made_by`` where a second try may end otherwise."""
     began, known = time.perf_counter(), {}
     try:
         data = read_midi_bytes(path)

@@ -43,13 +43,11 @@ import numpy as np
 META = 0xFF
 TEXT, TRACK_NAME, LYRIC, PORT, END_OF_TRACK = 0x01, 0x03, 0x05, 0x21, 0x2F
 TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x51, 0x58, 0x59
-
 MAX_TRACKS = 65_535  # the header's own field ends there
 MAX_EVENTS = 2_000_000  # a dense piano piece of an hour holds about 100,000
 MAX_NOTES = 1_000_000
 MAX_META_EVENTS = 200_000  # tempo changes, signatures, lyrics and texts, in all
 MAX_INSTRUMENTS = 32_767  # so that an instrument's number fits into 16 bits
-
 _METAS = {
     TEMPO: "tempo changes", KEY_SIGNATURE: "key signatures", TIME_SIGNATURE: "time signatures",
     LYRIC: "lyrics", TEXT: "texts",
@@ -87,9 +85,7 @@ class _DamageError(Exception):
 
 
 @dataclass
-class Instrument:
-    """What one track plays on one channel with one program."""
-
+class Instrument:  # What one track plays on one channel with one program
     track: int
     channel: int
     program: int
@@ -146,10 +142,7 @@ class Header(NamedTuple):
 
 
 def read_header(data: bytes, repairs: Repairs) -> Header:
-    """Read the header chunk; refuse type 2 and unknown types, SMPTE time, and no ticks at all.
-
-    More than six bytes are legal; bytes before it (128 of MacBinary, say) are skipped and counted.
-    """
+    """Read the header chunk; refuse types above 1, SMPTE time, no ticks; skip bytes before it."""
     if not data:
         raise SmfError("it is empty (0 bytes)")
     start = data.find(b"MThd", 0, _HEADER_SEARCH)
@@ -177,8 +170,7 @@ def read_header(data: bytes, repairs: Repairs) -> Header:
 
 @dataclass
 class Track:
-    """One track as read; ticks never fall, and the end-of-track event is not among `events`."""
-
+    # One track as read; ticks never fall, and the end-of-track event is not among `events`
     events: list[Event] = field(default_factory=list)
     end_tick: int = 0  # of the end of track, or of the last event where that was not reached
     ended: bool = False  # an end-of-track event was read
@@ -187,11 +179,7 @@ class Track:
 
 
 def read_tracks(data: bytes, header: Header, repairs: Repairs) -> Iterator[Track]:
-    """Read the track chunks one after the other, in linear time; skip chunks of other kinds.
-
-    A chunk's length is wrong if neither a chunk nor the end of the file stands where it points.
-    Then the end-of-track event counts, and the next ``MTrk`` is looked for.
-    """
+    """Read the tracks in linear time; where a length is wrong, the end-of-track event counts."""
     position, count, budget = header.end, 0, MAX_EVENTS
     while position < len(data):
         if not _is_chunk(data, position):
@@ -295,10 +283,7 @@ def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repa
 
 
 def _read_other(data: bytes, position: int, end: int, tick: int, status: int, track: Track) -> int:
-    """Read what is no channel message, from behind its status byte; return the position after it.
-
-    Running status is kept across it (the standard ends it here): files exist that need it.
-    """
+    """Read no channel message; running status is kept across it, as some files need it."""
     kind = data[position] if status == META else -1
     position += status == META
     if status in (META, 0xF0, 0xF7):
@@ -485,10 +470,7 @@ def _programs_in_force(changes: Table, controls: Table, notes: Table) -> tuple[T
 
 
 def _find_named_drums(instruments: list[Instrument], repairs: Repairs) -> None:
-    """Take for percussion what its track's name says is, if the track plays one channel only.
-
-    Where the name means more ("Drum and bass"), the notes stay pitched, and that is counted.
-    """
+    """Take for percussion what its track's name says is, if the track plays one channel only."""
     n_channels = Counter(track for track, _ in {(one.track, one.channel) for one in instruments})
     for one in instruments:
         words = set(re.findall(r"[^\W\d_]+", one.name.lower().replace("hi-hat", "hihat")))
