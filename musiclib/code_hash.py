@@ -36,11 +36,9 @@ class CodeError(ValueError):
 
 
 def code_hash(
-    *roots: Any,
-    cells: Sequence[str] = (),
-    leave_out: Iterable[Any] = (),
+    *roots: Any, cells: Sequence[str] = (), leave_out: Iterable[Any] = (),
     packages: Sequence[Path] = PACKAGES,
-) -> str:
+) -> str:  # fmt: skip
     """Return the hash of all code that some definitions, or a notebook's cells, reach.
 
     `roots` and `leave_out` (definitions that do not count) are functions, classes or
@@ -67,9 +65,7 @@ def code_hash(
 
 
 @functools.lru_cache(maxsize=2)  # so that many hashes of the same files parse them once
-class _Code:
-    """The packages' files (module name, (path, text)), each parsed when it is first reached."""
-
+class _Code:  # the files (module name, (path, text)), each parsed when it is first reached
     def __init__(self, files: tuple[tuple[str, tuple[str, str]], ...]) -> None:
         self.files = dict(files)
         self.packages = {name.partition(".")[0] for name in self.files}
@@ -97,7 +93,6 @@ class _Code:
         raise CodeError(f"{where}: {module} has no {name or 'file'}; correct the name")
 
     def lookup(self, module: str, name: str) -> list[Target]:
-        """Return what a name means in a module; nothing for a builtin."""
         if not name:
             return [(module, "*")]
         known = self.module(module)
@@ -108,12 +103,10 @@ class _Code:
         return found or ([(inner, "*")] if inner in self.files else [])
 
     def line(self, text: str, found: Sequence[Target], out: set[Target]) -> str:
-        """Return, hashed, a text and those of the definitions that it names."""
         named = (self.part(t)[0] for t in found if all(t) and t not in out)
         return " ".join(hashlib.sha256(each.encode()).hexdigest() for each in (text, *named))
 
     def _part(self, target: Target) -> tuple[str, list[Target]]:
-        """Return what a definition says, and what it names."""
         name, known, others = target[1], self.module(target[0]), [(target[0], "")]
         if name == "*":
             found = [t for n in (*known.bound, *known.imports) for t in self.lookup(target[0], n)]
@@ -128,7 +121,6 @@ class _Code:
         return (f"{name}={text}", reader.found + others) if name else (text, reader.found + needs)
 
     def cells(self, cells: Sequence[str]) -> Iterator[tuple[str, list[Target]]]:
-        """Yield what each cell says and names; all know what any of them imports."""
         found = [_python(cell, f"cell {i}") for i, cell in enumerate(cells, start=1)]
         imports, _ = _imports((node for tree, _ in found for node in ast.walk(tree)), self, "cells")
         for i, (tree, rest) in enumerate(found, start=1):
@@ -138,7 +130,6 @@ class _Code:
 
 
 def _python(cell: str, where: str) -> tuple[ast.Module, str]:
-    """Return a source's tree, and its lines of magics if it cannot be read with them."""
     for magic in ((), ("%", "!")):
         lines = [(line, line.lstrip().startswith(magic)) for line in cell.splitlines()]
         try:
@@ -149,9 +140,7 @@ def _python(cell: str, where: str) -> tuple[ast.Module, str]:
     raise CodeError(f"{place}: cannot be read as Python ({said}); correct it")
 
 
-class _Module:
-    """A module's top level: what defines each name, what each import means, and what else acts."""
-
+class _Module:  # its top level: what defines a name, what an import means, what else acts
     def __init__(self, code: _Code, name: str) -> None:
         self.path, text = code.files[name]
         body = _python(text, self.path)[0].body
@@ -192,7 +181,6 @@ class _Module:
 
 
 def _outside(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes that run where a statement stands, not within a function or class."""
     yield node
     if not isinstance(node, _INNER):
         for child in ast.iter_child_nodes(node):
@@ -200,7 +188,6 @@ def _outside(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _imports(nodes: Iterable[ast.AST], code: _Code, path: str) -> tuple[Origins, list[str]]:
-    """Return where each imported name comes from, as module and name, and all that is imported."""
     origins: Origins = {}
     needs: list[str] = []
     for node in (node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)):
@@ -220,15 +207,12 @@ def _imports(nodes: Iterable[ast.AST], code: _Code, path: str) -> tuple[Origins,
 
 
 class _Reader:
-    """Write down the code of one place with its names resolved, and note what they mean."""
-
     def __init__(self, code: _Code, tree: ast.AST, path: str, module: str = "") -> None:
         self.code, self.path, self.module = code, path, module
         self.imports, _ = _imports(ast.walk(tree), code, path)
         self.found: list[Target] = []
 
     def text(self, node: Any) -> str:
-        """Return a node as every Python from 3.11 on writes it."""
         match node:
             case list():
                 return f"[{','.join(filter(None, map(self.text, node)))}]"
@@ -263,7 +247,6 @@ class _Reader:
         return self.code.follow(module, name, f"{self.path}:{node.lineno}")
 
     def _means(self, node: ast.expr) -> list[Target]:
-        """Return what a name, or a name of a module, means; nothing where it is no import's."""
         if isinstance(node, ast.Name):
             found = self.code.lookup(self.module, node.id) if self.module else []
             origins = self.imports.get(node.id, ())
@@ -278,13 +261,10 @@ class _Reader:
 
     def _refuse(self, node: ast.expr, names: list[str]) -> None:
         if names and self.code.packages:
-            what = (
-                f"{self.path}:{node.lineno}: {names[0]} hides what is used; name it, or write it "
-            )
-            raise CodeError(what + "'package.module:name' for pkgutil.resolve_name")
+            what = f"{self.path}:{node.lineno}: {names[0]} hides what is used; name it, or write"
+            raise CodeError(f"{what} it 'package.module:name' for pkgutil.resolve_name")
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> str:
-        """Return a foreign import; one of these packages counts by what it does when imported."""
         origins, needs = _imports([node], self.code, self.path)
         for origin in itertools.chain(*origins.values()):
             self._follow(*origin, node)

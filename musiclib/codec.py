@@ -25,19 +25,11 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from musiclib.piece import MAX_BAR, Piece, write_note
-from musiclib.roll import (
-    FIRST_KEY,
-    HOLD,
-    N_KEYS,
-    N_VOICE_CODES,
-    ONSET,
-    REST,
-    STEPS_PER_QUARTER,
-    SUSTAIN,
-    Bars,
-    back_on_piano,
-    roll_to_notes,
-)
+
+from musiclib.roll import (  # isort: skip
+    FIRST_KEY, HOLD, N_KEYS, N_VOICE_CODES, ONSET, REST, STEPS_PER_QUARTER, SUSTAIN, Bars,
+    back_on_piano, roll_to_notes
+)  # fmt: skip
 
 N_METRES = 2 * MAX_BAR  # in a corpus without odd bars; with them there are `MAX_BAR` more
 N_REGISTERS = 12
@@ -86,8 +78,6 @@ def commonest_bars(pieces: Sequence[Piece]) -> Bars:
 
 
 class _Codec:
-    """Share what both codecs do beside the notes."""
-
     n_metres: int
 
     def to_dict(self) -> dict[str, int]:
@@ -158,9 +148,7 @@ def voice_keys(voices: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Example:
-    """Hold a piece as a model of voices reads it; `bar` is in steps."""
-
+class Example:  # Hold a piece as a model of voices reads it; `bar` is in steps
     name: str
     codes: np.ndarray
     sounds: np.ndarray
@@ -217,10 +205,7 @@ def fit_voice_codec(pieces: Sequence[Piece]) -> VoiceCodec:
 
 
 def choose_voices(pieces: Sequence[Piece]) -> int:
-    """Return how many voices a corpus needs: the tracks of a piece where most are in lines.
-
-    Else so many that 99 % of the sounding steps keep all notes, `MAX_VOICES` at most (our choice).
-    """
+    """Return how many voices a corpus needs: its tracks, or for 99 % of the steps (our choice)."""
     common, count = Counter(p.lines.shape[1] for p in pieces).most_common(1)[0]
     if common and count > len(pieces) / 2:
         return common
@@ -240,8 +225,7 @@ def _moved_voices(piece: Piece, n_voices: int) -> np.ndarray:
 def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int]]]:
     """Find the segments of `SEGMENT_BARS` bars of a GAN: a bar line and a whole segment after it.
 
-    Returns the commonest bar in steps (only pieces with this bar have segments), the quarters of a
-    segment (16 where a bar has more than 8), and piece and step of each segment.
+    Returns the commonest bar in steps, the quarters of a segment, and piece and step of each.
     """
     bar = commonest_bars(pieces).steps_per_bar
     quarters = SEGMENT_BARS * (bar if bar <= 8 * STEPS_PER_QUARTER else 16) // STEPS_PER_QUARTER
@@ -310,9 +294,7 @@ def restart_cut_notes(window: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class KeyExample:
-    """Hold a piece as a model of keys reads it."""
-
+class KeyExample:  # Hold a piece as a model of keys reads it
     name: str
     codes: np.ndarray
     metre: np.ndarray
@@ -341,10 +323,7 @@ class KeyCodec(_Codec):
         return KeyExample("", codes, np.zeros(len(codes), np.int32))
 
     def outside(self, frames: np.ndarray) -> np.ndarray:
-        """Return the nats (T - 1,) of the other keys in a benchmark's piece, from frame 1 on.
-
-        Each sounds with probability 1 / (training frames + 2), Laplace's rule for what never was.
-        """
+        """Return the nats (T - 1,) of a benchmark's other keys; Laplace: p = 1 / (frames + 2)."""
         out = np.delete(frames[1:], np.arange(self.lowest, self.lowest + self.n_keys), axis=1)
         p = 1 / (self.frames + 2)
         return np.where(out > 0, -np.log(p), -np.log1p(-p)).sum(axis=1)
@@ -381,10 +360,7 @@ class KeyCodec(_Codec):
 def fit_key_codec(
     rolls: Sequence[np.ndarray], *, shifts: Sequence[int] | None = None, bars: Sequence[int] = ()
 ) -> KeyCodec:
-    """Return the key codec of training rolls or a benchmark's pieces: an octave and a half or more.
-
-    `shifts` are those of the pieces (none is moved by default), `bars` their bars in steps.
-    """
+    """Return the key codec of training rolls, moved by `shifts`: an octave and a half or more."""
     shifts = [0] * len(rolls) if shifts is None else shifts
     used: set[int] = set()
     for roll, shift in zip(rolls, shifts, strict=True):

@@ -29,31 +29,23 @@ from scipy.special import gammaln
 from scipy.stats import entropy, wasserstein_distance
 
 from musiclib.measures import BAR_MEASURES, MEASURES
-from musiclib.roll import (
-    COMMON_BARS,
-    LOWEST_PITCH,
-    STEPS_PER_QUARTER,
-    Bars,
-    NoteList,
-    note_list,
-    ratio,
-    require_piece,
-    sounding_keys,
-)
 
-Pieces = pd.DataFrame | Iterable[np.ndarray]
-"""A set of pieces: its `feature_table`, or rolls."""
+from musiclib.roll import (  # isort: skip
+    COMMON_BARS, LOWEST_PITCH, STEPS_PER_QUARTER, Bars, NoteList, note_list, ratio, require_piece,
+    sounding_keys
+)  # fmt: skip
+
+Pieces = pd.DataFrame | Iterable[np.ndarray]  # a `feature_table`, or rolls
 
 
 class Feature(NamedTuple):
-    """The aspect a feature describes, its unit, and the least spread to divide by, in that unit."""
-
+    # The aspect a feature describes, its unit, and the least spread to divide by, in that unit
     aspect: str
     unit: str
     floor: float
 
 
-FEATURES: dict[str, Feature] = {
+FEATURES: dict[str, Feature] = {  # one number per piece each
     "note_density": Feature("density", "notes per quarter", 0.1),
     "mean_duration": Feature("density", "quarters", 0.05),
     "mean_pitch": Feature("pitch", "semitones", 0.5),
@@ -73,7 +65,6 @@ FEATURES: dict[str, Feature] = {
     "quarter_onsets": Feature("rhythm", "share", 0.02),
     "groove_consistency": Feature("rhythm", "share", 0.02),
 }
-"""The 18 features of the distance, one number per piece each: see `musiclib.measures`."""
 
 _FLOORS = np.array([feature.floor for feature in FEATURES.values()])
 _TOO_FEW = "reference must hold at least 2 pieces that define a feature; it holds {}"
@@ -128,10 +119,7 @@ def rank_key(distance: float) -> float:
 
 
 def distance_to_real(pieces: Pieces, reference: Pieces) -> float:
-    """Return the mean of the `feature_distances` of a set of pieces from real music.
-
-    0 for equal sets, about 0.2 for other real pieces of the same kind; NaN where one is undefined.
-    """
+    """Return the mean of the `feature_distances`: 0 for equal sets, NaN where one is undefined."""
     return float(feature_distances(pieces, reference)["distance"].mean(skipna=False))
 
 
@@ -285,8 +273,7 @@ def _length_class(notes: NoteList) -> np.ndarray:
 
 
 class Overlap(NamedTuple):
-    """Common area of two densities, 0 to 1, and divergence of the first from the second (nats)."""
-
+    # Common area of two densities, 0 to 1, and divergence of the first from the second (nats)
     area: float
     kld: float
 
@@ -311,10 +298,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> Overlap:
 
 
 def density(ordered: np.ndarray, at: np.ndarray, *, width: float) -> np.ndarray:
-    """Return a Gaussian kernel density of a sorted sample of shape (n,) at some points.
-
-    Values more than ten widths away are skipped: each adds less than exp(-50) of its share.
-    """
+    """Return a sorted sample's Gaussian kernel density; past ten widths is less than exp(-50)."""
     scaled, centres = ordered / width, at / width
     first, last = (scaled.searchsorted(centres + side) for side in (-10, 10))
     found = [
@@ -325,19 +309,14 @@ def density(ordered: np.ndarray, at: np.ndarray, *, width: float) -> np.ndarray:
 
 
 class Diversity(NamedTuple):
-    """Mean distance of the `n` pieces of a set to the nearest other, and of all pairs, in cells."""
-
+    # Mean distance of the `n` pieces of a set to the nearest other, and of all pairs, in cells
     nearest: float
     pairwise: float
     n: int
 
 
 def diversity_ratio(pieces: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> Diversity:
-    """Return a set's diversity over that of real music, at the size of the smaller set.
-
-    1.0 is as diverse as real music, 0.0 one piece repeated; NaN where a set has one piece. Sets of
-    different lengths, and a reference of equal pieces, are a ``ValueError``.
-    """
+    """Return a set's diversity over real music's, at the smaller size; NaN where a set has one."""
     if len(pieces) and len(reference) and len(pieces[0]) != len(reference[0]):
         got = f"{len(pieces[0])} and {len(reference[0])} steps"
         raise ValueError(f"pieces and reference must be of one length; got {got}")
@@ -378,10 +357,7 @@ def _log_choose(n: np.ndarray | int, k: int) -> np.ndarray:
 
 
 def hamming_distances(pieces: Sequence[np.ndarray]) -> np.ndarray:
-    """Return how many of their 2 T 88 cells differ, for all pairs: int of shape (n, n).
-
-    For rolls x, y of 0 and 1: d(x, y) = |x| + |y| - 2 x . y, one matrix product.
-    """
+    """Return how many of 2 T 88 cells differ, (n, n): d(x, y) = abs(x) + abs(y) - 2 x . y."""
     rolls = [require_piece(piece, name=f"pieces[{i}]") for i, piece in enumerate(pieces)]
     lengths = sorted({len(roll) for roll in rolls})
     if len(lengths) != 1:

@@ -19,27 +19,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from musiclib.roll import (
-    LOWEST_PITCH,
-    STEPS_PER_QUARTER,
-    Bars,
-    chord_sequence,
-    note_list,
-    note_starts,
-    ratio,
-    require_piece,
-    sounding_keys,
-    whole_bars,
-)
+from musiclib.roll import (  # isort: skip
+    LOWEST_PITCH, STEPS_PER_QUARTER, Bars, chord_sequence, note_list, note_starts, ratio,
+    require_piece, sounding_keys, whole_bars
+)  # fmt: skip
 
 PITCH_CLASSES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
-
 _MAJOR = (0, 2, 4, 5, 7, 9, 11)
 _SCALES = np.array([[(c - root) % 12 in _MAJOR for c in range(12)] for root in range(12)])
 
 # Unison, thirds, fourth (our choice: among inner voices it is consonant), fifth, sixths, modulo 12.
 CONSONANT_INTERVALS = (0, 3, 4, 5, 7, 8, 9)
-
 CHORD_TYPES = {  # pitch classes above the root
     "major": (0, 4, 7), "minor": (0, 3, 7), "diminished": (0, 3, 6), "augmented": (0, 4, 8),
     "dominant seventh": (0, 4, 7, 10), "major seventh": (0, 4, 7, 11),
@@ -54,9 +44,6 @@ STUCK_QUARTERS = 8.0  # a piece is stuck where the same keys sound for longer
 def pitch_name(pitch: int) -> str:
     """Return the name of a MIDI pitch with its octave; 60 is middle C, C4."""
     return f"{PITCH_CLASSES[pitch % 12]}{pitch // 12 - 1}"
-
-
-# Density and texture
 
 
 def note_density(roll: np.ndarray) -> float:
@@ -106,9 +93,6 @@ def polyphony_spread(roll: np.ndarray) -> float:
     """Return the standard deviation of the number of keys over the sounding steps."""
     counts = sounding_keys(roll).sum(axis=1)
     return float(counts[counts > 0].std()) if counts.any() else math.nan
-
-
-# Pitch
 
 
 def mean_pitch(roll: np.ndarray) -> float:
@@ -163,9 +147,6 @@ def scale_consistency(roll: np.ndarray) -> float:
 
 def _class_histogram(roll: np.ndarray) -> np.ndarray:
     return np.bincount((note_list(roll).key + LOWEST_PITCH) % 12, minlength=12)
-
-
-# Harmony
 
 
 def fold_classes(sound: np.ndarray) -> np.ndarray:
@@ -258,9 +239,6 @@ def outer_parallels(roll: np.ndarray) -> float:
     return ratio(parallel.sum(), parallel.size)
 
 
-# Rhythm
-
-
 def onset_steps(roll: np.ndarray) -> float:
     """Return the share of steps in which a note starts, 0 to 1 (0.0 for no note)."""
     return float(note_starts(roll).any(axis=1).mean())
@@ -296,9 +274,6 @@ def groove_consistency(roll: np.ndarray, **bars: int) -> float:
     """
     patterns = whole_bars(note_starts(roll).any(axis=1), **bars)
     return 1.0 - ratio((patterns[1:] != patterns[:-1]).sum(), patterns[1:].size)
-
-
-# Structure: what comes back, and what drifts away
 
 
 def self_similarity(roll: np.ndarray, **bars: int) -> np.ndarray:
@@ -340,10 +315,7 @@ def repetition_4(roll: np.ndarray, **bars: int) -> float:
 
 
 def repeated_bars(roll: np.ndarray, **bars: int) -> float:
-    """Return the share of bars, except the first, that occurred before, note for note.
-
-    1.0 for a silent roll of two bars or more; NaN for fewer than two bars.
-    """
+    """Return the share of bars, except the first, that occurred before, note for note."""
     each = whole_bars(require_piece(roll), **bars)
     different = len({bar.tobytes() for bar in each})
     return ratio(len(each) - different, max(len(each) - 1, 0))
@@ -386,7 +358,6 @@ def key_drift(roll: np.ndarray, **bars: int) -> float:
 
 
 def _edges(roll: np.ndarray, **bars: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the first and last `EDGE_BARS` whole bars, or None where they would overlap."""
     each = whole_bars(require_piece(roll), **bars)
     if len(each) < 2 * EDGE_BARS:
         return None

@@ -38,7 +38,6 @@ _FLOATS = ("onset_quarter", "duration_quarter", "onset_sec", "duration_sec")
 NOTE_DTYPE = np.dtype(
     [(name, "f8") for name in _FLOATS] + [(name, "i2") for name in ("pitch", "velocity", "track")]
 )
-
 _DEFAULT_TEMPO = 500_000  # microseconds per quarter note, until the file says otherwise
 _LAST_TICK = 2**28 - 1  # four bytes of seven bits: the longest wait between two events
 _SET_UP, _BANK, _PROGRAM, _CONTROL, _BEND, _OFF, _ON = range(7)  # the order at one tick
@@ -62,11 +61,7 @@ def load_midi(path: str | os.PathLike[str]) -> pretty_midi.PrettyMIDI:
 
     `MidiFileError` names the file and the reason: it does not exist, is no regular file, is no
     MIDI file, is of type 2, counts time in SMPTE frames, or exceeds a bound. `MidiRepairWarning`
-    says what was repaired (``tracks cut short by damage: 1``): tracks that are cut off or of a
-    wrong length, missing or extra tracks, missing end-of-track events, values above 127 (set to
-    127), signatures and tempi out of range (left out), notes that never end or have no length (left
-    out), endless silence or events far behind the last note (cut), drums named as such on a channel
-    of their own (made percussion). Texts are read as Latin-1, as pretty_midi does.
+    says what was repaired (``tracks cut short by damage: 1``). Texts are read as Latin-1.
     """
     return parse_midi(read_midi_bytes(path), name=printable(path), stacklevel=3)
 
@@ -104,7 +99,6 @@ def printable(path: str | os.PathLike[str]) -> str:
 
 
 def _build_midi(score: Score, repairs: Repairs) -> pretty_midi.PrettyMIDI:
-    """Build the object that pretty_midi would have built; `score` may be changed."""
     channels = [one.channel for one in score.instruments]
     count = sum(len(score.controls[each]) + len(score.bends[each]) for each in channels)
     if count > smf.MAX_EVENTS:
@@ -153,7 +147,6 @@ def _build_instrument(one: smf.Instrument, score: Score, table: np.ndarray) -> A
 
 
 def _tick_scales(score: Score) -> list[tuple[int, float]]:
-    """Return (tick, seconds per tick from there on) for each change of tempo, as pretty_midi."""
     scales = []
     for tick, tempo in [(0, _DEFAULT_TEMPO), *score.metas[smf.TEMPO]]:
         scale = 60.0 / ((6e7 / tempo) * score.resolution)  # in pretty_midi's order: same last bit
@@ -177,7 +170,6 @@ def _fits(score: Score, tick: int) -> bool:
 
 
 def _cut_late_events(score: Score, repairs: Repairs) -> None:
-    """Drop what stands after the last note, where it alone would make the piece too long."""
     last = max((int(one.notes[:, 1].max()) for one in score.instruments), default=0)
     if not last or _fits(score, score.last_tick) or not _fits(score, last):
         return
@@ -191,10 +183,6 @@ def _cut_late_events(score: Score, repairs: Repairs) -> None:
 
 
 def _thin(score: Score, repairs: Repairs) -> None:
-    """Lower the resolution of `score` so that its last tick is at most ``MAX_TICK``.
-
-    Our choice (pretty_midi refuses the file): events move by 1/960 quarter note at most, or 1 ms.
-    """
     old, floor = score.resolution, min(score.resolution, MIN_RESOLUTION)
     new = old * MAX_TICK // score.last_tick
     if new < floor:
@@ -224,10 +212,7 @@ def tick_table(midi: pretty_midi.PrettyMIDI) -> np.ndarray:
 
 
 def ticks_at(midi: pretty_midi.PrettyMIDI, times: np.ndarray) -> np.ndarray:
-    """Return the ticks (int64) nearest to `times`: `PrettyMIDI.time_to_tick` for a whole array.
-
-    Of two ticks equally near, the later; behind the table, by the last tempo.
-    """
+    """Return the ticks nearest to `times` (of two, the later); past the table by the last tempo."""
     table, times = tick_table(midi), np.asarray(times, dtype=float)
     right = np.searchsorted(table, times, side="left")
     behind = right == len(table)

@@ -26,9 +26,7 @@ from musiclib.roll import LOWEST_PITCH, N_KEYS, ONSET, STEPS_PER_QUARTER, check_
 Rolls = Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]]  # pieces, or pieces by model
 
 
-class Look(NamedTuple):
-    """The look of one source of music."""
-
+class Look(NamedTuple):  # The look of one source of music
     colour: str
     marker: str
     hatch: str
@@ -47,7 +45,6 @@ LOOKS = {  # VAE blue, GAN red, LSTM orange: as in the paper
 }
 COLOURS = {name: one.colour for name, one in LOOKS.items()}
 LABELS = {name: one.label for name, one in LOOKS.items()}
-
 _SPARE_COLOURS = ("#5B4B8A", "#8C564B", "#2F4F4F", "#B07AA1", "#7F9F3F")
 _SPARE = list(zip(_SPARE_COLOURS, "<>pdH", ("||", "OO", "**", "/|", "-/"), strict=True))
 
@@ -87,20 +84,11 @@ _MAX_BAR_NUMBERS = 12
 
 
 def plot_roll(
-    roll: np.ndarray,
-    *,
-    ax: Axes | None = None,
-    model: str = "real",
-    bar: int = 4 * STEPS_PER_QUARTER,
-    position: np.ndarray | None = None,
-    keys: tuple[int, int] | None = None,
-    title: str = "",
-) -> Axes:
-    """Draw a piano roll: a bar for as long as a key sounds, with a dark head at each onset.
-
-    Bar lines stand every `bar` steps, or where `position`, that of a `Piece`, is 0: that shows
-    upbeats and metre changes. `keys` are the lowest and highest key to show.
-    """
+    roll: np.ndarray, *, ax: Axes | None = None, model: str = "real",
+    bar: int = 4 * STEPS_PER_QUARTER, position: np.ndarray | None = None,
+    keys: tuple[int, int] | None = None, title: str = "",
+) -> Axes:  # fmt: skip
+    """Draw a piano roll, dark where notes start; bar lines every `bar` steps or at `position` 0."""
     check_roll(roll)
     if position is not None and len(position) != len(roll):
         raise ValueError(f"position has {len(position)} steps, but roll has {len(roll)}")
@@ -137,14 +125,12 @@ def _draw_notes(ax: Axes, roll: np.ndarray, colour: str) -> None:
 
 
 def _boxes(left: np.ndarray, right: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Return the corners of boxes 0.8 keys high, shape (N, 4, 2)."""
     low, high = key - 0.4, key + 0.4
     corners = np.stack([left, low, right, low, right, high, left, high], axis=-1)
     return corners.reshape(-1, 4, 2)
 
 
 def _draw_bars(ax: Axes, steps: int, lines: np.ndarray) -> None:
-    """Number the bars (a first bar that is an upbeat is bar 0) and tick the quarter notes."""
     every = 1
     while len(lines) / every > _MAX_BAR_NUMBERS:
         every *= 2
@@ -199,7 +185,6 @@ def _notes(rolls: Rolls) -> dict[str, np.ndarray]:
 def _draw_shares(
     groups: dict[str, np.ndarray], values: np.ndarray, ticks: dict, ax: Axes | None, **labels: str
 ) -> Axes:
-    """Draw columns for one group, lines with markers for several."""
     ax = axes_or_new(ax, size=(9, 3.2))
     for index, (name, found) in enumerate(groups.items()):
         share = 100 * np.array([(found == value).mean() for value in values])
@@ -220,17 +205,10 @@ _COLUMNS = 1500  # no screen can tell so many from all samples, and figure files
 
 
 def plot_waveform(
-    x: np.ndarray,
-    *,
-    sr: int,
-    ax: Axes | None = None,
-    model: str = "real",
+    x: np.ndarray, *, sr: int, ax: Axes | None = None, model: str = "real",
     limit: float | None = None,
-) -> Axes:
-    """Draw a waveform, shape (N,), full scale 1.0, against seconds; a long one as its `envelope`.
-
-    The amplitude axis reaches from -limit to limit, by default a little beyond the peak.
-    """
+) -> Axes:  # fmt: skip
+    """Draw a waveform, shape (N,), full scale 1.0, against seconds; a long one by `envelope`."""
     x = np.asarray(x)
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise ValueError(f"x must be finite with shape (N,), N > 0, got shape {x.shape}")
@@ -261,21 +239,10 @@ _TERM_TINTS = (1.0, 0.6, 0.4, 0.8)
 
 
 def plot_history(
-    history: pd.DataFrame,
-    *,
-    ax: Axes | None = None,
-    model: str = "real",
-    terms: Sequence[str] | None = None,
-    unit: str = "",
-    title: str = "",
-) -> Axes:
-    """Draw training curves against the first column, epoch or step: validation is dashed.
-
-    Each other column is a curve: ``kl`` or ``train_kl`` is a term in training, ``valid_kl`` or
-    ``val_kl`` the same in validation; ``train`` and ``valid`` alone are the loss. NaN (not
-    measured at this step) is skipped. `terms` are those to draw, such as ``["loss", "kl"]``;
-    `unit` is that of the losses, with their reduction, such as ``nats per step``.
-    """
+    history: pd.DataFrame, *, ax: Axes | None = None, model: str = "real",
+    terms: Sequence[str] | None = None, unit: str = "", title: str = "",
+) -> Axes:  # fmt: skip
+    """Draw training curves against the first column without NaN; ``valid``, ``val`` are dashed."""
     curves = {}
     for column in map(str, history.columns[1:]):
         side = _SIDE.match(column)
@@ -307,21 +274,10 @@ def plot_history(
 
 
 def plot_intervals(
-    table: pd.DataFrame,
-    *,
-    ax: Axes | None = None,
-    value: str = "value",
-    low: str = "low",
-    high: str = "high",
-    reference: float | None = None,
-    unit: str = "",
-    title: str = "",
-) -> Axes:
-    """Draw one row per estimate, the first on top, and a vertical line at `reference`.
-
-    `value`, `low` and `high` name the columns of the estimate and the ends of its interval (NaN is
-    not drawn); ``model`` and ``label`` may give a row's look and what stands beside it.
-    """
+    table: pd.DataFrame, *, ax: Axes | None = None, value: str = "value", low: str = "low",
+    high: str = "high", reference: float | None = None, unit: str = "", title: str = "",
+) -> Axes:  # fmt: skip
+    """Draw one row per estimate, the first on top; NaN is not drawn, ``model`` gives the look."""
     missing = [column for column in (value, low, high) if column not in table]
     if missing:
         raise ValueError(f"table has no column {missing}; it has {list(table.columns)}")
@@ -345,19 +301,10 @@ def plot_intervals(
 
 
 def plot_distribution(
-    values: Mapping[str, ArrayLike],
-    *,
-    ax: Axes | None = None,
-    unit: str = "",
-    band: tuple[float, float] | None = None,
-    title: str = "",
-) -> Axes:
-    """Draw how one measure is spread in each group: a box, and every piece as a point.
-
-    The box spans the quartiles, its line is the median, the whiskers reach the furthest points
-    within 1.5 interquartile ranges (Tukey). What is not finite is skipped and not counted. `band`
-    is a range to shade, such as the real pieces' 1st to 99th percentile.
-    """
+    values: Mapping[str, ArrayLike], *, ax: Axes | None = None, unit: str = "",
+    band: tuple[float, float] | None = None, title: str = "",
+) -> Axes:  # fmt: skip
+    """Draw how one measure is spread in each group: a box (whiskers: Tukey), and every piece."""
     groups = {}
     for name, some in values.items():
         found = np.asarray(some, dtype=float).ravel()

@@ -39,19 +39,15 @@ from musiclib.piece import VERSION, Piece, load_piece, pedal_lengthens, piece_fr
 
 MAX_SECONDS = 10.0  # of wall-clock time that one file may take
 MAX_MEMORY = 1_000_000_000  # bytes that a process that reads files may hold
-
 Job = dict[str, Any]
 Row = dict[str, Any]  # of the report: a value for each of `REPORT_COLUMNS`
 
 
 def prepare_corpus(
-    source: str | os.PathLike[str],
-    destination: str | os.PathLike[str],
-    *,
-    max_files: int | None = None,
-    sustain_pedal: bool | None = None,
+    source: str | os.PathLike[str], destination: str | os.PathLike[str], *,
+    max_files: int | None = None, sustain_pedal: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Prepare every MIDI file below `source` as a piece in `destination`; no file stops the others.
 
     Run again, only new or changed files are read, and the pieces of files that are gone are
@@ -89,15 +85,12 @@ def pedal_from_environment() -> bool | None:
     return bool(int(asked)) if asked else None
 
 
-# Scan the folder
-
 _SUFFIXES = {".mid", ".midi", ".rmi", ".kar"}
 _ENDINGS = ", ".join(sorted(_SUFFIXES))
 
 
 class Entry(NamedTuple):
-    """One entry of a folder: its printable path there, and why it is not opened, if so."""
-
+    # One entry of a folder: its printable path there, and why it is not opened, if so
     path: Path
     file: str
     is_midi: bool
@@ -108,10 +101,9 @@ class Entry(NamedTuple):
 def scan_folder(
     source: str | os.PathLike[str], *, skip: str | os.PathLike[str] | None = None
 ) -> list[Entry]:
-    """List all entries below a folder except its subfolders, sorted by name; open none of them.
+    """List all entries below a folder except its subfolders and `skip`, sorted; open none of them.
 
-    The subfolder `skip` is not scanned. A link to a folder is not followed, one to a file counts if
-    that lies within the folder. ``FileNotFoundError``: no folder, or no MIDI file in it.
+    A link to a folder is not followed, one to a file counts if that lies within the folder.
     """
     source = Path(source)
     if not source.is_dir():
@@ -146,7 +138,6 @@ def find_midi(source: str | os.PathLike[str]) -> list[Path]:
 
 
 def _entry(path: Path, source: Path, root: Path) -> Entry | None:
-    """Return the entry of a file or a link; None for what belongs to the system."""
     file = printable(path.relative_to(source).as_posix())
     if is_macos_file(file):
         return Entry(path, file, False, "written by macOS beside the music, not music itself")
@@ -164,11 +155,7 @@ def _entry(path: Path, source: Path, root: Path) -> Entry | None:
 
 
 def is_macos_file(file: str) -> bool:
-    """Tell whether macOS wrote a file (its path, ``/`` between folders) beside those it archived.
-
-    >>> [is_macos_file(name) for name in ("__MACOSX/a.mid", "x/._a.mid", ".DS_Store", "x/a.mid")]
-    [True, True, True, False]
-    """
+    """Tell whether macOS wrote a file (its path, ``/`` between folders) beside what it archived."""
     *folders, name = file.split("/")
     return "__MACOSX" in folders or name.startswith("._") or name == ".DS_Store"
 
@@ -184,8 +171,6 @@ def _spread(entries: list[Entry], max_files: int | None) -> list[Entry]:
     return [entry for i, entry in enumerate(entries) if i in taken or not entry.is_midi]
 
 
-# Find what is new
-
 PREPARE = "musiclib.prepare:prepare_file"
 _FEW_FILES, _FEW_BYTES = 32, 256 * 1024  # faster here than in a new process, and within its limits
 
@@ -193,7 +178,6 @@ _FEW_FILES, _FEW_BYTES = 32, 256 * 1024  # faster here than in a new process, an
 def _prepare(
     entries: Sequence[Entry], destination: Path, progress: Callable[[int, int], None]
 ) -> list[Row]:
-    """Return a row per entry, in order; what is known already is not prepared again."""
     with ThreadPoolExecutor(cores()) as pool:
         found = list(enumerate(pool.map(_digest, entries)))
     rows = {i: row for i, row in found if isinstance(row, dict)}
@@ -239,7 +223,6 @@ def _digest(entry: Entry) -> str | Row:
 
 
 def _prepare_missing(jobs: Mapping[int, Job]) -> Iterator[tuple[int, Row]]:
-    """Prepare files, here if they are few and small, else in processes; in any order."""
     places, given, few = list(jobs), list(jobs.values()), False
     with contextlib.suppress(OSError):
         sizes = [os.path.getsize(job["path"]) for job in given[: _FEW_FILES + 1]]
@@ -308,8 +291,6 @@ def run_jobs(
 
 
 class _Worker:
-    """A process that answers one job at a time, started anew when it was lost."""
-
     def __init__(self, target: str, seconds: float, memory: int | None) -> None:
         self._process: subprocess.Popen | None = None
         self._closed = False
@@ -355,7 +336,6 @@ class _Worker:
             raise WorkerError(f"cannot start a process of {sys.executable}: {answer['raised']}")
 
     def _exchange(self, message: Job, seconds: float) -> Job | None:
-        """Send a line and return the line that answers it; None if none came in time."""
         process = self._process
         timer = threading.Timer(seconds, process.kill)
         timer.daemon = True
@@ -377,7 +357,6 @@ class _Worker:
 
 
 def _serve() -> None:
-    """Answer jobs from standard input until it ends, in the worker's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel, open(os.devnull, "w") as nowhere:
 
@@ -401,7 +380,6 @@ def _serve() -> None:
 
 
 def _limit_memory(memory: int | None) -> None:
-    """Let this process hold `memory` bytes, where its size can be read and limited."""
     sizes = Path("/proc/self/statm")
     if memory is None or not sizes.exists():
         return
@@ -434,16 +412,8 @@ def _result(answer: Job) -> Job:
     return answer["answer"]
 
 
-# Prepare one file
-
-
 def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
-    """Prepare one MIDI file, whose content has this SHA-256, and return its row.
-
-    `folder` receives the piece, and a second one with the sustain pedal held where that differs.
-    The row has no ``made_by`` where reading the file again may end otherwise. Raises only a
-    ``MemoryError``, or an ``OSError`` that says what to do (`folder` cannot be written).
-    """
+    """Prepare one MIDI file; its row has no ``made_by`` where a second try may end otherwise."""
     began, known = time.perf_counter(), {}
     try:
         data = read_midi_bytes(path)
@@ -467,7 +437,6 @@ def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
 
 
 def _read_piece(data: bytes, file: str) -> tuple[Piece, Piece | None, dict[str, float], str]:
-    """Return a file's piece, the one with its pedal held, the grid's cost, and the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         midi = parse_midi(data, name=file)
@@ -489,7 +458,6 @@ def _read_piece(data: bytes, file: str) -> tuple[Piece, Piece | None, dict[str, 
 
 
 def _with_name(sentence: str, path: str | os.PathLike[str], file: str) -> str:
-    """Return a sentence in which the file is named as the report names it, on one line."""
     return " ".join(sentence.replace(printable(path), file).split())
 
 
@@ -521,7 +489,6 @@ def made_by() -> str:
 
 
 def _known_rows(destination: Path) -> dict[tuple[str, str], Row]:
-    """Return the earlier rows that still hold, by file and SHA-256, without their time."""
     rows, made = [], made_by()
     with contextlib.suppress(FileNotFoundError, ValueError):
         rows = read_report(destination).to_dict("records")
@@ -543,7 +510,6 @@ def _is_whole(name: str, destination: Path) -> bool:
 
 
 def _note_rows(rows: Iterable[Row], destination: Path) -> None:
-    """Add rows to the list of the unfinished run, except those that are to be tried again."""
     lines = "".join(f"\n{json.dumps(row)}" for row in rows if row["made_by"])
     path = destination / _UNFINISHED
     try:
@@ -554,7 +520,6 @@ def _note_rows(rows: Iterable[Row], destination: Path) -> None:
 
 
 def _choose_pedal(row: Row, *, held: bool) -> Row:
-    """Return the row with the chosen piece first; the other is kept, so that none is read again."""
     chosen = HELD if held else IGNORED
     if row["pedal"] in ("", chosen):
         return row
@@ -564,7 +529,6 @@ def _choose_pedal(row: Row, *, held: bool) -> Row:
 
 
 def _write_report(rows: Sequence[Row], destination: Path) -> pd.DataFrame:
-    """Write the report, then remove what it makes needless: old pieces, the unfinished list."""
     table = pd.DataFrame(rows, columns=REPORT_COLUMNS)
     write_csv(table.drop(columns="seconds"), destination / REPORT)
     keep = {f"{name}.npz" for row in rows for name in _pieces_of(row)}
@@ -576,7 +540,6 @@ def _write_report(rows: Sequence[Row], destination: Path) -> pd.DataFrame:
 
 
 def _pieces_of(row: Row) -> list[str]:
-    """Return the SHA-256 of each piece made of a file: none, one, or two if it has a pedal."""
     return [name for name in (row["piece_sha256"], row["other_sha256"]) if name]
 
 

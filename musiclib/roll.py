@@ -61,40 +61,27 @@ def require_piece(roll: np.ndarray, *, name: str = "roll") -> np.ndarray:
 
 
 def to_piano_roll(
-    midi: pretty_midi.PrettyMIDI,
-    *,
-    steps_per_quarter: int = STEPS_PER_QUARTER,
-    sustain_pedal: bool = False,
-    length: int | None = None,
-) -> np.ndarray:
+    midi: pretty_midi.PrettyMIDI, *, steps_per_quarter: int = STEPS_PER_QUARTER,
+    sustain_pedal: bool = False, length: int | None = None,
+) -> np.ndarray:  # fmt: skip
     """Turn a MIDI piece into a piano roll on its own beat grid (tempo changes are followed).
 
-    Percussion is skipped, and by default so is the pedal: a roll shows keys. Else as
-    `notes_to_roll`. Our choice: the paper says "arrays representing notes, chords, and rhythms" and
-    no more. Unlike `PrettyMIDI.get_piano_roll` the grid counts beats, not seconds, no note is lost
-    for being short, and a held note differs from a repeated one.
+    Percussion is skipped, and by default the pedal: a roll shows keys. Our choice: the paper says
+    "arrays representing notes, chords, and rhythms" and no more. Else as `notes_to_roll`.
     """
     notes = note_array(midi, sustain_pedal=sustain_pedal)
     return notes_to_roll(notes, steps_per_quarter=steps_per_quarter, length=length)
 
 
 def to_midi(
-    roll: np.ndarray,
-    *,
-    tempo: float = 80.0,
-    velocity: int | np.ndarray = 80,
-    steps_per_quarter: int = STEPS_PER_QUARTER,
-    program: int = 0,
-    steps_per_bar: int | None = None,
-    upbeat: int = 0,
-    denominator: int = 4,
-) -> pretty_midi.PrettyMIDI:
+    roll: np.ndarray, *, tempo: float = 80.0, velocity: int | np.ndarray = 80,
+    steps_per_quarter: int = STEPS_PER_QUARTER, program: int = 0, steps_per_bar: int | None = None,
+    upbeat: int = 0, denominator: int = 4,
+) -> pretty_midi.PrettyMIDI:  # fmt: skip
     """Turn a roll into a MIDI piece of one instrument: the inverse of `to_piano_roll`.
 
-    `tempo` is 4 to 1,000 quarter notes a minute, `velocity` 1 to 127: one for all notes, or
-    ``(T, 88)``, read at each note's onset. A time signature is written only where `steps_per_bar`
-    is given; an `upbeat` becomes a short bar with a signature of its own, as `piece.metre` reads
-    it. `denominator` is used where it gives the bar's exact length, else quarters or shorter notes.
+    `velocity` may be ``(T, 88)``, read at each onset. A time signature is written only where
+    `steps_per_bar` is given; an `upbeat` becomes a short bar with a signature of its own.
     """
     if not 4 <= tempo <= 1000:
         raise ValueError(f"tempo must lie between 4 and 1000 quarters a minute, got {tempo}")
@@ -143,9 +130,6 @@ def _check_grid(steps_per_quarter: int, *, most: int = MAX_STEPS) -> None:
         raise ValueError(f"steps_per_quarter must be {wanted}, got {steps_per_quarter}")
 
 
-# Notes and rolls
-
-
 def quantise(quarters: np.ndarray, *, steps_per_quarter: int = STEPS_PER_QUARTER) -> np.ndarray:
     """Round times in quarter notes, 0 or later, to whole steps (int64), halves upwards."""
     return np.floor(np.asarray(quarters) * steps_per_quarter + 0.5 + 1e-9).astype(np.int64)
@@ -164,11 +148,7 @@ def grid_notes(
 def notes_to_roll(
     notes: np.ndarray, *, steps_per_quarter: int = STEPS_PER_QUARTER, length: int | None = None
 ) -> np.ndarray:
-    """Draw a note array (`musiclib.midi.note_array`) on the grid, up to the last note's end.
-
-    A `length` in steps cuts the roll, or adds silence. Notes outside a piano's keys are skipped
-    with a warning; a roll longer than `MAX_STEPS` is refused before it is made.
-    """
+    """Draw a note array to its end or `length`; warn of notes off the piano, which are skipped."""
     _check_grid(steps_per_quarter)
     key = notes["pitch"].astype(np.int64) - LOWEST_PITCH
     inside = (key >= 0) & (key < N_KEYS)
@@ -189,12 +169,7 @@ def notes_to_roll(
 
 
 def draw_roll(start: ArrayLike, key: ArrayLike, length: ArrayLike, *, steps: int) -> np.ndarray:
-    """Return the roll of notes on the grid, cut at its end: the inverse of `note_list`.
-
-    >>> roll = draw_roll([0, 4], [39, 43], [8, 2], steps=8)
-    >>> [column.tolist() for column in note_list(roll)]
-    [[0, 4], [39, 43], [8, 2]]
-    """
+    """Return the roll of notes on the grid, cut at its end: the inverse of `note_list`."""
     start, key, length = (np.asarray(column, dtype=np.int64) for column in (start, key, length))
     limits = {"start": (start, 0, steps - 1), "key": (key, 0, N_KEYS - 1)}
     for name, (column, low, high) in (limits | {"length": (length, 1, np.inf)}).items():
@@ -230,8 +205,7 @@ def roll_to_notes(roll: np.ndarray) -> np.ndarray:
 
 
 class NoteList(NamedTuple):
-    """Hold the notes of one roll by start, then key: three arrays (N,), times in steps."""
-
+    # Hold the notes of one roll by start, then key: three arrays (N,), times in steps
     start: np.ndarray
     key: np.ndarray
     length: np.ndarray
@@ -260,11 +234,7 @@ def sounding_keys(roll: np.ndarray) -> np.ndarray:
 
 
 def chord_sequence(roll: np.ndarray) -> np.ndarray:
-    """Return the keys of the successive different chords, bool (C, 88).
-
-    A chord is what sounds together, as the paper names it; one that is struck again, or returns
-    after a rest, is one chord.
-    """
+    """Return the successive different chords, bool (C, 88); one struck again stays one chord."""
     sound = sounding_keys(roll)
     sound = sound[sound.any(axis=1)]
     return sound[np.r_[sound[:1].any(axis=1), (sound[1:] != sound[:-1]).any(axis=1)]]
@@ -286,18 +256,12 @@ def back_on_piano(key: np.ndarray) -> np.ndarray:
     return np.where(key < 0, key + 12, np.where(key >= N_KEYS, key - 12, key))
 
 
-# Bars
-
-
 class Bars(NamedTuple):
-    """Say where the bar lines of a piece stand; `upbeat` counts the steps before the first one.
-
-    `denominator` is that of the time signature: bars of 12 steps are 3/4 or 6/8.
-    """
+    """Say where the bar lines of a piece stand; `upbeat` counts the steps before the first one."""
 
     steps_per_bar: int = STEPS_PER_BAR
     upbeat: int = 0
-    denominator: int = 4
+    denominator: int = 4  # of the time signature: bars of 12 steps are 3/4 or 6/8
 
     def for_measures(self) -> dict[str, int]:
         """Return `steps_per_bar` and `upbeat`: measures count bars, whatever their signature."""
@@ -308,11 +272,7 @@ COMMON_BARS = Bars()  # of 4/4: those of a roll of which nothing else is known
 
 
 def bars_at(position: np.ndarray, steps_per_bar: int, denominator: int = 4) -> Bars:
-    """Return the bars of a piece, or a stretch of it, by its steps' places since the bar line.
-
-    >>> bars_at(np.array([8, 9, 10, 11, 0, 1, 2]), 12)
-    Bars(steps_per_bar=12, upbeat=4, denominator=4)
-    """
+    """Return the bars of a piece, or a stretch of it, by its steps' places since the bar line."""
     upbeat = min(np.flatnonzero(np.asarray(position) == 0), default=len(position))
     return Bars(int(steps_per_bar), int(upbeat), int(denominator))
 
@@ -320,11 +280,7 @@ def bars_at(position: np.ndarray, steps_per_bar: int, denominator: int = 4) -> B
 def whole_bars(
     steps: np.ndarray, *, steps_per_bar: int = STEPS_PER_BAR, upbeat: int = 0
 ) -> np.ndarray:
-    """Cut anything of shape (T, ...) into its whole bars, (B, steps_per_bar, ...).
-
-    >>> whole_bars(np.arange(8), steps_per_bar=3, upbeat=1).tolist()
-    [[1, 2, 3], [4, 5, 6]]
-    """
+    """Cut anything of shape (T, ...) into its whole bars, (B, steps_per_bar, ...)."""
     if steps_per_bar < 1 or upbeat < 0:
         got = f"{steps_per_bar} and {upbeat}"
         raise ValueError(f"steps_per_bar must be at least 1, upbeat 0 or more, got {got}")

@@ -43,13 +43,11 @@ import numpy as np
 META = 0xFF
 TEXT, TRACK_NAME, LYRIC, PORT, END_OF_TRACK = 0x01, 0x03, 0x05, 0x21, 0x2F
 TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x51, 0x58, 0x59
-
 MAX_TRACKS = 65_535  # the header's own field ends there
 MAX_EVENTS = 2_000_000  # a dense piano piece of an hour holds about 100,000
 MAX_NOTES = 1_000_000
 MAX_META_EVENTS = 200_000  # tempo changes, signatures, lyrics and texts, in all
 MAX_INSTRUMENTS = 32_767  # so that an instrument's number fits into 16 bits
-
 _METAS = {
     TEMPO: "tempo changes", KEY_SIGNATURE: "key signatures", TIME_SIGNATURE: "time signatures",
     LYRIC: "lyrics", TEXT: "texts",
@@ -87,9 +85,7 @@ class _DamageError(Exception):
 
 
 @dataclass
-class Instrument:
-    """What one track plays on one channel with one program."""
-
+class Instrument:  # What one track plays on one channel with one program
     track: int
     channel: int
     program: int
@@ -146,10 +142,7 @@ class Header(NamedTuple):
 
 
 def read_header(data: bytes, repairs: Repairs) -> Header:
-    """Read the header chunk; refuse type 2 and unknown types, SMPTE time, and no ticks at all.
-
-    More than six bytes are legal; bytes before it (128 of MacBinary, say) are skipped and counted.
-    """
+    """Read the header chunk; refuse types above 1, SMPTE time, no ticks; skip bytes before it."""
     if not data:
         raise SmfError("it is empty (0 bytes)")
     start = data.find(b"MThd", 0, _HEADER_SEARCH)
@@ -177,8 +170,7 @@ def read_header(data: bytes, repairs: Repairs) -> Header:
 
 @dataclass
 class Track:
-    """One track as read; ticks never fall, and the end-of-track event is not among `events`."""
-
+    # One track as read; ticks never fall, and the end-of-track event is not among `events`
     events: list[Event] = field(default_factory=list)
     end_tick: int = 0  # of the end of track, or of the last event where that was not reached
     ended: bool = False  # an end-of-track event was read
@@ -187,11 +179,7 @@ class Track:
 
 
 def read_tracks(data: bytes, header: Header, repairs: Repairs) -> Iterator[Track]:
-    """Read the track chunks one after the other, in linear time; skip chunks of other kinds.
-
-    A chunk's length is wrong if neither a chunk nor the end of the file stands where it points.
-    Then the end-of-track event counts, and the next ``MTrk`` is looked for.
-    """
+    """Read the tracks in linear time; where a length is wrong, the end-of-track event counts."""
     position, count, budget = header.end, 0, MAX_EVENTS
     while position < len(data):
         if not _is_chunk(data, position):
@@ -215,7 +203,6 @@ def read_tracks(data: bytes, header: Header, repairs: Repairs) -> Iterator[Track
 
 
 def _is_chunk(data: bytes, position: int) -> bool:
-    """Tell whether a track starts here, or a chunk of another kind that fits into the file."""
     name, start = data[position : position + 4], position + 8
     size = 0 if name == b"MTrk" else int.from_bytes(data[position + 4 : start])
     return all(0x20 <= byte < 0x7F for byte in name) and start + size <= len(data)
@@ -232,7 +219,6 @@ def _check_bound(count: int, limit: int, what: str) -> None:
 
 
 def _read_track(data: bytes, position: int, budget: int, repairs: Repairs) -> Track:
-    """Read the track whose chunk starts at `position`, and settle where it stops."""
     start = position + 8
     end = start + int.from_bytes(data[position + 4 : start])
     trusted = end == len(data) or _is_chunk(data, end)
@@ -297,10 +283,7 @@ def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repa
 
 
 def _read_other(data: bytes, position: int, end: int, tick: int, status: int, track: Track) -> int:
-    """Read what is no channel message, from behind its status byte; return the position after it.
-
-    Running status is kept across it (the standard ends it here): files exist that need it.
-    """
+    """Read no channel message; running status is kept across it, as some files need it."""
     kind = data[position] if status == META else -1
     position += status == META
     if status in (META, 0xF0, 0xF7):
@@ -327,7 +310,6 @@ def _read_quantity(data: bytes, position: int, *, what: str = "a length") -> tup
 
 
 def _meta_value(kind: int, payload: bytes) -> Any:
-    """Return the value of a meta event, or None if it is out of range."""
     if kind in (LYRIC, TEXT):
         return payload.decode("latin-1")
     if kind == TEMPO and len(payload) >= 3:
@@ -343,8 +325,6 @@ def _meta_value(kind: int, payload: bytes) -> Any:
 
 
 class _ScoreReader:
-    """Collects the events of all tracks: channel messages as rows of numbers, the rest as score."""
-
     def __init__(self, resolution: int, repairs: Repairs) -> None:
         self.score, self.repairs = Score(resolution), repairs
         self.notes = array("q")  # rows of track, channel, start, end (or _NEVER), pitch, velocity
@@ -386,7 +366,6 @@ class _ScoreReader:
         _check_bound(n_metas, MAX_META_EVENTS, "tempo changes, signatures and texts")
 
     def _end_notes(self, tick: int, channel: int, pitch: int) -> int:
-        """End the open notes of `pitch` at `tick`, and return how many ended."""
         started = self.open.pop((channel, pitch), [])
         ended = [note for note in started if note[0] != tick]
         for start, velocity in ended:
@@ -443,12 +422,10 @@ class _ScoreReader:
 
 
 def _by_channel(table: Table) -> Table:
-    """Sort rows of (channel, tick, ...) by both; at one tick, the order of the tracks stays."""
     return table[np.lexsort((table[:, 1], table[:, 0]))]
 
 
 def _end_at_silences(notes: Table, controls: Table, repairs: Repairs) -> tuple[Table, Table]:
-    """End notes at silences, drop the endless; return where each stood, and all, by track, end."""
     number, channel = controls[:, 2], notes[:, 1]
     silences = controls[(number == _ALL_SOUND_OFF) | (number >= _ALL_NOTES_OFF)][:, :2]
     known, asked = _moments(silences, channel, notes[:, 2])
@@ -464,14 +441,12 @@ def _end_at_silences(notes: Table, controls: Table, repairs: Repairs) -> tuple[T
 
 
 def _moments(settings: Table, group: Table, tick: Table) -> tuple[Table, Table]:
-    """Number the moments of (group, tick, ...) rows and of the questions so that they compare."""
     ticks = np.unique(settings[:, 1])
     known = settings[:, 0] * (len(ticks) + 1) + np.searchsorted(ticks, settings[:, 1], "right")
     return known, group * (len(ticks) + 1) + np.searchsorted(ticks, tick, "right")
 
 
 def _row_in_force(settings: Table, group: Table, tick: Table) -> Table:
-    """Return the row of (group, tick, ...) that is in force at `tick`, or -1."""
     known, asked = _moments(settings, group, tick)
     order = np.argsort(known, kind="stable")
     place = np.searchsorted(known[order], asked, side="right") - 1
@@ -480,7 +455,6 @@ def _row_in_force(settings: Table, group: Table, tick: Table) -> Table:
 
 
 def _programs_in_force(changes: Table, controls: Table, notes: Table) -> tuple[Table, Table]:
-    """Return the program that each note plays with, and whether it is percussion."""
     track, channel, start = notes[:, :3].T
     row = _row_in_force(changes[:, 1:], channel, start)
     voice, setter = track << 12 | channel, changes[:, 0] << 12 | changes[:, 1]
@@ -496,10 +470,7 @@ def _programs_in_force(changes: Table, controls: Table, notes: Table) -> tuple[T
 
 
 def _find_named_drums(instruments: list[Instrument], repairs: Repairs) -> None:
-    """Take for percussion what its track's name says is, if the track plays one channel only.
-
-    Where the name means more ("Drum and bass"), the notes stay pitched, and that is counted.
-    """
+    """Take for percussion what its track's name says is, if the track plays one channel only."""
     n_channels = Counter(track for track, _ in {(one.track, one.channel) for one in instruments})
     for one in instruments:
         words = set(re.findall(r"[^\W\d_]+", one.name.lower().replace("hi-hat", "hihat")))

@@ -56,9 +56,7 @@ class FluidSynthError(RuntimeError):
     """FluidSynth is missing, or failed at something that the caller could not foresee."""
 
 
-class Event(NamedTuple):
-    """One message; at one sample the order is OFF < CONTROL < BEND < ON."""
-
+class Event(NamedTuple):  # One message; at one sample the order is OFF < CONTROL < BEND < ON
     sample: int
     kind: int
     channel: int
@@ -66,22 +64,16 @@ class Event(NamedTuple):
     value: int
 
 
-class Part(NamedTuple):
-    """What one channel plays: a program of bank 0, or a drum kit of bank 128."""
-
+class Part(NamedTuple):  # What one channel plays: a program of bank 0, or a drum kit of bank 128
     channel: int
     program: int
     is_drum: bool
 
 
 def synthesize(
-    midi: pretty_midi.PrettyMIDI,
-    *,
-    sr: int = 44100,
-    normalize: bool = False,
-    duration: float | None = None,
-    stereo: bool = False,
-) -> np.ndarray:
+    midi: pretty_midi.PrettyMIDI, *, sr: int = 44100, normalize: bool = False,
+    duration: float | None = None, stereo: bool = False,
+) -> np.ndarray:  # fmt: skip
     """Render a piece with FluidSynth, at `sr` of 8,000 to 96,000.
 
     `normalize` divides by the peak, which erases loudness: it shows what pretty_midi does unasked.
@@ -93,8 +85,7 @@ def synthesize(
     piece of which the soundfont plays nothing; a `RuntimeWarning` a peak above full scale (the
     samples are kept) or too low for 16 bits, or a missing program.
 
-    Our choice: the paper names neither renderer nor level. pretty_midi's own ``fluidsynth()``
-    divides by the peak, or else by the number of tracks: four tracks play softer than one.
+    Our choice: the paper names neither renderer nor level.
     """
     if isinstance(sr, bool) or not 8000 <= sr <= 96000 or int(sr) != sr:
         raise ValueError(f"sr: {sr!r} samples a second; allowed are whole numbers, 8000 to 96000")
@@ -149,11 +140,7 @@ _Voices = dict[tuple[bool, int, _Controls], list[pretty_midi.Note]]  # by drum o
 
 
 def plan_events(midi: pretty_midi.PrettyMIDI, *, sr: int) -> tuple[list[Part], list[Event]]:
-    """Return the channels that `midi` needs and its events in the order to send them.
-
-    Instruments without notes are skipped; drums take channel 9 first. A `ValueError` names what is
-    out of range: a note's pitch, velocity or times, a program, a control or a bend.
-    """
+    """Return the channels that `midi` needs and its events in the order to send, all checked."""
     voices = _share_voices([track for track in midi.instruments if track.notes])
     free = (channel for channel in range(MAX_CHANNELS) if channel != DRUM_CHANNEL)
     drums = next((voice for voice in voices if voice[0]), None)
@@ -174,7 +161,6 @@ def _in_order(events: list[Event]) -> list[Event]:
 
 
 def _share_voices(tracks: list[pretty_midi.Instrument]) -> _Voices:
-    """Gather the notes of tracks that may share a channel; too many voices share by program."""
     voices: _Voices = defaultdict(list)
     for track in tracks:
         controls = _controls(track)
@@ -270,7 +256,6 @@ def soundfont_path() -> Path:
 
 
 def _play(parts: list[Part], events: list[Event], out: np.ndarray, *, sr: int) -> np.ndarray:
-    """Fill `out` with what a fresh synthesiser plays; events past its end are not heard."""
     fluidsynth = require_fluidsynth()
     channels = 16 * (max(part.channel for part in parts) // 16 + 1)  # a multiple of 16 is wanted
     settings = {"synth.reverb.active": 0, "synth.chorus.active": 0}
