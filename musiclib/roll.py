@@ -80,8 +80,8 @@ def to_midi(
 ) -> pretty_midi.PrettyMIDI:  # fmt: skip
     """Turn a roll into a MIDI piece of one instrument: the inverse of `to_piano_roll`.
 
-    `velocity` may be ``(T, 88)``, read at each onset. A time signature is written only where
-    `steps_per_bar` is given; an `upbeat` becomes a short bar with a signature of its own.
+    `tempo` is 4 to 1,000 quarters a minute, `velocity` 1 to 127 or ``(T, 88)``, read at each onset.
+    Where `steps_per_bar` is given a time signature is written; an `upbeat` has one of its own.
     """
     if not 4 <= tempo <= 1000:
         raise ValueError(f"tempo must lie between 4 and 1000 quarters a minute, got {tempo}")
