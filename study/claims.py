@@ -37,7 +37,7 @@ from study.listening import Clip, clip_table, design, real_answers
 from study.measuring import features_outside
 from study.preference import Evidence, Weights, gather, resampled, scores
 from study.sets import REAL
-from study.stats import MODELS, delta, seed_interval, values_by_seed
+from study.stats import MODELS, cliffs_delta, seed_interval, values_by_seed
 
 # The margins: a medium Cliff's delta, dB, 16-bit steps, share of real music's spread.
 MEDIUM, AUDIBLE_DB, STEP, VARIETY = 0.33, 1.0, 1.0, 0.8
@@ -140,8 +140,8 @@ def median_difference(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def smaller(first: np.ndarray, second: np.ndarray) -> float:
-    """Return how much more often a value of the first set is the smaller: -`delta`."""
-    return -delta(first, second)
+    """Return how much more often a value of the first set is the smaller: -`cliffs_delta`."""
+    return -cliffs_delta(first, second)
 
 
 def spread_ratio(
@@ -159,7 +159,7 @@ def spread_ratio(
 
 _NAMES = {"vae": "VAE", "gan": "GAN", "lstm": "LSTM"}
 _NAMES |= {"training": "training music", "shuffled": "shuffled music"}
-_MEDIUM_DELTA = {"statistic": delta, "margin": MEDIUM, "bounds": (-1.0, 1.0)}
+_MEDIUM_DELTA = {"statistic": cliffs_delta, "margin": MEDIUM, "bounds": (-1.0, 1.0)}
 _SHOWN = {**_MEDIUM_DELTA, "decides": False}
 
 

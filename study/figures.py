@@ -155,9 +155,8 @@ def plot_copied(table: pd.DataFrame, *, kind: str, ax: Axes | None = None, title
     for index, (model, rows) in enumerate(shown.groupby("model", sort=False)):
         rows, one = rows.set_index("length").loc[lengths], look(str(model), index=index)
         x = np.arange(len(lengths)) + 0.08 * (index - last / 2)
-        ax.vlines(
-            x, 100 * rows["low"], 100 * rows["high"], color=one.colour, alpha=0.6, linewidth=3
-        )
+        ends = (100 * rows["low"], 100 * rows["high"])
+        ax.vlines(x, *ends, color=one.colour, alpha=0.6, linewidth=3)
         style = {"color": one.colour, "marker": one.marker, "linewidth": 0.8, "markersize": 8}
         ax.plot(x, 100 * rows["share"], label=f"{one.label} (n = {int(rows['n'].max())})", **style)
     ax.set_xticks(range(len(lengths)), [str(length) for length in lengths])
@@ -208,6 +207,7 @@ def plot_rankings(rankings: pd.DataFrame, *, ax: Axes | None = None, paper: str 
     return ax
 
 
+_ANSWERS = {"yes": "#1B7837", "no": "#8C2D04", "undecided": "#555555"}
 _HEADINGS = {"floor": "baselines", "independent": "independent keys"}
 _HEADINGS |= {"joint": "joint frame", "latent": "latent (a bound)"}
 
@@ -215,11 +215,7 @@ _HEADINGS |= {"joint": "joint frame", "latent": "latent (a bound)"}
 def plot_benchmark(
     published: pd.DataFrame, ours: pd.DataFrame, *, ax: Axes | None = None, title: str = ""
 ) -> Axes:
-    """Draw test likelihoods, one row per model, in groups that are never ranked together.
-
-    `published` ones are hollow and grey; `ours` are filled, with a line from the best seed (low) to
-    the worst (high); those whose outputs (the group) are ``floor`` are grey crosses.
-    """
+    """Draw test likelihoods in groups, never ranked together; `published` ones are hollow."""
     parts = [part.assign(ours=mine) for part, mine in ((published, False), (ours, True))]
     rows = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     unknown = set(rows["outputs"]) - set(OUTPUTS)
@@ -257,9 +253,6 @@ def _draw_likelihood(ax: Axes, row: dict[str, Any], place: float) -> None:
     ax.plot(value, place, marker="x" if is_floor else one.marker, linestyle="", **style)
     offset = {"xytext": (9, 0), "textcoords": "offset points", "va": "center"}
     ax.annotate(f"{value:.2f}", (value, place), fontsize=9, **offset)
-
-
-_ANSWERS = {"yes": "#1B7837", "no": "#8C2D04", "undecided": "#555555"}
 
 
 def draw_verdict(parts: pd.DataFrame, verdict: pd.DataFrame) -> Figure:
@@ -321,7 +314,6 @@ WORKFLOW = (
     ("Generation", "new pieces as rolls,\nMIDI and sound"),
     ("Analysis", "energy and mean,\nand what they should be"),
 )
-
 _BOX, _ROW, _PITCH = 2.55, 0.66, 1.0  # a box's width and height, and from row to row
 _STAGE_GAP, _TITLE, _MARGIN = 0.6, 0.6, 0.12
 _LETTERS = 36  # that fit a box; longer lines are set smaller
@@ -351,11 +343,7 @@ def plot_workflow(*, ax: Axes | None = None) -> Axes:
 
 
 def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real") -> Axes:
-    """Draw a built functional Keras model: a box per layer with its output shape and parameters.
-
-    Of a sequence of (title, model) the models are stages side by side, joined by an arrow. Layers
-    with weights have the colour of a model such as ``"vae"``, inputs are grey, the others white.
-    """
+    """Draw a built functional Keras model, or a sequence of stages (title, model) side by side."""
     stages = [("", model)] if hasattr(model, "count_params") else list(model)
     blocks = [read_blocks(one) for _, one in stages]
     plans = [arrange(some) for some in blocks]
@@ -385,10 +373,7 @@ class Block:
 
 
 def read_blocks(model: Any) -> list[Block]:
-    """Return the blocks of a built Keras model, each after those it takes from.
-
-    What only follows one layer, and has no weights or normalises, is folded into its block.
-    """
+    """Return a built Keras model's blocks in order, light layers folded into what they follow."""
     graph = getattr(model, "_functional", None) or model
     if not getattr(graph, "_nodes_by_depth", None):
         kind = type(model).__name__
@@ -425,11 +410,7 @@ class Layout(NamedTuple):
 
 
 def arrange(blocks: Sequence[Block]) -> Layout:
-    """Place the blocks of a model in rows and route its arrows between them (after Sugiyama).
-
-    A block stands below all it takes from, an input right above what takes it. What passes a row
-    gets a narrow place of its own in it.
-    """
+    """Place blocks in rows below what they take from, and route the arrows (after Sugiyama)."""
     row_of: list[int] = []
     for block in blocks:
         row_of.append(1 + max((row_of[parent] for parent in block.parents), default=-1))
@@ -520,11 +501,7 @@ def say(text: str) -> None:
 
 
 def show(fig: Figure, name: str, alt: str, *, paths: Paths) -> None:
-    """Save a figure as `run.save_figure` does, close it, and show a small picture of it.
-
-    The picture has half the size and few colours, so that a notebook with many can be committed.
-    `alt` says in words what it shows.
-    """
+    """Save a figure, close it, and show it small and in few colours; `alt` says what it shows."""
     if not alt.strip():
         raise ValueError("alt: got nothing, say in words what the picture shows")
     fig.draw_without_rendering()

@@ -48,7 +48,7 @@ from musiclib.originality import WINDOW_LENGTHS, TrainingIndex
 from musiclib.prepare import cores, is_macos_file
 from musiclib.roll import COMMON_BARS, STEPS_PER_QUARTER, Bars, to_midi
 from musiclib.synth import fluidsynth_version, soundfont_path, synthesize
-from study.run import progress
+from study.run import Progress
 from study.sets import NO_SEED, RANGED, REAL, TEMPO, TRAINING, Sample, typical_range, within
 from study.stats import seed_interval, values_by_seed
 
@@ -92,10 +92,7 @@ def problems(roll: np.ndarray, bars: Bars = COMMON_BARS) -> dict[str, float]:
 def sample_table(
     samples: Sequence[Sample], *, index: TrainingIndex | None = None, **tables: Any
 ) -> pd.DataFrame:
-    """Return what every piece measures, and with an index how much of it is copied.
-
-    The training set is neither rendered nor looked up. `tables` and workers are of `measured`.
-    """
+    """Return what every piece measures, and with an index what is copied."""
     if not samples:
         raise ValueError("samples must hold at least one piece; got none")
     items = [(sample.roll, sample.bars) for sample in samples if sample.model != TRAINING]
@@ -126,14 +123,9 @@ def _item_key(item: tuple[np.ndarray, Bars]) -> str:
 
 
 def measured(
-    measure: Callable[[Any], Row],
-    items: Sequence[Any],
-    *,
-    key: Callable[[Any], str],
-    kept: AnyPath | None = None,
-    released: AnyPath | None = None,
-    workers: int | None = None,
-) -> list[Row]:
+    measure: Callable[[Any], Row], items: Sequence[Any], *, key: Callable[[Any], str],
+    kept: AnyPath | None = None, released: AnyPath | None = None, workers: int | None = None,
+) -> list[Row]:  # fmt: skip
     """Return the measures of each item: known ones from the tables, others measured now and kept.
 
     `measure` is importable, as it runs in other processes. `key` names an item; equal ones are
@@ -143,7 +135,7 @@ def measured(
     own, given = Kept(kept, code=made_by()), Kept(released)
     known = {k: row for k in keys if (row := own.get(k) or given.get(k))}
     missing = {k: item for k, item in zip(keys, items, strict=True) if k not in known}
-    line = progress(len(missing), f"{len(known)} of {len(set(keys))} pieces known, measured")
+    line = Progress(len(missing), f"{len(known)} of {len(set(keys))} pieces known, measured")
     with own.writing(versions()):
         for k, found in zip(missing, _map(measure, list(missing.values()), workers), strict=True):
             known[k] = own.add(k, found)
@@ -270,9 +262,8 @@ def _value(field: str) -> Any:
 def distance_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) -> pd.DataFrame:
     """Return how far each set lies from held-out real music, with its interval.
 
-    Columns model, distance, low, high, seeds, n (pieces that define every kept feature), undefined
-    (those that do not), dropped (the `dropped_features`); NaN where no piece of a set defines one.
-    A distance grows as a set gets smaller: read it beside the training set's.
+    A distance grows as a set gets smaller: read it beside the training set's. n are the pieces that
+    define every kept feature, undefined those that do not.
     """
     real, features = table["model"] == REAL, list(FEATURES)
     reference = table.loc[real, features].to_numpy(float)
@@ -292,11 +283,7 @@ def distance_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) ->
 
 
 def distance_by_training(table: pd.DataFrame, *, size: int, seed: int) -> pd.DataFrame:
-    """Return how far each single training run lies from held-out real music, all at one size.
-
-    Columns model, seed, distance, size. The mean over `_DRAWS` random sets of `size` pieces that
-    define every kept feature, or that of all pieces where a run has no more.
-    """
+    """Return each training run's distance: the mean over `_DRAWS` random sets of `size` pieces."""
     real, features = table["model"] == REAL, list(FEATURES)
     reference = table.loc[real, features].to_numpy(float)
     rng, rows = np.random.default_rng(seed), []
@@ -334,9 +321,7 @@ def overlap_table(rolls: Rolls) -> pd.DataFrame:
 def copied_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) -> pd.DataFrame:
     """Return what share of each set's windows stands in the training music, with its interval.
 
-    Columns model, length (of the windows, in sixteenths), kind (``exact``, ``transposed``), share,
-    low, high, windows, seeds, n. The real set's rows are the rate at which music by the same
-    composer repeats itself.
+    The real set's rows are the rate at which music by the same composer repeats itself.
     """
     options = {"rng": np.random.default_rng(seed), "n_resamples": n_resamples}
     n_seeds, rows = table.groupby("model", sort=False)["seed"].nunique(), []
@@ -359,9 +344,7 @@ def _share(counts: np.ndarray) -> float:
 def variety_table(rolls: Rolls, reference: Sequence[np.ndarray] | None = None) -> pd.DataFrame:
     """Return how different the pieces of each training run are, as a ratio to real music's.
 
-    Columns model, seeds, nearest and pairwise (means over the seeds of `diversity_ratio`),
-    lowest_nearest (of the worst seed), n (pieces of the smallest seed). The reference is the real
-    set; better is one piece of each tune.
+    The reference is the real set; better is one piece of each tune.
     """
     real = next(iter(rolls[REAL].values())) if reference is None else reference
     rows = []
@@ -387,11 +370,7 @@ def inside_range(table: pd.DataFrame, measures: Sequence[str] = RANGED) -> pd.Da
 
 
 def range_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what share of each set lies inside the range of real music, and what is flawed.
-
-    Columns model, seeds, n, percent inside for each of `RANGED` and ``all_four``, lowest_seed
-    (``all_four`` of the worst training run), pieces with each of `PROBLEMS`.
-    """
+    """Return what percentage of each set, and of its worst seed, is inside real music's range."""
     inside, rows = inside_range(table), []
     inside["all_four"] = inside.all(axis=1)
     for model, part in table.groupby("model", sort=False):
@@ -421,10 +400,7 @@ class RecordingError(ValueError):
 
 
 def recorded_table(folder: AnyPath, *, seconds: float, kept: AnyPath | None = None) -> pd.DataFrame:
-    """Return what the first seconds of a folder's recordings measure, subfolders included.
-
-    At most 200 files, spread evenly. Warns of each file that is skipped.
-    """
+    """Measure the first seconds of at most 200 of a folder's recordings; warn of each skipped."""
     if not (folder := Path(folder)).is_dir():
         raise FileNotFoundError(f"reference_audio: {folder} does not exist or is no folder")
     found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())

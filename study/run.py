@@ -266,9 +266,6 @@ class Progress(Iterable[Any]):
     close = show  # also of a loop that stopped early
 
 
-progress = Progress
-
-
 def save_figure(fig: Figure, name: str, paths: Paths) -> Path:
     """Write `fig` as PNG (150 dpi) and SVG to the figures folder, and return the PNG's path.
 

@@ -58,8 +58,15 @@ RUNS = ROOT / "runs"  # git ignores it
 ABOUT = "run.json"
 MANIFEST = Path("data", "released.json")  # the hash of each released folder
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130  # the exit status
+PACKAGES = (
+    "keras", "librosa", "matplotlib", "music21", "numpy", "pandas", "pretty_midi", "pyfluidsynth",
+    "pyloudnorm", "scikit-posthocs", "scipy", "soundfile", "tensorflow",
+)  # fmt: skip
+_LAY_IN_THE_CHECKOUT = (
+    "rendered", "data/corpora", "data/prepared", "data/audio", "data/checkpoints",
+    "data/results/cache", "data/results/bench.csv",
+)  # fmt: skip
 say = functools.partial(print, flush=True)
-
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, no other
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 
@@ -104,12 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error)
 
 
-_LAY_IN_THE_CHECKOUT = (
-    "rendered", "data/corpora", "data/prepared", "data/audio", "data/checkpoints",
-    "data/results/cache", "data/results/bench.csv",
-)  # fmt: skip
-
-
 def _refuse(error: Exception | str) -> int:
     print(f"study: {error}", file=sys.stderr, flush=True)
     return REFUSED
@@ -139,10 +140,7 @@ def _run(study: Study) -> int:
 
 
 def move_old(root: Path) -> list[str]:
-    """Move what an earlier version left in the checkout below ``runs/``; return a line for each.
-
-    Only what git ignored then is moved, and nothing is overwritten.
-    """
+    """Move what an earlier version left in the checkout, never over anything, and say what."""
     moved = {name: f"runs/earlier/{name}" for name in _LAY_IN_THE_CHECKOUT}
     for path in (path.relative_to(root) for path in root.glob("data/weights/*_[0-9]*")):
         moved[str(path)] = f"runs/earlier/{path}"
@@ -221,7 +219,6 @@ class Study:
         set_keys(self.notebooks, surroundings=around, output=self.output)
 
     async def run(self) -> int:
-        """Run what needs it, and return the exit status."""
         self.stopping, self.failed = False, set[str]()
         task = asyncio.current_task()
 
@@ -255,7 +252,6 @@ class Study:
         return FAILED if self.failed else DONE
 
     async def _run_in_turn(self, nb: Notebook) -> None:
-        """Run a notebook once those that it depends on are over, or give it up if one failed."""
         for name in nb.depends:
             await self.over[name].wait()
         if lost := self.failed.intersection(nb.depends):
@@ -310,7 +306,6 @@ def _output(options: argparse.Namespace, corpus: str) -> Path:
 
 
 def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
-    """Keep the notebooks of these names, which then wait for no other one."""
     known = sorted({nb.path.stem for nb in notebooks})
     if unknown := set(names) - set(known):
         raise ValueError(f"only: got {min(unknown)}, the notebooks are {', '.join(known)}")
@@ -318,12 +313,6 @@ def _only(notebooks: list[Notebook], names: Sequence[str]) -> list[Notebook]:
     for nb in kept.values():
         nb.depends = [name for name in nb.depends if name in kept]
     return list(kept.values())
-
-
-PACKAGES = (
-    "keras", "librosa", "matplotlib", "music21", "numpy", "pandas", "pretty_midi", "pyfluidsynth",
-    "pyloudnorm", "scikit-posthocs", "scipy", "soundfile", "tensorflow",
-)  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -359,9 +348,8 @@ def trains(nb: Notebook) -> bool:
 def read_notebooks(folder: Path, given: Mapping[str, Any], *, trainings: int = 1) -> list[Notebook]:
     """Read the notebooks ``0*.ipynb`` of `folder` in order, or raise `FormError`.
 
-    Each receives those parameters of `given` that its cell declares. A notebook that trains stands
-    there `trainings` times, one seed after the other, and what depends on it depends on all. With 0
-    it is run once, trains nothing, and nothing waits for it.
+    One that trains stands there `trainings` times, and what depends on it depends on all; with 0 it
+    is run once, trains nothing, and nothing waits for it.
     """
     found: list[Notebook] = []
     for path in sorted(folder.glob("0*.ipynb")):
@@ -486,10 +474,7 @@ _PATIENCE = 600  # seconds for a kernel to start or to send its last output, on 
 
 
 class Run:
-    """One notebook in a kernel of its own, at code cell `cell` (0: the kernel starts) of `cells`.
-
-    With its threads fixed and without the user's IPython files it computes the same anywhere.
-    """
+    """One notebook in a kernel of its own, at code cell `cell` of `cells`; 0: it starts."""
 
     def __init__(self, nb: Notebook) -> None:
         self.nb, self.node = nb, copy.deepcopy(nb.node)
@@ -503,12 +488,10 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the run began."""
         return time.monotonic() - self._began
 
     @property
     def cell_seconds(self) -> float:
-        """Seconds since the cell at work began."""
         return time.monotonic() - self._cell_began
 
     def last_words(self) -> str:
@@ -520,7 +503,6 @@ class Run:
         return lines[-1] if lines else ""
 
     async def execute(self, *, threads: int) -> None:
-        """Run every cell, or raise `NotebookError`."""
         with tempfile.TemporaryDirectory(prefix="study-") as profile:
             client = _Client(
                 self.node, kernel_name="python3", on_cell_start=self._on_cell_start,
@@ -604,8 +586,6 @@ class _Client(NotebookClient):
 _NEXT_CELL_SECONDS, _SAME_CELL_SECONDS = 5.0, 20.0  # at most one line in this time
 _WORDS = 60
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?")
-
-
 _PACE = 10.0  # seconds after which a loop's own pace says more than what was expected
 _COUNT = re.compile(r": (\d+) of (\d+)")
 
@@ -625,17 +605,14 @@ class Watch:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the run began."""
         return time.monotonic() - self._began
 
     def start(self, run: Run) -> None:
-        """Print that a notebook starts."""
         self._running[run.nb.name] = run
         self._told[run.nb.name] = (0, time.monotonic())
         say(f"{self._label(run.nb)}  starts, {run.cells} cells  {self._times()}")
 
     def end(self, nb: Notebook, what: str) -> None:
-        """Print how a notebook ended."""
         self._ended.add(nb.name)
         if (run := self._running.pop(nb.name, None)) is not None:
             self._took[nb.name] = run.seconds
@@ -707,7 +684,6 @@ def print_results(paths: Paths, *, rendered: Path) -> None:
 
 
 def _aligned(table: Path) -> str:
-    """Return a CSV as aligned text: numbers to the right, with five digits unless whole."""
 
     def short(field: str) -> str:
         return f"{float(field):.5g}" if "." in field and _NUMBER.fullmatch(field) else field
@@ -794,10 +770,7 @@ def seen_from(notebooks: Path, output: Path) -> str:
 
 
 def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -> NotebookNode:
-    """Put the outputs of a run into the notebook as it stands, unless its code has changed.
-
-    `output` is what the parameter of that name shall say.
-    """
+    """Put a run's outputs into the notebook as it stands, if its code is the same."""
     result = copy.deepcopy(source)
     old, new = code_cells(run), code_cells(result)
     values = declared_parameters(parameters_cell(run, name=name)) | {"output": output}
@@ -833,7 +806,6 @@ def _cleaned(output: NotebookNode, number: int) -> NotebookNode:
 
 
 def _texts(output: NotebookNode) -> list[tuple[NotebookNode, str]]:
-    """Return where an output holds text, as pairs of a dictionary and a key of it."""
     data = output.get("data", {})
     places = [(output, "text"), *((data, kind) for kind in _TEXT_TYPES)]
     return [(holder, key) for holder, key in places if key in holder]

@@ -139,7 +139,6 @@ def _draw(size: int, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _require_training(training: Rolls, n: int, steps: int, *, shortest: int = 1) -> list:
-    """Return the training rolls of at least `shortest` steps, or say which argument is wrong."""
     for name, value in (("n", n), ("steps", steps)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
@@ -161,11 +160,7 @@ _WRITERS = {"lstm": "02 (LSTM)", "gan": "03 (GAN)", "vae": "04 (VAE)"}
 
 
 class Sample(NamedTuple):
-    """Hold one piece to compare.
-
-    `file` is a generated piece's file below the output folder, a real piece's name, or "" for a
-    baseline's, which has bars of its source or else of the training pieces' commonest length.
-    """
+    """Hold one piece; `file` is a generated piece's file, a real one's name, or "" (a baseline)."""
 
     model: str
     seed: int
@@ -182,11 +177,7 @@ class Sample(NamedTuple):
 def read_generated(
     generated: AnyPath, *, models: Sequence[str] = MODELS, seeds: Sequence[int] | None = None
 ) -> list[Sample]:
-    """Read what the model notebooks wrote to a folder, of these training seeds (all if not given).
-
-    By model, seed and number. A shorter file is followed by silence (rests at its end are not in
-    it), a longer one is cut; folders whose name is no number are no seeds.
-    """
+    """Read what the model notebooks wrote, for these seeds or all, as long as `PIECE_STEPS`."""
     generated, samples = Path(generated), []
     for model in models:
         runs = [f for f in _seeds(generated / model) if seeds is None or int(f.name) in seeds]
@@ -213,11 +204,7 @@ def _numbered(paths: Iterable[Path]) -> list[Path]:
 
 
 def read_models(paths: Paths, *, seed: int, budget: Preset) -> tuple[list[Sample], dict[str, str]]:
-    """Read the pieces to compare, and say of each model whether they are "this run" or "released".
-
-    This run's training seeds are `seed` and as many as the budget trains. Of a model that it did
-    not train, every released seed is read.
-    """
+    """Read the pieces to compare, and say whether each model's are "this run" or "released"."""
     samples, whose = [], {}
     trains = budget.trainings or not paths.reads_released
     seeds = range(seed, seed + budget["seeds"]) if trains else ()
@@ -280,10 +267,7 @@ def _bars(piece: Piece) -> Bars:
 
 
 def baseline_samples(training: Sequence[Piece], *, n: int, seed: int) -> list[Sample]:
-    """Return n pieces of each of `BASELINES`, and n training pieces, or all that are long enough.
-
-    Each set has a stream of draws of its own. A shuffled piece keeps the bars of its source.
-    """
+    """Return n pieces of each of `BASELINES`, and n training pieces or all that are long enough."""
     rolls, long = [piece.roll for piece in training], _long(training)
     *streams, last = np.random.default_rng(seed).spawn(len(BASELINES) + 1)
     chosen = np.sort(last.permutation(len(long))[:n])

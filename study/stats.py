@@ -225,9 +225,6 @@ def cliffs_delta(first: np.ndarray, second: np.ndarray) -> float:
     return float((below - above).mean() / len(ordered))
 
 
-delta = cliffs_delta
-
-
 def kruskal_wallis(models: Mapping[str, Samples], *, by_seed: bool = True) -> dict[str, float]:
     """Test whether any model's values tend to be larger than another's: ``statistic`` H, p and n.
 

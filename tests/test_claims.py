@@ -39,7 +39,6 @@ from study.stats import (
     bootstrap,
     cliffs_delta,
     compare_models,
-    delta,
     few_seeds,
     outer_ends,
     seed_interval,
@@ -73,11 +72,6 @@ def table(*, seeds=5, n=20, shift=None, seed=0):
     st.lists(st.integers(0, 5), min_size=1, max_size=12),
     st.lists(st.integers(0, 5), min_size=1, max_size=12),
 )
-def test_delta_is_cliffs_delta(first, second):
-    a, b = np.array(first, float), np.array(second, float)
-    assert delta(a, b) == pytest.approx(cliffs_delta(a, b))
-
-
 def test_an_interval_of_one_seed_is_the_plain_bootstrap_about_the_estimate():
     values = {0: np.random.default_rng(0).normal(size=60)}
     plain = bootstrap(np.mean, values, rng=np.random.default_rng(1), n_resamples=800)
@@ -171,7 +165,7 @@ def test_a_cautious_interval_holds_the_plain_one_and_ends_at_draws():
 def test_intervals_hold_their_estimate_and_stay_in_bounds():
     low, high = {0: np.zeros(20)}, {0: np.ones(20)}
     rng = np.random.default_rng(0)
-    found = seed_interval(delta, high, low, rng=rng, bounds=(-1, 1))
+    found = seed_interval(cliffs_delta, high, low, rng=rng, bounds=(-1, 1))
     assert found[:3] == (1.0, 1.0, 1.0)
     nothing = seed_interval(np.mean, {0: np.full(3, np.nan)}, rng=rng)
     assert math.isnan(nothing.estimate)

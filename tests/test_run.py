@@ -22,10 +22,10 @@ from study.run import (
     KERNEL_THREADS,
     PRESET_NAMES,
     Paths,
+    Progress,
     corpus_folder,
     kernel_environment,
     preset,
-    progress,
     save_figure,
     seed_everything,
     skip_cells,
@@ -139,22 +139,22 @@ def test_the_kernel_environment_fixes_threads_and_hashes():
 
 
 def test_progress_yields_every_item_and_leaves_one_line(capsys):
-    bar = progress(3, "steps")
+    bar = Progress(3, "steps")
     for step in bar:
         bar.note = f"loss {step / 2}"
     assert capsys.readouterr().out == "steps: 3 of 3, loss 1.0\n"
-    assert list(progress(iter("ab"), "letters")) == ["a", "b"]
+    assert list(Progress(iter("ab"), "letters")) == ["a", "b"]
     assert capsys.readouterr().out == "letters: 2\n"
 
 
 def test_progress_by_steps_says_where_a_loop_broke_off(capsys):
-    bar = progress(10, "epochs")
+    bar = Progress(10, "epochs")
     bar.step("loss 2")
     bar.step("loss 1")
     bar.close()
     bar.close()
     assert capsys.readouterr().out == "epochs: 2 of 10, loss 1\n"
-    for step in progress(10, "steps"):
+    for step in Progress(10, "steps"):
         if step == 4:
             break
     assert capsys.readouterr().out == "steps: 4 of 10\n"
@@ -170,7 +170,7 @@ def test_in_a_notebook_one_display_is_updated():
         def update(self, data, raw):
             calls.append(("update", data["text/plain"], raw))
 
-    bar = progress(2, "a")
+    bar = Progress(2, "a")
     bar._handle, bar._every = Handle(), 0.0
     assert list(bar) == [0, 1]
     bar.close()

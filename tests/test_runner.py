@@ -27,11 +27,11 @@ PARAMETERS = 'preset = "full"\nseed = 0\ncorpus = "chorales"\nn_samples = None\n
 FIRST = """\
 import os
 from pathlib import Path
-from study.run import Paths, progress
+from study.run import Paths, Progress
 paths = Paths(output)
 with open("ran.txt", "a") as file:
     file.write("01 ")
-for _ in progress(3, "steps"):
+for _ in Progress(3, "steps"):
     pass
 paths.results.mkdir(parents=True, exist_ok=True)
 threads = os.environ["TF_NUM_INTRAOP_THREADS"]
