@@ -11,8 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from musiclib.audio import AUDIO_UNITS
@@ -68,10 +66,6 @@ def table(*, seeds=5, n=20, shift=None, seed=0):
     return pd.concat(rows, ignore_index=True)
 
 
-@given(
-    st.lists(st.integers(0, 5), min_size=1, max_size=12),
-    st.lists(st.integers(0, 5), min_size=1, max_size=12),
-)
 def test_an_interval_of_one_seed_is_the_plain_bootstrap_about_the_estimate():
     values = {0: np.random.default_rng(0).normal(size=60)}
     plain = bootstrap(np.mean, values, rng=np.random.default_rng(1), n_resamples=800)
