@@ -123,6 +123,6 @@ def test_the_house_as_drawn_has_every_room_and_no_other():
 
 
 def test_the_page_is_short_and_the_promises_are_ten():
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 155
     promises = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
     assert re.findall(r"^(\d+)\. ", promises, re.MULTILINE) == [str(n) for n in range(1, 11)]
