@@ -20,6 +20,6 @@ def midi_of(*notes, tempo=60.0, metres=(), drum=False):
     return midi
 
 
-def scale(root=60):
-    """Make a major scale in quarters, from its root to the octave."""
-    return midi_of(*((i, i + 1, root + step) for i, step in enumerate((*MAJOR, 12))))
+def scale(root=60, *, of=MAJOR):
+    """Make a scale in quarters, major unless told otherwise, from its root to the octave."""
+    return midi_of(*((i, i + 1, root + step) for i, step in enumerate((*of, 12))))

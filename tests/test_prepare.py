@@ -24,14 +24,13 @@ import numpy as np
 import pandas as pd
 import pretty_midi
 import pytest
+from notes import MAJOR, midi_of, scale
 
 from musiclib import piece as musiclib_piece
 from musiclib import prepare
 from musiclib.files import TEMPORARY_PREFIX
 from musiclib.midi import parse_midi, save_midi
-from musiclib.piece import (
-    _packed,
-)
+from musiclib.piece import _packed
 from musiclib.prepare import (
     LOST,
     REPORT_COLUMNS,
@@ -43,26 +42,6 @@ from musiclib.prepare import (
     run_jobs,
 )
 from musiclib.roll import to_piano_roll
-
-MAJOR = (0, 2, 4, 5, 7, 9, 11)
-
-
-def midi_of(*notes, tempo=60.0, metres=(), drum=False):
-    """Make a PrettyMIDI of (start, end, pitch) in quarters and (quarter, over, under) metres."""
-    midi = pretty_midi.PrettyMIDI(resolution=480, initial_tempo=tempo)
-    track, quarter = pretty_midi.Instrument(0, is_drum=drum), 60 / tempo
-    for start, end, pitch in notes:
-        track.notes.append(pretty_midi.Note(80, pitch, start * quarter, end * quarter))
-    midi.instruments.append(track)
-    for when, over, under in metres:
-        signature = pretty_midi.TimeSignature(over, under, when * quarter)
-        midi.time_signature_changes.append(signature)
-    return midi
-
-
-def scale(root=60, *, of=MAJOR):
-    return midi_of(*((i, i + 1, root + step) for i, step in enumerate((*of, 12))))
-
 
 # A folder of anything
 
