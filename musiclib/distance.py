@@ -39,7 +39,8 @@ Pieces = pd.DataFrame | Iterable[np.ndarray]  # a `feature_table`, or rolls
 
 
 class Feature(NamedTuple):
-    # The aspect a feature describes, its unit, and the least spread to divide by, in that unit
+    """The aspect a feature describes, its unit, and the least spread to divide by, in it."""
+
     aspect: str
     unit: str
     floor: float
@@ -273,7 +274,8 @@ def _length_class(notes: NoteList) -> np.ndarray:
 
 
 class Overlap(NamedTuple):
-    # Common area of two densities, 0 to 1, and divergence of the first from the second (nats)
+    """Common area of two densities, 0 to 1, and divergence of the first from the second, nats."""
+
     area: float
     kld: float
 
@@ -309,7 +311,8 @@ def density(ordered: np.ndarray, at: np.ndarray, *, width: float) -> np.ndarray:
 
 
 class Diversity(NamedTuple):
-    # Mean distance of the `n` pieces of a set to the nearest other, and of all pairs, in cells
+    """Mean distance of the `n` pieces of a set to the nearest other, and of all pairs, in cells."""
+
     nearest: float
     pairwise: float
     n: int

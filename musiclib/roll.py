@@ -205,7 +205,8 @@ def roll_to_notes(roll: np.ndarray) -> np.ndarray:
 
 
 class NoteList(NamedTuple):
-    # Hold the notes of one roll by start, then key: three arrays (N,), times in steps
+    """Hold the notes of one roll by start, then key: three arrays (N,), times in steps."""
+
     start: np.ndarray
     key: np.ndarray
     length: np.ndarray
