@@ -322,7 +322,9 @@ class _Worker:
         paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
         environment |= {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
-        command = [sys.executable, "-c", "from musiclib.prepare import _serve; _serve()"]
+        # Whatever prints, imports among them, does not talk into the answers.
+        code = "import os; out = os.dup(1); os.dup2(2, 1); from musiclib.prepare import _serve"
+        command = [sys.executable, "-c", f"{code}; _serve(out)"]
         with self._lock:
             if self._closed:
                 raise WorkerError("the run was interrupted")
@@ -356,14 +358,13 @@ class _Worker:
                 pass  # which waits for its end, and closes its pipes
 
 
-def _serve() -> None:
+def _serve(out: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
-    with os.fdopen(os.dup(1), "w", encoding="utf-8") as channel, open(os.devnull, "w") as nowhere:
+    with os.fdopen(out, "w", encoding="utf-8") as channel, open(os.devnull, "w") as nowhere:
 
         def say(message: Job) -> None:
             print(json.dumps(message), file=channel, flush=True)
 
-        os.dup2(2, 1)  # whatever prints does not talk into the answers
         settings = json.loads(sys.stdin.readline())
         try:
             function = pkgutil.resolve_name(settings["target"])

@@ -265,12 +265,12 @@ def test_a_killed_process_holds_no_lock_nor_does_what_it_had_started(tmp_path):
     code = (
         "import subprocess, sys, time\nfrom musiclib.files import locked\n"
         "with locked(sys.argv[1]):\n"
-        "    child = subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL)\n"
-        "    print(child.pid, flush=True)\n    time.sleep(60)"
+        "    child = subprocess.Popen(['sleep', '60'], stderr=subprocess.DEVNULL)\n"
+        "    print(child.pid, file=sys.stderr)\n    time.sleep(60)"
     )
     path = tmp_path / "table.csv"
-    holder = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True)
-    child = int(holder.stdout.readline())
+    holder = subprocess.Popen([sys.executable, "-c", code, path], stderr=subprocess.PIPE, text=True)
+    child = int(holder.stderr.readline())
     try:
         with pytest.raises(Timeout):
             files.locked(path, wait=False)
