@@ -10,6 +10,7 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.pop("CI", None)  # where it is set, pyfluidsynth prints when it is imported
 
 from hypothesis import settings
 
