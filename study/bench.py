@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--steps", type=whole(2), default=32, help="steps that the LSTM writes (default: 32)")
     add("--output", type=Path, default=RUNS / "bench", help="receives data/results/bench.csv")
     options = parser.parse_args(arguments)
-    files = sorted((ROOT / "data" / "generated" / "lstm" / "0").glob("*.mid"))[: options.pieces]
+    files = sorted((ROOT / "data" / "generated" / "lstm" / "refined" / "0").glob("*.mid"))[
+        : options.pieces
+    ]
     found = []
     for row in itertools.chain(reading_rows(files), [writing_row(steps=options.steps)]):
         found.append(timed(row, repeats=options.repeats))

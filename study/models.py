@@ -14,6 +14,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from musiclib.piece import Piece
+from musiclib.roll import N_KEYS, sounding_keys
+from study.sets import PIECE_STEPS
+
 Tensor = Any
 
 
@@ -128,3 +132,42 @@ class Batches(keras.utils.PyDataset):
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
+
+
+# What the plain models read and write: which of the 88 keys sound, nothing else.
+
+
+class BarWindows:
+    """Excerpts of pieces from a bar line on, (n, steps, 88): 1.0 where a key sounds, else 0.0.
+
+    A piece that is shorter than an excerpt ends in silence.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], *, steps: int = PIECE_STEPS) -> None:
+        self.sounds, self.steps = [sounding_keys(piece.roll) for piece in pieces], steps
+        self.places = [
+            (i, int(start))
+            for i, piece in enumerate(pieces)
+            for start in np.flatnonzero(np.asarray(piece.position) == 0)
+            if start + steps <= len(piece.roll) or start < piece.bar
+        ]
+
+    def cut(self, places: Sequence[int]) -> np.ndarray:
+        """Return the excerpts of these numbers, counted over all pieces."""
+        found = np.zeros((len(places), self.steps, N_KEYS), "float32")
+        for window, place in zip(found, places, strict=True):
+            i, start = self.places[place]
+            sound = self.sounds[i][start : start + self.steps]
+            window[: len(sound)] = sound
+        return found
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return n excerpts drawn at random."""
+        return self.cut(rng.integers(len(self.places), size=n))
+
+
+def rolls_of_keys(sounding: np.ndarray) -> list[np.ndarray]:
+    """Return rolls (T, 88, 2) of what sounds (n, T, 88): a note starts where it did not before."""
+    sounding = np.asarray(sounding) > 0
+    struck = sounding & ~np.pad(sounding, ((0, 0), (1, 0), (0, 0)))[:, :-1]
+    return list(np.stack([struck, sounding], axis=-1).astype(np.uint8))

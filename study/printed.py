@@ -17,7 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from musiclib.audio import AES17_OFFSET_DB, validate
+from musiclib.audio import AES17_OFFSET_DB, energy, mean, peak, validate
+from musiclib.files import upsert_csv
+from study.measuring import SR, render
+from study.run import Paths
 
 # The paper's only table, which prints energy in dBFS and mean in dB (G. S. R. Pavan and others,
 # Exploring the Potential of GANs, LSTM, and VAEs in Advancing Music Generation).
@@ -303,3 +306,55 @@ def adjusted_means(
     means = [(int(own.sum()), y[own > 0].mean()) for own in groups.T]
     out = pd.DataFrame(means, present, ["n", "mean"]).rename_axis("model").reset_index()
     return out.assign(adjusted=solution[: len(present)], explained=explained)
+
+
+# What plausible plain training might print the paper's pairs. This list was written before any of
+# it ran; the last three read the clips of a setting above for two seconds only.
+SETTINGS = (
+    ("lstm", "drawn"), ("lstm", "threshold 0.5"), ("lstm", "a tenth of the steps"),
+    ("gan", "threshold 0.5"), ("gan", "drawn"), ("gan", "a tenth of the steps"),
+    ("vae", "threshold 0.5"), ("vae", "drawn"), ("vae", "a tenth of the steps"),
+    ("lstm", "drawn, two seconds"), ("gan", "threshold 0.5, two seconds"),
+    ("vae", "threshold 0.5, two seconds"),
+)  # fmt: skip
+NEAR = 2.0  # a clip's energy may lie so many times beyond the range that the paper prints
+_SHORT = ", two seconds"
+
+
+def keep_clips(paths: Paths, model: str, setting: str, rolls: Sequence[np.ndarray]) -> None:
+    """Write energy and mean of a setting's clips to ``paper_settings.csv``, one row per clip."""
+    rows = []
+    for sample, roll in enumerate(rolls):
+        x = render(roll)
+        clips = {setting: x, setting + _SHORT: x[: 2 * SR]}
+        for name in (name for name in clips if (model, name) in SETTINGS):
+            clip, loudest = clips[name], peak(clips[name]) or 1.0
+            row = {"model": model, "setting": name, "sample": sample}
+            row |= {"energy": energy(clip), "energy_normalised": energy(clip) / loudest**2}
+            rows.append(row | {"mean": mean(clip), "mean_normalised": mean(clip) / loudest})
+    keys = ["model", "setting", "sample"]
+    upsert_csv(rows, paths.results / "paper_settings.csv", keys=keys)
+
+
+def judge_settings(clips: pd.DataFrame) -> pd.DataFrame:
+    """Return per setting and reading whether all its clips have the energies that the paper prints.
+
+    `clips` is ``paper_settings.csv``. An energy fits within `NEAR` times of the printed range; a
+    mean if it has the printed sign and lies as near to the range of the printed means.
+    """
+    rows = []
+    for (model, setting), own in clips.groupby(["model", "setting"], sort=False):
+        theirs = PAPER_TABLE[PAPER_TABLE["model"] == model.upper()]
+        for reading in ("", "_normalised"):
+            energies, means = own[f"energy{reading}"], own[f"mean{reading}"]
+            row = {"model": model, "setting": setting, "reading": reading[1:] or "fixed gain"}
+            row |= {"least": energies.min(), "most": energies.max()}
+            row |= {"printed_least": theirs["energy"].min(), "printed_most": theirs["energy"].max()}
+            row["energy_fits"] = _near(energies, theirs["energy"])
+            row["mean_fits"] = _near(means * np.sign(theirs["mean"].iloc[0]), theirs["mean"].abs())
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _near(ours: pd.Series, printed: pd.Series) -> bool:
+    return bool(ours.between(printed.min() / NEAR, printed.max() * NEAR).all())

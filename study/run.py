@@ -26,19 +26,23 @@ from musiclib.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PRESET_NAMES = ("smoke", "standard", "classroom", "half", "double", "full")
+PRESET_NAMES = ("smoke", "standard", "classroom", "plain", "half", "double", "full")
 
-BUDGETS: Mapping[str, tuple[int, int, int, int, int, int]] = {
-    #             smoke  standard  classroom  half  double  full
-    "max_pieces": (60, 400, 400, 400, 400, 400),  # pieces of the corpus that are read, at most
-    "seeds": (1, 1, 5, 1, 1, 5),  # trainings of each model, each from its own seed
-    "n_samples": (4, 20, 12, 40, 40, 40),  # pieces that each training generates
-    "lstm_units": (32, 192, 256, 256, 256, 256),  # cells of each LSTM layer
-    "lstm_steps": (20, 350, 0, 400, 1_600, 800),  # optimizer steps; 0: released weights
-    "keys_steps": (4, 24, 0, 0, 0, 240),  # of the LSTM of keys, each of two trainings
-    "gan_steps": (20, 600, 0, 800, 3_200, 1_600),
-    "vae_steps": (20, 700, 0, 1_000, 4_000, 2_000),
-    "minutes": (4, 12, 4, 15, 45, 240),  # expected on two cores, first estimate of time left
+BUDGETS: Mapping[str, tuple[int, int, int, int, int, int, int]] = {
+    #             smoke  standard  classroom  plain  half  double  full
+    "max_pieces": (60, 400, 400, 400, 400, 400, 400),  # pieces of the corpus to read, at most
+    "seeds": (1, 1, 5, 5, 1, 1, 5),  # trainings of each model, each from its own seed
+    "n_samples": (4, 20, 12, 40, 40, 40, 40),  # pieces that each training generates
+    # Optimizer steps; 0: released weights.
+    "plain_lstm_steps": (6, 600, 0, 1_200, 0, 0, 1_200),
+    "plain_gan_steps": (6, 500, 0, 1_000, 0, 0, 1_000),
+    "plain_vae_steps": (6, 600, 0, 1_200, 0, 0, 1_200),
+    "lstm_units": (32, 192, 256, 256, 256, 256, 256),  # cells of each LSTM layer
+    "lstm_steps": (20, 350, 0, 0, 400, 1_600, 800),
+    "keys_steps": (4, 24, 0, 0, 0, 0, 240),  # of the LSTM of keys, each of two trainings
+    "gan_steps": (20, 600, 0, 0, 800, 3_200, 1_600),
+    "vae_steps": (20, 700, 0, 0, 1_000, 4_000, 2_000),
+    "minutes": (4, 12, 4, 30, 15, 45, 260),  # expected on two cores, first estimate of time left
 }
 
 
@@ -56,7 +60,7 @@ class Preset:
     @property
     def trainings(self) -> int:
         """How often each model is trained; 0 where the released pieces are read instead."""
-        return self["seeds"] if self["lstm_steps"] else 0
+        return self["seeds"] if self["lstm_steps"] or self["plain_lstm_steps"] else 0
 
     def full(self, key: str) -> int:
         """Return the value of the full preset, to print beside a reduced one."""
@@ -72,7 +76,8 @@ def preset(name: str) -> Preset:
     """Return the budgets of the preset `name`.
 
     ``smoke`` (does it run?), ``standard`` (everything trained, in minutes), ``classroom`` (released
-    weights, nothing trained), ``full`` (in hours), ``half`` and ``double`` (of full's steps).
+    weights, nothing trained), ``plain`` (the plain models alone), ``full`` (in hours), ``half`` and
+    ``double`` (the refined models, with half and twice of full's steps).
     """
     if name not in PRESET_NAMES:
         raise ValueError(f"preset: got {name!r}, allowed are {', '.join(PRESET_NAMES)}")
@@ -126,7 +131,7 @@ class Paths:
         self.figures = self.output / "figures"  # each as PNG and SVG
         self.data = self.output / "data"
         self.prepared = self.data / "prepared"  # the corpus as rolls
-        self.generated = self.data / "generated"  # pieces: <model>/<seed>/NNN.mid
+        self.generated = self.data / "generated"  # pieces: <model>/<kind>/<seed>/NNN.mid
         self.results = self.data / "results"  # tables as CSV
         self.audio = self.data / "audio"  # rendered pieces
         self.weights = self.data / "weights"  # trained weights and their cards

@@ -195,7 +195,7 @@ class Study:
             raise ValueError(f"seed: got {options.seed}, allowed is up to {highest}")
         self.force, self.jobs, self.threads = options.force, options.jobs, options.threads
         folder = corpus_folder(options.corpus)
-        if folder is not None and not self.budget.trainings:
+        if folder is not None and not self.budget["lstm_steps"]:
             raise ValueError(
                 f"corpus: the {options.preset} preset reads the released models, which are of "
                 "chorales; to study a folder of your own, train on it with PRESET=standard"
@@ -423,7 +423,7 @@ def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[s
         "threads": threads,
         "corpus": _listing(corpus) if corpus else [],
         "pedal": str(pedal_from_environment()),
-        "released": sha256_of(released) if not budget.trainings and released.is_file() else "",
+        "released": sha256_of(released) if not budget["lstm_steps"] and released.is_file() else "",
     }
 
 
@@ -852,7 +852,9 @@ def changed(root: Path) -> list[str]:
 def released_hashes(root: Path) -> dict[str, str]:
     """Return the hash of each released folder."""
     folders = ["data/results", "data/splits", "data/weights", "figures"]
-    folders += sorted(p.relative_to(root).as_posix() for p in root.glob("data/generated/*/[0-9]*"))
+    folders += sorted(
+        p.relative_to(root).as_posix() for p in root.glob("data/generated/*/*/[0-9]*")
+    )
     return {name: folder_hash(root / name) for name in folders}
 
 

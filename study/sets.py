@@ -4,8 +4,9 @@ Conventions: a *piece* is a roll of 128 sixteenths (8 bars of 4/4; 24 s at 80 qu
 ``uint8 (128, 88, 2)`` as in `musiclib.roll`. A *set* is all pieces of one origin, by the name in
 `SETS`. `seed` is the training seed of a model's piece, the drawing seed of a baseline's, and -1 for
 real music. `sample` counts from 0 within a set and seed. A generated piece is the file
-``<model>/<seed>/NNN.mid``, in the order in which the model made them: nothing is picked. ``bars``
-say where a piece's bar lines stand: 4/4 without an upbeat where nothing else is said.
+``<model>/<kind>/<seed>/NNN.mid``, in the order in which the model wrote them: nothing is picked.
+`kind` is "plain" (the model as the paper's text says it) or "refined", and "" for other music.
+``bars`` say where a piece's bar lines stand: 4/4 without an upbeat where nothing else is said.
 """
 
 from __future__ import annotations
@@ -152,11 +153,13 @@ def _require_training(training: Rolls, n: int, steps: int, *, shortest: int = 1)
 
 
 REAL = "real"  # held-out real music: what every set is compared with
+PLAIN, REFINED = "plain", "refined"  # the kinds of a model
 TRAINING = "training"  # real music that the models saw: how near `REAL` real music comes
 BASELINES = {"markov": markov_pieces, "shuffled": shuffled_pieces, "random": random_pieces}
 SETS = (*MODELS, REAL, TRAINING, *BASELINES)  # in the order of every table and figure
 NO_SEED = -1  # of a piece that no training run and no draw made
 _WRITERS = {"lstm": "02 (LSTM)", "gan": "03 (GAN)", "vae": "04 (VAE)"}
+_NAMES = ("seed", "sample", "file")
 
 
 class Sample(NamedTuple):
@@ -168,29 +171,33 @@ class Sample(NamedTuple):
     file: str
     roll: np.ndarray
     bars: Bars = COMMON_BARS
+    kind: str = ""
 
     @property
     def keys(self) -> dict[str, object]:
-        return dict(zip(("model", "seed", "sample", "file"), self[:4], strict=True))
+        return {"model": self.model, "kind": self.kind, **dict(zip(_NAMES, self[1:4], strict=True))}
 
 
 def read_generated(
-    generated: AnyPath, *, models: Sequence[str] = MODELS, seeds: Sequence[int] | None = None
-) -> list[Sample]:
+    generated: AnyPath, *, models: Sequence[str] = MODELS, kind: str = REFINED,
+    seeds: Sequence[int] | None = None,
+) -> list[Sample]:  # fmt: skip
     """Read what the model notebooks wrote, for these seeds or all, as long as `PIECE_STEPS`."""
     generated, samples = Path(generated), []
     for model in models:
-        runs = [f for f in _seeds(generated / model) if seeds is None or int(f.name) in seeds]
+        folders = _seeds(generated / model / kind)
+        runs = [f for f in folders if seeds is None or int(f.name) in seeds]
         found = [path for folder in runs for path in _numbered(folder.glob("*.mid"))]
         if not found:
-            missing = f"{generated / model} holds no piece (<seed>/000.mid and on)"
+            missing = f"{generated / model / kind} holds no piece (<seed>/000.mid and on)"
             raise FileNotFoundError(f"{missing}; run notebook {_WRITERS[model]} first")
         for path in found:
             midi = load_midi(path)
             file = Path("data", generated.name, path.relative_to(generated)).as_posix()
             roll = to_piano_roll(midi, length=PIECE_STEPS)
             bars = bars_at(*metre(midi, steps=PIECE_STEPS))
-            samples.append(Sample(model, int(path.parent.name), int(path.stem), file, roll, bars))
+            seed, sample = int(path.parent.name), int(path.stem)
+            samples.append(Sample(model, seed, sample, file, roll, bars, kind))
     return samples
 
 
@@ -203,17 +210,19 @@ def _numbered(paths: Iterable[Path]) -> list[Path]:
     return sorted(found, key=lambda path: int(path.stem))
 
 
-def read_models(paths: Paths, *, seed: int, budget: Preset) -> tuple[list[Sample], dict[str, str]]:
+def read_models(
+    paths: Paths, *, kind: str, seed: int, budget: Preset
+) -> tuple[list[Sample], dict[str, str]]:
     """Read the pieces to compare, and say whether each model's are "this run" or "released"."""
     samples, whose = [], {}
     trains = budget.trainings or not paths.reads_released
     seeds = range(seed, seed + budget["seeds"]) if trains else ()
     for model in MODELS:
-        trained = any(int(folder.name) in seeds for folder in _seeds(paths.generated / model))
-        own = trained or not paths.reads_released
+        folders = _seeds(paths.generated / model / kind)
+        own = any(int(folder.name) in seeds for folder in folders) or not paths.reads_released
         folder = paths.generated if own else paths.released / "data" / "generated"
         whose[model] = "this run" if own else "released"
-        samples += read_generated(folder, models=[model], seeds=seeds if own else None)
+        samples += read_generated(folder, models=[model], kind=kind, seeds=seeds if own else None)
     return samples, whose
 
 

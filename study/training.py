@@ -25,7 +25,7 @@ import pandas as pd
 from musiclib.code_hash import code_hash
 from musiclib.files import atomic_path, sha256_of, upsert_csv
 from study.run import Paths, Progress
-from study.sets import PIECE_STEPS, corpus_name, load_weights, save_weights, trained_sizes
+from study.sets import PIECE_STEPS, REFINED, corpus_name, load_weights, save_weights, trained_sizes
 
 RUN_KEY = "MUSICLIB_RUN_KEY"  # by which the runner names the cells, code and corpus of a run
 LAYOUT = 2  # of what a checkpoint holds; one of another layout belongs to other settings
@@ -285,10 +285,12 @@ class Training:
 
     def __init__(
         self, model: str, paths: Paths, *, preset: str, corpus: str, seed: int, steps: int,
-        codec: Any,
+        codec: Any = None, kind: str = REFINED,
     ) -> None:  # fmt: skip
-        self.model, self.paths, self.corpus = model, paths, corpus
-        self.preset, self.seed, self.steps, self.codec = preset, seed, steps, codec.to_dict()
+        self.model, self.kind, self.paths, self.corpus = model, kind, paths, corpus
+        self.preset, self.seed, self.steps = preset, seed, steps
+        self.codec = codec and codec.to_dict()
+        model = model if kind == REFINED else f"{kind}_{model}"
         self.weights = (paths.weights_of if steps else paths.trained_weights)(model, seed=seed)
         name = f"{model}_{preset}_{corpus_name(corpus)}_{seed}.npz"
         self._file, self._checkpoint = paths.checkpoints / name, None
@@ -347,8 +349,8 @@ class Training:
         """Write the weights, if any were trained, with their card, and return the card."""
         name = corpus_name(self.corpus)
         card = {
-            "model": self.model, "corpus": name, "seed": self.seed, "preset": self.preset,
-            "codec": self.codec,
+            "model": self.model, "kind": self.kind, "corpus": name, "seed": self.seed,
+            "preset": self.preset, "codec": self.codec,
             "split_sha256": sha256_of(self.paths.data / "splits" / f"{name}.csv"),
             "steps": self.steps, **card,
         }  # fmt: skip
@@ -363,13 +365,13 @@ class Training:
 
     def record(self, *, pieces: int, seconds: float, **cost: Any) -> pd.DataFrame:
         """Record cost, and the seconds that so many pieces took; end the training."""
-        who = {"model": self.model, "seed": self.seed}
+        who = {"model": self.model, "kind": self.kind, "seed": self.seed}
         cost = {**who, "preset": self.preset, "steps": self.steps, **self.cost(), **cost}
         ms = 1000 * seconds / (pieces * PIECE_STEPS)
         speed = {**who, "pieces": pieces, "seconds": round(seconds, 2), "ms_per_step": round(ms, 3)}
         if self.steps:
-            upsert_csv([cost], self.paths.results / "fairness.csv", keys=["model", "seed"])
-            upsert_csv([speed], self.paths.results / "speed.csv", keys=["model", "seed"])
+            for row, file in ((cost, "fairness.csv"), (speed, "speed.csv")):
+                upsert_csv([row], self.paths.results / file, keys=list(who))
         self.end()
         return pd.DataFrame({self.model.upper(): cost | speed})
 
