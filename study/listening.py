@@ -88,7 +88,7 @@ class Merged(NamedTuple):
     """Answers (fields of `Answer`, file, line), and the lines skipped: file, line, reason."""
 
     answers: pd.DataFrame
-    left_out: pd.DataFrame
+    skipped: pd.DataFrame
 
 
 class ProvenanceError(ValueError):
@@ -281,8 +281,8 @@ def merge_answers(
     repeats = whole.duplicated(list(Answer._fields[:-1]))[own.index]
     whole.loc[own.index, "reason"] = np.where(repeats, "duplicate", "duplicate that differs")
     kept = whole["reason"] == ""
-    left_out = [whole[~kept], *(part.left_out for part in read)]
-    bad = [row for part in left_out for row in part[_REPORT].to_numpy().tolist()]
+    skipped = [whole[~kept], *(part.skipped for part in read)]
+    bad = [row for part in skipped for row in part[_REPORT].to_numpy().tolist()]
     answers = whole.loc[kept, _COLUMNS].reset_index(drop=True)
     return Merged(answers, pd.DataFrame(bad, columns=_REPORT))
 

@@ -330,7 +330,7 @@ def test_it_is_read_only_as_what_it_is():
     settings = {"design": SIMULATED, "codes": codes}
     found = listening.merge_answers([COMMITTED], provenance=SIMULATED, **settings)
     assert len(found.answers) == preference.LISTENERS * 36
-    assert found.left_out.empty
+    assert found.skipped.empty
     with pytest.raises(ProvenanceError, match="simulated answers, which stand for no listener"):
         listening.merge_answers([COMMITTED], provenance=listening.LISTENER, **settings)
 
