@@ -396,7 +396,7 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
     for nb in notebooks:
         cells = [cell.source for cell in code_cells(nb.node) if not _has_parameters(cell)]
         try:
-            code = code_hash(cells=cells, leave_out=budgets)
+            code = code_hash(cells=cells, skip=budgets)
         except CodeError as error:
             raise CodeError(f"{nb.name}: {error}") from error
         parts = {

@@ -260,13 +260,13 @@ def test_cells_count_by_what_they_say(write):
 # What does not count, and what cannot be
 
 
-def test_what_is_left_out_does_not_count_with_what_it_alone_reaches(write):
+def test_what_is_skipped_does_not_count_with_what_it_alone_reaches(write):
     for old, same in (("return g(x", True), ("return h", True), ("SIZE += 1", False)):
         changed = ("lib/two", old, old.replace("return ", "return 1, ").replace("+= 1", "+= 2"))
-        one, two = (w(RUN, leave_out=["lib.two:g"]) for w in (write(), write(changed)))
+        one, two = (w(RUN, skip=["lib.two:g"]) for w in (write(), write(changed)))
         assert (one == two) == same
     with pytest.raises(CodeError, match=r"lib\.two:gone: lib\.two has no gone; correct the name"):
-        write()(RUN, leave_out=["lib.two:gone"])
+        write()(RUN, skip=["lib.two:gone"])
 
 
 @pytest.mark.parametrize(

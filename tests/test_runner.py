@@ -333,8 +333,8 @@ def test_a_notebook_counts_by_what_its_code_says_and_reaches(folder, monkeypatch
     seen, real = [], code_hash
     monkeypatch.setattr(runner, "code_hash", lambda **given: seen.append(given) or real(**given))
     before = keys(folder)
-    left_out = ["study.run:BUDGETS", "study.run:PRESET_NAMES"]
-    assert seen == [{"cells": [source], "leave_out": left_out} for source in (FIRST, SECOND)]
+    skip = ["study.run:BUDGETS", "study.run:PRESET_NAMES"]
+    assert seen == [{"cells": [source], "skip": skip} for source in (FIRST, SECOND)]
     change(folder, "01_a", "import os\\n", "import os  # a comment\\n\\n")
     assert keys(folder) == before
     monkeypatch.setattr(runner, "code_hash", lambda **_: "another")
