@@ -198,8 +198,7 @@ def upsert_csv(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str])
 
     `keys` are the columns that name a row, such as ``("model", "seed", "sample")``; each is filled
     in, and no two new rows have the same. The table is sorted by them (numbers as numbers). NaN and
-    None become empty fields. A lock beside the table makes several notebooks take turns. Rows that
-    stay are written back letter by letter.
+    None become empty fields, other rows stay letter by letter, and writers take turns by a lock.
     """
     keys, path, new = list(keys), Path(path), _as_text(rows)
     _check_keys(new, keys)
@@ -211,17 +210,19 @@ def upsert_csv(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str])
         write_csv(new.sort_values(keys, key=_order, kind="stable"), path)
 
 
-def append_new(row: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Append `row` to the CSV `path` (of the same columns), unless it stands there already."""
-    new, path = _as_text([row]), Path(path)
+def append_csv(rows: Rows, path: str | os.PathLike[str], *, ignore: Sequence[str] = ()) -> None:
+    """Append to the CSV `path` the `rows` that it lacks; what stands there is never changed.
+
+    Rows that differ only in the columns `ignore` are equal. All rows have the file's columns.
+    """
+    new, path = _as_text(rows), Path(path)
     with locked(path):
-        if path.exists():
-            old = pd.read_csv(path, dtype=str, keep_default_na=False)
-            if list(old.columns) != list(new.columns):
-                got, wanted = (", ".join(table.columns) for table in (old, new))
-                raise ValueError(f"{path}: got the columns {got}; wanted {wanted}")
-            new = pd.concat([old, new]).drop_duplicates(keep="first")
-        write_csv(new, path)
+        old = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else new[:0]
+        if list(old) != list(new):
+            raise ValueError(f"{path}: got the columns {', '.join(old)}; wanted {', '.join(new)}")
+        both = pd.concat([old, new], ignore_index=True)
+        known = both.duplicated([name for name in both if name not in ignore])
+        write_csv(both[~known | (both.index < len(old))], path)
 
 
 def _as_text(rows: Rows) -> pd.DataFrame:
@@ -236,8 +237,7 @@ def _check_keys(rows: pd.DataFrame, keys: list[str], *, name: str = "rows") -> N
     for key in keys:
         if key not in rows.columns or (rows[key] == "").any():
             raise ValueError(f"{name}: key {key!r} is missing in at least one row; fill it in")
-    twice = rows[rows.duplicated(keys)]
-    if len(twice):
+    if len(twice := rows[rows.duplicated(keys)]):
         pair = dict(twice[keys].iloc[0])
         raise ValueError(f"{name}: two rows have the same keys {pair}; keys must name a row")
 

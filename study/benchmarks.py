@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from musiclib.files import locked, sha256_of, write_csv
+from musiclib.files import append_csv, sha256_of
 from musiclib.roll import N_KEYS
 from study.run import Paths
 from study.splits import SPLITS
@@ -269,20 +269,11 @@ def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str])
 
     A look that differs in nothing but its seconds was recorded again after a kill: no second look.
     """
-    path, rows = Path(path), [dict(row) for row in rows]
-    for row in rows:
+    for row in (rows := [dict(row) for row in rows]):
         if set(row) != set(COLUMNS):
             raise ValueError(f"rows: wanted {', '.join(COLUMNS)}, got {', '.join(row)}")
-    new = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object).map(str)
-    with locked(path):
-        if path.exists():
-            old = pd.read_csv(path, dtype=str, keep_default_na=False)
-            if tuple(old.columns) != COLUMNS:
-                raise ValueError(f"{path}: wanted the columns {', '.join(COLUMNS)}")
-            both = pd.concat([old, new], ignore_index=True)
-            again = both.duplicated([c for c in COLUMNS if c != "train_seconds"])
-            new = both[~again | (both.index < len(old))]
-        write_csv(new, path)
+    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    append_csv(table, path, ignore=["train_seconds"])
 
 
 def read_looks(paths: Paths) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from typing import Any
 import nbformat
 import pandas as pd
 
-from musiclib.files import append_new, atomic_path, upsert_csv, write_json, write_text
+from musiclib.files import append_csv, atomic_path, upsert_csv, write_json, write_text
 from study import runner
 from study.measuring import versions
 from study.runner import ABOUT, MANIFEST, ROOT, FormError, read_notebook
@@ -114,8 +114,7 @@ def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
         if name in MERGED:
             upsert_csv(rows, target, keys=MERGED[name])
         else:
-            for row in rows.to_dict("records"):
-                append_new(row, target)
+            append_csv(rows, target)
         yield f"data/results/{name}: {len(rows)} rows"
 
 

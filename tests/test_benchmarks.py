@@ -257,7 +257,7 @@ def test_a_row_that_lacks_a_column_is_refused(tmp_path):
     with pytest.raises(ValueError, match="wanted dataset, outputs"):
         benchmarks.record_look([{"dataset": "jsb"}], tmp_path / "looks.csv")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="other.csv: wanted the columns dataset"):
+    with pytest.raises(ValueError, match="other.csv: got the columns a, b; wanted dataset"):
         benchmarks.record_look([look()], tmp_path / "other.csv")
 
 
