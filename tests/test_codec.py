@@ -47,7 +47,6 @@ from musiclib.roll import (
     notes_to_roll,
     roll_to_notes,
 )
-from study import splits
 
 
 def piece(lines, *, shift=0, name="p", bar=16):
@@ -216,11 +215,6 @@ def test_voices_follow_the_tracks_or_the_notes_that_sound_together():
     chord[:, [20, 30, 40], 1] = 1
     chord[0, [20, 30, 40], 0] = 1
     assert choose_voices([piece_of_keys(chord)]) == 3
-
-
-def test_a_split_of_other_pieces_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="run notebook 01"):
-        splits.split_pieces(tmp_path, tmp_path / "split.csv")
 
 
 def in_bars(bar, *, name="p", steps=20):

@@ -272,6 +272,13 @@ def test_a_missing_split_is_named(tmp_path):
         load_split(tmp_path / "gone.csv")
 
 
+def test_a_split_of_other_pieces_is_refused(tmp_path, monkeypatch):
+    write_csv(deal(range(12)), tmp_path / "a.csv")
+    monkeypatch.setattr(splits, "load_corpus", lambda folder: [])
+    with pytest.raises(ValueError, match="name different pieces; run notebook 01 again"):
+        splits.split_pieces(tmp_path, tmp_path / "a.csv")
+
+
 # The split that is committed
 
 
