@@ -469,7 +469,7 @@ class State:
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_LONGEST_SENTENCE, _LAST_WORDS = 300, 10_000
+_LONGEST_SENTENCE, _LOG_CHARACTERS = 300, 10_000
 _PATIENCE = 600  # seconds for a kernel to start or to send its last output, on a busy machine
 
 
@@ -494,13 +494,11 @@ class Run:
     def cell_seconds(self) -> float:
         return time.monotonic() - self._cell_began
 
-    def last_words(self) -> str:
-        """Return the last line of text that the cell at work has shown."""
+    def last_line(self) -> str:
+        """Return the last line that the cell at work has printed; a picture or a sound is none."""
         outputs = self.node.cells[self._code[self.cell - 1]].outputs if self.cell else []
-        outputs = [out for out in outputs if out.get("name") != "stderr"]
-        texts = [out.get("text") or out.get("data", {}).get("text/plain", "") for out in outputs]
-        lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        lines = [line.strip() for out in outputs for line in _printed(out).splitlines()]
+        return next(filter(None, reversed(lines)), "")
 
     async def execute(self, *, threads: int) -> None:
         with tempfile.TemporaryDirectory(prefix="study-") as profile:
@@ -521,7 +519,7 @@ class Run:
                     raise NotebookError(self._where(f"{error.ename}: {error.evalue}")) from error
                 except (DeadKernelError, RuntimeError) as error:
                     said = Path(log.name).read_text(encoding="utf-8", errors="replace")
-                    error.add_note(f"The kernel's last words:\n{said[-_LAST_WORDS:]}")
+                    error.add_note(f"The kernel's last output:\n{said[-_LOG_CHARACTERS:]}")
                     reason = f"the kernel died, perhaps for lack of memory ({error})"
                     raise NotebookError(self._where(reason)) from error
 
@@ -547,6 +545,15 @@ class Run:
         text = "\n".join([str(cause), *getattr(cause, "__notes__", [])])
         write_text(_ANSI.sub("", text) + "\n", log)
         return log
+
+
+def _printed(output: NotebookNode) -> str:
+    """Return an output's text; what a page shows otherwise has only a bare repr as its text."""
+    if output.output_type == "stream":
+        return output.text if output.name == "stdout" else ""
+    data = output.get("data", {})
+    text = data.get("text/plain", "")
+    return "" if len(data) > 1 or text.startswith("<") else text
 
 
 def _write_rendered(nb: Notebook, run: NotebookNode, rendered: Path) -> None:
@@ -584,7 +591,7 @@ class _Client(NotebookClient):
 
 
 _NEXT_CELL_SECONDS, _SAME_CELL_SECONDS = 5.0, 20.0  # at most one line in this time
-_WORDS = 60
+_LINE_CHARACTERS = 60
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?")
 _PACE = 10.0  # seconds after which a loop's own pace says more than what was expected
 _COUNT = re.compile(r": (\d+) of (\d+)")
@@ -601,7 +608,7 @@ class Watch:
         self._running: dict[str, Run] = {}
         self._ended: set[str] = set()
         self._took: dict[str, float] = {}
-        self._told: dict[str, tuple[int, float]] = {}
+        self._reported: dict[str, tuple[int, float]] = {}
 
     @property
     def seconds(self) -> float:
@@ -609,7 +616,7 @@ class Watch:
 
     def start(self, run: Run) -> None:
         self._running[run.nb.name] = run
-        self._told[run.nb.name] = (0, time.monotonic())
+        self._reported[run.nb.name] = (0, time.monotonic())
         say(f"{self._label(run.nb)}  starts, {run.cells} cells  {self._times()}")
 
     def end(self, nb: Notebook, what: str) -> None:
@@ -623,13 +630,13 @@ class Watch:
         while True:
             await asyncio.sleep(1.0)
             for name, run in self._running.items():
-                cell, when = self._told[name]
+                cell, when = self._reported[name]
                 wait = _NEXT_CELL_SECONDS if run.cell != cell else _SAME_CELL_SECONDS
                 if time.monotonic() - when >= wait:
-                    self._told[name] = (run.cell, time.monotonic())
-                    words = run.last_words()[:_WORDS]
+                    self._reported[name] = (run.cell, time.monotonic())
+                    printed = run.last_line()[:_LINE_CHARACTERS]
                     line = f"{self._label(run.nb)}  cell {run.cell} of {run.cells}  {self._times()}"
-                    say(f"{line} | {words}" if words else line)
+                    say(f"{line} | {printed}" if printed else line)
 
     def _label(self, nb: Notebook) -> str:
         return f"[{self._all.index(nb) + 1}/{len(self._all)}] {nb.name}"
@@ -649,7 +656,7 @@ class Watch:
         expected, run = self._slower(nb) * self._expected[nb.name], self._running.get(nb.name)
         if run is None:
             return expected
-        if run.cell_seconds > _PACE and (found := _COUNT.search(run.last_words())):
+        if run.cell_seconds > _PACE and (found := _COUNT.search(run.last_line())):
             done, total = map(int, found.groups())
             if 0 < done < total:
                 in_loop = run.cell_seconds * (total - done) / done

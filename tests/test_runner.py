@@ -417,7 +417,7 @@ def watch(names, *, jobs, trains=""):
 def at_work(nb, seconds, *, words="", cell_seconds=0.0):
     """Give a notebook at its first cell of nine."""
     facts = {"seconds": seconds, "cell_seconds": cell_seconds, "cell": 1, "cells": 9}
-    return SimpleNamespace(nb=nb, last_words=lambda: words, **facts)
+    return SimpleNamespace(nb=nb, last_line=lambda: words, **facts)
 
 
 @pytest.mark.parametrize(("jobs", "seconds"), [(1, 50.0), (2, 35.0), (3, 30.0)])
@@ -453,6 +453,33 @@ def test_a_long_loop_tells_its_own_pace(capsys):
     words = "LSTM stretches of training: 2 of 20, validation 1.5"
     left.start(at_work(notebooks[0], 62.0, words=words, cell_seconds=60.0))
     assert left.left() == pytest.approx(60 * 18 / 2 + 62 * 8 / 9)
+
+
+IMAGE = {"image/png": "", "text/plain": "<IPython.core.display.Image object>"}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "line"),
+    [
+        ([], ""),
+        ([("stream", {"text": "first\nsecond\n\n"})], "second"),
+        ([("stream", {"text": "second\n"}), ("display_data", {"data": IMAGE})], "second"),
+        ([("display_data", {"data": IMAGE})], ""),
+        ([("display_data", {"data": {"text/html": "", "text/plain": "[2 rows]"}})], ""),
+        ([("execute_result", {"data": {"text/plain": "<Axes: title='x'>"}})], ""),
+        ([("display_data", {"data": {"text/plain": "steps: 2 of 3"}})], "steps: 2 of 3"),
+        ([("stream", {"name": "stderr", "text": "a warning\n"})], ""),
+        ([("error", {"ename": "ValueError"})], ""),
+    ],
+)
+def test_the_line_of_a_cell_is_what_it_printed_and_never_a_bare_repr(folder, outputs, line):
+    (nb,) = runner.read_notebooks(folder / "notebooks", {})[:1]
+    run = runner.Run(nb)
+    assert run.last_line() == ""
+    run.cell = 2
+    cell = runner.code_cells(run.node)[1]
+    cell.outputs = [nbformat.v4.new_output(kind, **facts) for kind, facts in outputs]
+    assert run.last_line() == line
 
 
 def test_a_clock_has_hours_only_when_there_are_any():
