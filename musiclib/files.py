@@ -75,13 +75,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
         culprit = error.filename if isinstance(error, OSError) else None
         ours = culprit is None or Path(culprit) in (path, temporary, *path.parents)
-        advice = explained(error, path)
+        advice = with_advice(error, path)
         if advice is error or not ours:
             raise
         raise advice from error
 
 
-def explained(error: BaseException, path: str | os.PathLike[str]) -> BaseException:
+def with_advice(error: BaseException, path: str | os.PathLike[str]) -> BaseException:
     """Return the same kind of error with a sentence on what to do about `path`, if one is known."""
     code = error.errno if isinstance(error, OSError) else None
     if code not in _ADVICE and "No space left on device" in str(error):
@@ -100,17 +100,17 @@ def write_json(obj: Any, path: str | os.PathLike[str]) -> None:
 
     NumPy values become numbers and lists, paths strings, NaN and infinities ``null``.
     """
-    text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_to_json(obj), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(text + "\n", path)
 
 
-def _plain(obj: Any) -> Any:
+def _to_json(obj: Any) -> Any:
     if isinstance(obj, dict):
-        return {_plain(key): _plain(value) for key, value in obj.items()}
+        return {_to_json(key): _to_json(value) for key, value in obj.items()}
     if isinstance(obj, list | tuple):
-        return [_plain(value) for value in obj]
+        return [_to_json(value) for value in obj]
     if isinstance(obj, np.ndarray | np.generic):
-        return _plain(obj.tolist())
+        return _to_json(obj.tolist())
     if isinstance(obj, os.PathLike):
         return os.fspath(obj)
     if isinstance(obj, float) and not math.isfinite(obj):
@@ -140,7 +140,7 @@ def locked(path: str | os.PathLike[str], *, wait: bool = True) -> AcquireReturnP
     try:
         return FileLock(path.with_name(f".{path.name}.lock")).acquire(timeout=-1 if wait else 0)
     except OSError as error:
-        raise explained(error, path) from None
+        raise with_advice(error, path) from None
 
 
 def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -178,7 +178,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inside(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path:
+def safe_join(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path:
     """Join `parts` to `root`, links and ``..`` resolved; refuse a result that lies outside `root`.
 
     For names that come from elsewhere, such as an archive's members. `root` need not exist.

@@ -348,8 +348,8 @@ class Screen:
         self.status = widgets.HTML()
         self.players = [widgets.Audio(autoplay=False, loop=False) for _ in range(2)]
         self.labels = [widgets.HTML() for _ in range(2)]
-        self.rating = _row(RATINGS, RATING_WORDS, self._said)
-        self.choice = _row(CHOICES, CHOICE_WORDS, self._said)
+        self.rating = _row(RATINGS, RATING_WORDS, self._on_answer)
+        self.choice = _row(CHOICES, CHOICE_WORDS, self._on_answer)
         self.sounds = [widgets.HBox(pair) for pair in zip(self.labels, self.players, strict=True)]
         parts = [widgets.HBox([self.name, self.begin]), self.status, *self.sounds]
         self.box = widgets.VBox([*parts, self.rating, self.choice])
@@ -364,7 +364,7 @@ class Screen:
         else:
             self._ask()
 
-    def _said(self, value: str) -> None:
+    def _on_answer(self, value: str) -> None:
         if self.session is None or self.session.current is None:
             return
         try:

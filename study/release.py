@@ -94,7 +94,7 @@ def _parameter(name: str, path: Path) -> Any:
 def committable(source: Path, run: Path) -> str:
     """Return the notebook `source` with the outputs of `run`, but for log lines and warnings."""
     name, output = source.stem, _parameter("output", source)
-    result = runner.merged(read_notebook(source), read_notebook(run), name=name, output=output)
+    result = runner.add_outputs(read_notebook(source), read_notebook(run), name=name, output=output)
     for cell in runner.code_cells(result):
         cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     text = nbformat.writes(result) + "\n"

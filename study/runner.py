@@ -84,15 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("study", argparse.SUPPRESS, "Run every notebook in order.")
     add, presets = parser.add_argument, ", ".join(study_run.PRESET_NAMES)
     add("--preset", default="standard", help=f"{presets} (default: standard)")
-    add("--seed", type=whole(0), default=0, help="default: 0")
+    add("--seed", type=at_least(0), default=0, help="default: 0")
     add("--corpus", default="chorales", help="chorales, or a folder of MIDI files")
-    add("--samples", type=whole(3), help="pieces of each training (default: the preset's)")
+    add("--samples", type=at_least(3), help="pieces of each training (default: the preset's)")
     add("--output", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
-    add("--seeds", type=whole(1), help="trainings of each model, at most the preset's")
+    add("--seeds", type=at_least(1), help="trainings of each model, at most the preset's")
     add("--only", nargs="+", metavar="NOTEBOOK", help="run these notebooks alone")
     add("--remeasure", action="store_true", help="only measure the released pieces anew")
-    add("--jobs", type=whole(1), default=default_jobs(), help="notebooks at once")
-    add("--threads", type=whole(1), default=study_run.KERNEL_THREADS, help="of each kernel")
+    add("--jobs", type=at_least(1), default=default_jobs(), help="notebooks at once")
+    add("--threads", type=at_least(1), default=study_run.KERNEL_THREADS, help="of each kernel")
     add("--force", action="store_true", help="run every notebook, changed or not")
     add("--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks")
     options = parser.parse_args(arguments)
@@ -118,9 +118,9 @@ def _refuse(error: Exception | str) -> int:
 
 def _run(study: Study) -> int:
     paths = Paths(study.output)
-    for line in move_old(ROOT):
+    for line in move_old_outputs(ROOT):
         say(line)
-    if not study.trainings and (found := changed(ROOT)):
+    if not study.trainings and (found := changed_releases(ROOT)):
         say(f"Not as it was released: {', '.join(found)}; git checkout brings it back.")
     write_json(study.about, study.rendered / ABOUT)
     for root in (study.rendered, paths.data, paths.figures):
@@ -139,7 +139,7 @@ def _run(study: Study) -> int:
     return status
 
 
-def move_old(root: Path) -> list[str]:
+def move_old_outputs(root: Path) -> list[str]:
     """Move what an earlier version left in the checkout, never over anything, and say what."""
     moved = {name: f"runs/earlier/{name}" for name in _LAY_IN_THE_CHECKOUT}
     for path in (path.relative_to(root) for path in root.glob("data/weights/*_[0-9]*")):
@@ -154,7 +154,7 @@ def move_old(root: Path) -> list[str]:
     return said
 
 
-def whole(low: int) -> Callable[[str], int]:
+def at_least(low: int) -> Callable[[str], int]:
     """Return the type of an option that is a whole number from `low` on."""
 
     def number(text: str) -> int:
@@ -207,7 +207,7 @@ class Study:
         self.rendered = self.output / "rendered"
         notebooks = options.notebooks.resolve()
         given = {**self.about, "remeasure": options.remeasure}
-        given["output"] = seen_from(notebooks, self.output)
+        given["output"] = relative_output(notebooks, self.output)
         if options.samples is not None:
             given["n_samples"] = options.samples
         self.notebooks = read_notebooks(notebooks, given, trainings=self.trainings)
@@ -215,8 +215,8 @@ class Study:
             self.notebooks = [nb for nb in self.notebooks if not trains(nb)]
         if options.only:
             self.notebooks = _only(self.notebooks, options.only)
-        around = surroundings(self.budget, threads=self.threads, corpus=folder)
-        set_keys(self.notebooks, surroundings=around, output=self.output)
+        environment = run_environment(self.budget, threads=self.threads, corpus=folder)
+        set_keys(self.notebooks, environment=environment, output=self.output)
 
     async def run(self) -> int:
         self.stopping, self.failed = False, set[str]()
@@ -389,7 +389,7 @@ def _with_seed(nb: Notebook, further: int) -> Notebook:
     return dataclasses.replace(nb, name=f"{nb.name}_seed_{seed['seed']}", **more)
 
 
-def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], output: Path) -> None:
+def set_keys(notebooks: list[Notebook], *, environment: Mapping[str, Any], output: Path) -> None:
     """Give each notebook its key; of the tables of budgets only the run's own values count."""
     budgets = [f"{Preset.__module__}:{name}" for name in ("BUDGETS", "PRESET_NAMES")]
     keys: dict[str, str] = {}
@@ -402,7 +402,7 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
         parts = {
             "code": code,
             "parameters": {k: v for k, v in nb.parameters.items() if k != "output"},
-            "surroundings": surroundings,
+            "environment": environment,
             "added": nb.added(output),
             "depends": [keys[name] for name in nb.depends],
         }
@@ -410,7 +410,7 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
         nb.key = keys[nb.name] = hashlib.sha256(text.encode()).hexdigest()
 
 
-def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[str, Any]:
+def run_environment(budget: Preset, *, threads: int, corpus: Path | None) -> dict[str, Any]:
     """Return what decides the results of every notebook beside its own code and parameters."""
     released = ROOT / MANIFEST  # a run that trains nothing depends on it
     counted = [key for key in study_run.BUDGETS if key != "minutes"]
@@ -561,7 +561,7 @@ def _write_rendered(nb: Notebook, run: NotebookNode, rendered: Path) -> None:
     from nbconvert import HTMLExporter
 
     path, page = (rendered / f"{nb.name}.{ending}" for ending in ("ipynb", "html"))
-    result = merged(nb.node, run, name=nb.name, output=str(nb.parameters.get("output", "")))
+    result = add_outputs(nb.node, run, name=nb.name, output=str(nb.parameters.get("output", "")))
     text = nbformat.writes(result) + "\n"
     if path.exists() and page.exists() and text == path.read_text("utf-8"):
         return
@@ -642,18 +642,18 @@ class Watch:
         return f"[{self._all.index(nb) + 1}/{len(self._all)}] {nb.name}"
 
     def _times(self) -> str:
-        return f"{clock(self.seconds)} elapsed, about {clock(self.left())} left"
+        return f"{clock(self.seconds)} elapsed, about {clock(self.seconds_left())} left"
 
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Estimate the seconds left: what each notebook still takes, trainings side by side."""
         rests: dict[bool, list[float]] = {True: [], False: []}
         for nb in (nb for nb in self._all if nb.name not in self._ended):
-            rests[trains(nb)].append(self._rest(nb))
+            rests[trains(nb)].append(self._seconds_left(nb))
         return sum(rests[False]) + max([*rests[True], sum(rests[True]) / self._jobs])
 
-    def _rest(self, nb: Notebook) -> float:
+    def _seconds_left(self, nb: Notebook) -> float:
         """Expect a loop to go on at its own pace, and anything else to be as slow as what ran."""
-        expected, run = self._slower(nb) * self._expected[nb.name], self._running.get(nb.name)
+        expected, run = self._slowdown(nb) * self._expected[nb.name], self._running.get(nb.name)
         if run is None:
             return expected
         if run.cell_seconds > _PACE and (found := _COUNT.search(run.last_line())):
@@ -663,7 +663,7 @@ class Watch:
                 return in_loop + expected * (run.cells - run.cell) / run.cells
         return max(expected - run.seconds, 0.25 * run.seconds)
 
-    def _slower(self, nb: Notebook) -> float:
+    def _slowdown(self, nb: Notebook) -> float:
         """Return how many times as long as expected those of its kind took, or take."""
         took = dict(self._took)
         took |= {n: r.seconds for n, r in self._running.items() if r.seconds > self._expected[n]}
@@ -769,14 +769,14 @@ def _assignments(source: str) -> Iterator[tuple[str, Any]]:
         yield targets[0].id, value
 
 
-def seen_from(notebooks: Path, output: Path) -> str:
+def relative_output(notebooks: Path, output: Path) -> str:
     """Return the output relative to a checkout's notebooks, so that they name no machine."""
     if not output.is_relative_to(notebooks.parent):
         return str(output)
     return Path("..", output.relative_to(notebooks.parent)).as_posix()
 
 
-def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -> NotebookNode:
+def add_outputs(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -> NotebookNode:
     """Put a run's outputs into the notebook as it stands, if its code is the same."""
     result = copy.deepcopy(source)
     old, new = code_cells(run), code_cells(result)
@@ -847,7 +847,7 @@ def problems(nb: NotebookNode, *, size: int) -> list[str]:
     return found
 
 
-def changed(root: Path) -> list[str]:
+def changed_releases(root: Path) -> list[str]:
     """Return the released folders that are not as they were released."""
     try:
         told = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["sha256"]

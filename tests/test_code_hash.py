@@ -345,7 +345,7 @@ def test_a_copy_elsewhere_has_the_same_hash(root, copy):
         (measure_roll, "render synthesize to_midi measures polyphony audio_measures energy "
          "check_piece SR TEMPO PROBLEMS MEASURES"),
         (measure_recording, "read_recording audio_measures energy SR"),
-        (prepare_file, "_read_piece parse_midi piece_from_midi store_piece row_of VERSION"),
+        (prepare_file, "_read_piece parse_midi piece_from_midi store_piece report_row VERSION"),
     ],
 )  # fmt: skip
 def test_each_definition_that_a_root_reaches_counts_and_no_other(root, counts, copy):

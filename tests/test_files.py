@@ -216,20 +216,20 @@ def test_read_regular_keeps_to_its_limit(tmp_path):
 
 
 def test_inside_stays_inside(tmp_path):
-    assert files.inside(tmp_path, "a", "b.mid") == tmp_path.resolve() / "a" / "b.mid"
-    assert files.inside(tmp_path, "a", "..", "b") == tmp_path.resolve() / "b"
-    assert files.inside(tmp_path) == tmp_path.resolve()
+    assert files.safe_join(tmp_path, "a", "b.mid") == tmp_path.resolve() / "a" / "b.mid"
+    assert files.safe_join(tmp_path, "a", "..", "b") == tmp_path.resolve() / "b"
+    assert files.safe_join(tmp_path) == tmp_path.resolve()
     (tmp_path / "out").symlink_to("/")
     for parts in [("..",), ("a", "../../b"), ("/etc/passwd",), ("out", "etc"), ("a/../..",)]:
         with pytest.raises(ValueError, match="lead out of the folder"):
-            files.inside(tmp_path, *parts)
+            files.safe_join(tmp_path, *parts)
     with pytest.raises(ValueError, match="null character"):
-        files.inside(tmp_path, "a\0b")
+        files.safe_join(tmp_path, "a\0b")
 
 
 def test_inside_is_not_fooled_by_a_sibling_with_the_same_beginning(tmp_path):
     with pytest.raises(ValueError, match="lead out"):
-        files.inside(tmp_path / "data", "..", "database")
+        files.safe_join(tmp_path / "data", "..", "database")
 
 
 # Locks

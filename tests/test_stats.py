@@ -16,8 +16,8 @@ from study.stats import (
     bootstrap,
     cliffs_delta,
     compare_models,
-    corrected,
     dunn_holm,
+    fdr_corrected,
     few_seeds,
     kruskal_wallis,
     outer_ends,
@@ -195,12 +195,12 @@ def test_bad_models():
 
 def test_correction_by_hand():
     p = pd.Series([0.01, 0.04, np.nan, 0.03], index=list("abcd"))
-    found = corrected(p)
+    found = fdr_corrected(p)
     assert found.drop("c").tolist() == pytest.approx([0.03, 0.04, 0.04])
     assert np.isnan(found["c"])
-    assert corrected(pd.Series([np.nan])).isna().all()
+    assert fdr_corrected(pd.Series([np.nan])).isna().all()
     with pytest.raises(ValueError, match="p must lie in 0 to 1"):
-        corrected(pd.Series([1.2]))
+        fdr_corrected(pd.Series([1.2]))
 
 
 def test_draws_that_do_not_define_the_statistic_are_skipped():
