@@ -36,12 +36,12 @@ class CodeError(ValueError):
 
 
 def code_hash(
-    *roots: Any, cells: Sequence[str] = (), leave_out: Iterable[Any] = (),
+    *roots: Any, cells: Sequence[str] = (), skip: Iterable[Any] = (),
     packages: Sequence[Path] = PACKAGES,
 ) -> str:  # fmt: skip
     """Return the hash of all code that some definitions, or a notebook's cells, reach.
 
-    `roots` and `leave_out` (definitions that do not count) are functions, classes or
+    `roots` and `skip` (definitions that do not count) are functions, classes or
     ``"package.module:name"``. With no `packages` the cells are hashed as they stand.
     """
     files = {folder.name: ("", "") for folder in packages if folder.is_dir()}
@@ -49,7 +49,7 @@ def code_hash(
         name = f"{path.parent.name}.{path.stem}".removesuffix(".__init__")
         files[name] = (str(path), path.read_text(encoding="utf-8"))
     code = _Code(tuple(files.items()))
-    out = {target for root in leave_out for target in code.root(root)}
+    out = {target for root in skip for target in code.root(root)}
     todo = [target for root in roots for target in code.root(root)]
     lines, reached, known = [code.line("", todo, out)], set(), set(out)
     for text, found in code.cells(cells):

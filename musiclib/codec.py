@@ -28,7 +28,7 @@ from musiclib.piece import MAX_BAR, Piece, write_note
 
 from musiclib.roll import (  # isort: skip
     FIRST_KEY, HOLD, N_KEYS, N_VOICE_CODES, ONSET, REST, STEPS_PER_QUARTER, SUSTAIN, Bars,
-    back_on_piano, roll_to_notes
+    fold_to_piano, roll_to_notes
 )  # fmt: skip
 
 N_METRES = 2 * MAX_BAR  # in a corpus without odd bars; with them there are `MAX_BAR` more
@@ -56,7 +56,7 @@ def bar_position(metre: np.ndarray) -> np.ndarray:
     return np.asarray(metre) % MAX_BAR
 
 
-def play_metre(example: Example, *, length: int) -> np.ndarray:
+def continued_metre(example: Example, *, length: int) -> np.ndarray:
     """Return the metre, of `length` steps, of a new piece that starts like `example`."""
     start = bar_position(example.metre[0])
     place = (start + np.arange(length)) % min(example.bar, MAX_BAR)
@@ -64,7 +64,7 @@ def play_metre(example: Example, *, length: int) -> np.ndarray:
 
 
 def bars_of(example: Example | KeyExample) -> Bars:
-    """Return the bars of a new piece with the `play_metre` of `example`."""
+    """Return the bars of a new piece with the `continued_metre` of `example`."""
     bar = min(example.bar, MAX_BAR)
     upbeat = -int(bar_position(example.metre[0])) % bar
     return Bars(bar, upbeat, example.denominator)
@@ -92,7 +92,7 @@ class _Codec:
 
 
 def _original_key(key: np.ndarray, register: int) -> np.ndarray:
-    return back_on_piano(key - ((int(register) + 6) % N_REGISTERS - 6))
+    return fold_to_piano(key - ((int(register) + 6) % N_REGISTERS - 6))
 
 
 def separate_voices(roll: np.ndarray, *, n_voices: int) -> np.ndarray:
@@ -177,7 +177,7 @@ class VoiceCodec(_Codec):
 
     def encode(self, piece: Piece) -> Example:
         """Write a piece as voices: its own lines, if there are V of them, or separated ones."""
-        voices = _moved_voices(piece, self.n_voices)
+        voices = _transposed_voices(piece, self.n_voices)
         key = np.where(voices >= FIRST_KEY, voices - FIRST_KEY - self.lowest, 0)
         key = np.where(key < 0, key % 12, key)
         key = key - 12 * -(-np.maximum(key - self.n_keys + 1, 0) // 12)
@@ -197,7 +197,7 @@ class VoiceCodec(_Codec):
 def fit_voice_codec(pieces: Sequence[Piece]) -> VoiceCodec:
     """Return the voice codec of a corpus from its training pieces: an octave of keys at least."""
     n_voices = choose_voices(pieces)
-    codes = np.concatenate([np.unique(_moved_voices(p, n_voices)) for p in pieces])
+    codes = np.concatenate([np.unique(_transposed_voices(p, n_voices)) for p in pieces])
     keys = codes[codes >= FIRST_KEY] - FIRST_KEY
     lowest = min(int(keys.min()), N_KEYS - 12)
     n_metres = count_metres(p.bar for p in pieces)
@@ -213,12 +213,12 @@ def choose_voices(pieces: Sequence[Piece]) -> int:
     return int(np.clip(np.percentile(counts[counts > 0], 99), 1, MAX_VOICES))
 
 
-def _moved_voices(piece: Piece, n_voices: int) -> np.ndarray:
+def _transposed_voices(piece: Piece, n_voices: int) -> np.ndarray:
     voices = piece.lines
     if voices.shape[1] != n_voices:
         voices = separate_voices(piece.roll, n_voices=n_voices)
     voices = voices.astype(np.int32)
-    key = back_on_piano(voices - FIRST_KEY + piece.shift)
+    key = fold_to_piano(voices - FIRST_KEY + piece.shift)
     return np.where(voices >= FIRST_KEY, key + FIRST_KEY, voices)
 
 
@@ -322,7 +322,7 @@ class KeyCodec(_Codec):
         codes = frames[:, self.lowest : self.lowest + self.n_keys].astype(np.uint8)
         return KeyExample("", codes, np.zeros(len(codes), np.int32))
 
-    def outside(self, frames: np.ndarray) -> np.ndarray:
+    def nll_outside(self, frames: np.ndarray) -> np.ndarray:
         """Return the nats (T - 1,) of a benchmark's other keys; Laplace: p = 1 / (frames + 2)."""
         out = np.delete(frames[1:], np.arange(self.lowest, self.lowest + self.n_keys), axis=1)
         p = 1 / (self.frames + 2)

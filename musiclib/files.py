@@ -75,13 +75,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
         culprit = error.filename if isinstance(error, OSError) else None
         ours = culprit is None or Path(culprit) in (path, temporary, *path.parents)
-        advice = explained(error, path)
+        advice = with_advice(error, path)
         if advice is error or not ours:
             raise
         raise advice from error
 
 
-def explained(error: BaseException, path: str | os.PathLike[str]) -> BaseException:
+def with_advice(error: BaseException, path: str | os.PathLike[str]) -> BaseException:
     """Return the same kind of error with a sentence on what to do about `path`, if one is known."""
     code = error.errno if isinstance(error, OSError) else None
     if code not in _ADVICE and "No space left on device" in str(error):
@@ -100,17 +100,17 @@ def write_json(obj: Any, path: str | os.PathLike[str]) -> None:
 
     NumPy values become numbers and lists, paths strings, NaN and infinities ``null``.
     """
-    text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_to_json(obj), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(text + "\n", path)
 
 
-def _plain(obj: Any) -> Any:
+def _to_json(obj: Any) -> Any:
     if isinstance(obj, dict):
-        return {_plain(key): _plain(value) for key, value in obj.items()}
+        return {_to_json(key): _to_json(value) for key, value in obj.items()}
     if isinstance(obj, list | tuple):
-        return [_plain(value) for value in obj]
+        return [_to_json(value) for value in obj]
     if isinstance(obj, np.ndarray | np.generic):
-        return _plain(obj.tolist())
+        return _to_json(obj.tolist())
     if isinstance(obj, os.PathLike):
         return os.fspath(obj)
     if isinstance(obj, float) and not math.isfinite(obj):
@@ -140,7 +140,7 @@ def locked(path: str | os.PathLike[str], *, wait: bool = True) -> AcquireReturnP
     try:
         return FileLock(path.with_name(f".{path.name}.lock")).acquire(timeout=-1 if wait else 0)
     except OSError as error:
-        raise explained(error, path) from None
+        raise with_advice(error, path) from None
 
 
 def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -178,7 +178,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inside(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path:
+def safe_join(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path:
     """Join `parts` to `root`, links and ``..`` resolved; refuse a result that lies outside `root`.
 
     For names that come from elsewhere, such as an archive's members. `root` need not exist.
@@ -198,8 +198,7 @@ def upsert_csv(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str])
 
     `keys` are the columns that name a row, such as ``("model", "seed", "sample")``; each is filled
     in, and no two new rows have the same. The table is sorted by them (numbers as numbers). NaN and
-    None become empty fields. A lock beside the table makes several notebooks take turns. Rows that
-    stay are written back letter by letter.
+    None become empty fields, other rows stay letter by letter, and writers take turns by a lock.
     """
     keys, path, new = list(keys), Path(path), _as_text(rows)
     _check_keys(new, keys)
@@ -211,17 +210,19 @@ def upsert_csv(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str])
         write_csv(new.sort_values(keys, key=_order, kind="stable"), path)
 
 
-def append_new(row: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Append `row` to the CSV `path` (of the same columns), unless it stands there already."""
-    new, path = _as_text([row]), Path(path)
+def append_csv(rows: Rows, path: str | os.PathLike[str], *, ignore: Sequence[str] = ()) -> None:
+    """Append to the CSV `path` the `rows` that it lacks; what stands there is never changed.
+
+    Rows that differ only in the columns `ignore` are equal. All rows have the file's columns.
+    """
+    new, path = _as_text(rows), Path(path)
     with locked(path):
-        if path.exists():
-            old = pd.read_csv(path, dtype=str, keep_default_na=False)
-            if list(old.columns) != list(new.columns):
-                got, wanted = (", ".join(table.columns) for table in (old, new))
-                raise ValueError(f"{path}: got the columns {got}; wanted {wanted}")
-            new = pd.concat([old, new]).drop_duplicates(keep="first")
-        write_csv(new, path)
+        old = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else new[:0]
+        if list(old) != list(new):
+            raise ValueError(f"{path}: got the columns {', '.join(old)}; wanted {', '.join(new)}")
+        both = pd.concat([old, new], ignore_index=True)
+        known = both.duplicated([name for name in both if name not in ignore])
+        write_csv(both[~known | (both.index < len(old))], path)
 
 
 def _as_text(rows: Rows) -> pd.DataFrame:
@@ -236,8 +237,7 @@ def _check_keys(rows: pd.DataFrame, keys: list[str], *, name: str = "rows") -> N
     for key in keys:
         if key not in rows.columns or (rows[key] == "").any():
             raise ValueError(f"{name}: key {key!r} is missing in at least one row; fill it in")
-    twice = rows[rows.duplicated(keys)]
-    if len(twice):
+    if len(twice := rows[rows.duplicated(keys)]):
         pair = dict(twice[keys].iloc[0])
         raise ValueError(f"{name}: two rows have the same keys {pair}; keys must name a row")
 

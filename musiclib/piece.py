@@ -21,7 +21,7 @@ from collections import Counter
 import numpy as np
 import pretty_midi
 
-from musiclib.files import atomic_path, inside, read_regular
+from musiclib.files import atomic_path, read_regular, safe_join
 from musiclib.midi import note_array
 from musiclib.roll import (
     DENOMINATORS,
@@ -33,7 +33,7 @@ from musiclib.roll import (
     STEPS_PER_BAR,
     STEPS_PER_QUARTER,
     SUSTAIN,
-    back_on_piano,
+    fold_to_piano,
     grid_notes,
     notes_to_roll,
     quantise,
@@ -206,7 +206,7 @@ def estimate_shift(roll: np.ndarray) -> int:
 
 def to_common_key(piece: Piece) -> np.ndarray:
     """Return a piece's roll moved by its shift, on the piano; notes that meet become one."""
-    place = back_on_piano(np.arange(N_KEYS) + piece.shift)
+    place = fold_to_piano(np.arange(N_KEYS) + piece.shift)
     moved = np.zeros_like(piece.roll)
     for key in np.flatnonzero(piece.roll.any(axis=(0, 2))):
         moved[:, place[key]] |= piece.roll[:, key]
@@ -220,7 +220,7 @@ def store_piece(piece: Piece, folder: str | os.PathLike[str]) -> str:
     """Write a prepared piece to a file named by its own SHA-256, and return that."""
     data = _packed(piece)
     digest = hashlib.sha256(data).hexdigest()
-    with atomic_path(inside(folder, f"{digest}.npz")) as temporary:
+    with atomic_path(safe_join(folder, f"{digest}.npz")) as temporary:
         temporary.write_bytes(data)
     return digest
 

@@ -26,25 +26,25 @@ from musiclib.roll import LOWEST_PITCH, N_KEYS, ONSET, STEPS_PER_QUARTER, check_
 Rolls = Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]]  # pieces, or pieces by model
 
 
-class Look(NamedTuple):  # The look of one source of music
+class Style(NamedTuple):  # The look of one source of music
     colour: str
     marker: str
     hatch: str
     label: str
 
 
-LOOKS = {  # VAE blue, GAN red, LSTM orange: as in the paper
-    "vae": Look("#0072B2", "o", "//", "VAE"),
-    "gan": Look("#C0392B", "s", "\\\\", "GAN"),
-    "lstm": Look("#E69F00", "^", "..", "LSTM"),
-    "real": Look("#666666", "D", "", "real"),
-    "training": Look("#56B4E9", "h", "oo", "training"),
-    "markov": Look("#009E73", "v", "xx", "Markov"),
-    "shuffled": Look("#CC79A7", "P", "++", "shuffled"),
-    "random": Look("#999933", "X", "--", "random"),
+STYLES = {  # VAE blue, GAN red, LSTM orange: as in the paper
+    "vae": Style("#0072B2", "o", "//", "VAE"),
+    "gan": Style("#C0392B", "s", "\\\\", "GAN"),
+    "lstm": Style("#E69F00", "^", "..", "LSTM"),
+    "real": Style("#666666", "D", "", "real"),
+    "training": Style("#56B4E9", "h", "oo", "training"),
+    "markov": Style("#009E73", "v", "xx", "Markov"),
+    "shuffled": Style("#CC79A7", "P", "++", "shuffled"),
+    "random": Style("#999933", "X", "--", "random"),
 }
-COLOURS = {name: one.colour for name, one in LOOKS.items()}
-LABELS = {name: one.label for name, one in LOOKS.items()}
+COLOURS = {name: one.colour for name, one in STYLES.items()}
+LABELS = {name: one.label for name, one in STYLES.items()}
 _SPARE_COLOURS = ("#5B4B8A", "#8C564B", "#2F4F4F", "#B07AA1", "#7F9F3F")
 _SPARE = list(zip(_SPARE_COLOURS, "<>pdH", ("||", "OO", "**", "/|", "-/"), strict=True))
 
@@ -61,9 +61,9 @@ def use_style() -> None:
     })  # fmt: skip
 
 
-def look(name: str, *, index: int = 0) -> Look:
+def style_of(name: str, *, index: int = 0) -> Style:
     """Return the look of a source of music; any other name takes the spare look at `index`."""
-    return LOOKS.get(name.lower(), Look(*_SPARE[index % len(_SPARE)], name))
+    return STYLES.get(name.lower(), Style(*_SPARE[index % len(_SPARE)], name))
 
 
 def tint(colour: str, strength: float) -> tuple[float, float, float]:
@@ -97,7 +97,7 @@ def plot_roll(
         used = np.flatnonzero(roll.any(axis=(0, 2)))
         keys = (int(used[0]) - 2, int(used[-1]) + 2) if used.size else (34, 53)
     _draw_keyboard(ax, max(keys[0], 0), min(keys[1], N_KEYS - 1))
-    _draw_notes(ax, roll, look(model).colour)
+    _draw_notes(ax, roll, style_of(model).colour)
     ax.set(xlim=(0, max(len(roll), 1)), title=title, ylabel="key")
     in_bar = np.arange(len(roll)) % bar if position is None else np.asarray(position)
     _draw_bars(ax, len(roll), np.flatnonzero(in_bar == 0))
@@ -188,7 +188,7 @@ def _draw_shares(
     ax = axes_or_new(ax, size=(9, 3.2))
     for index, (name, found) in enumerate(groups.items()):
         share = 100 * np.array([(found == value).mean() for value in values])
-        style = look(name, index=index)
+        style = style_of(name, index=index)
         if len(groups) == 1:
             ax.bar(values, share, color=style.colour, width=0.8)
             continue
@@ -213,7 +213,7 @@ def plot_waveform(
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise ValueError(f"x must be finite with shape (N,), N > 0, got shape {x.shape}")
     ax = axes_or_new(ax, size=(11, 2.6))
-    colour = look(model).colour
+    colour = style_of(model).colour
     if x.size > 2 * _COLUMNS:
         time, low, high = envelope(x, columns=_COLUMNS)
         ax.fill_between(time / sr, low, high, color=colour, linewidth=0.5)
@@ -254,7 +254,7 @@ def plot_history(
         found = f"{sorted(missing)} are not in the history, which has {sorted(known)}"
         raise ValueError(f"terms: {found}")
     ax = axes_or_new(ax, size=(9, 3.6))
-    colour, time = look(model).colour, history.iloc[:, 0]
+    colour, time = style_of(model).colour, history.iloc[:, 0]
     for column, (term, is_valid) in curves.items():
         if term not in terms:
             continue
@@ -286,14 +286,14 @@ def plot_intervals(
         raise ValueError(f"table: {int(outside.sum())} values lie outside their own interval")
     ax = axes_or_new(ax, size=(9, 1.2 + 0.4 * len(table)))
     names = table["model"] if "model" in table else ["real"] * len(table)
-    looks = [look(str(name), index=i) for i, name in enumerate(names)]
+    styles = [style_of(str(name), index=i) for i, name in enumerate(names)]
     ends = table[[value, low, high]].to_numpy(float)
-    for row, (one, (middle, first, last)) in enumerate(zip(looks, ends, strict=True)):
+    for row, (one, (middle, first, last)) in enumerate(zip(styles, ends, strict=True)):
         ax.plot([first, last], [row, row], color=one.colour, linewidth=3, alpha=0.6)
         ax.plot(middle, row, marker=one.marker, color=one.colour, markersize=9)
     if reference is not None:
         ax.axvline(reference, color="#333333", linewidth=1, linestyle=":")
-    shown = table["label"].astype(str) if "label" in table else [one.label for one in looks]
+    shown = table["label"].astype(str) if "label" in table else [one.label for one in styles]
     ax.set_yticks(range(len(table)), list(shown))
     ax.set(ylim=(len(table) - 0.5, -0.5), xlabel=unit, title=title)
     ax.grid(axis="x")
@@ -320,7 +320,7 @@ def plot_distribution(
     )["boxes"]  # fmt: skip
     names = []
     for index, (name, found) in enumerate(groups.items()):
-        one, n = look(name, index=index), len(found)
+        one, n = style_of(name, index=index), len(found)
         face = tint(one.colour, 0.25)
         boxes[index].set(facecolor=face, edgecolor=one.colour, hatch=one.hatch)
         # Multiples of the golden ratio modulo 1 spread neighbours in value far apart sideways.

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from musiclib.code_hash import code_hash
-from musiclib.files import explained, inside, locked, remove_leftovers, sha256_of, write_csv
+from musiclib.files import locked, remove_leftovers, safe_join, sha256_of, with_advice, write_csv
 from musiclib.midi import MidiFileError, parse_midi, printable, read_midi_bytes
 from musiclib.piece import VERSION, Piece, load_piece, pedal_lengthens, piece_from_midi, store_piece
 
@@ -196,18 +196,18 @@ def _prepare(
     counted = len(rows) + len(copies)
     for number in range(1, counted + 1):
         progress(number, len(entries))
-    _note_rows(old.values(), destination)
+    _append_rows(old.values(), destination)
     with contextlib.closing(_prepare_missing(jobs)) as prepared:
         for number, (i, row) in enumerate(prepared, counted + 1):
             rows[i] = row
-            _note_rows([row], destination)
+            _append_rows([row], destination)
             progress(number, len(entries))
     for i in copies:
         first, status, reason = rows[firsts[digests[i]]], "skipped", ""
         if first["status"] != "converted":
             status, reason = "refused", f": {first['reason']}"
         reason = f"same content as {first['file']}{reason}"
-        rows[i] = row_of(entries[i].file, status, reason, sha256=first["sha256"])
+        rows[i] = report_row(entries[i].file, status, reason, sha256=first["sha256"])
     return [rows[i] for i in range(len(entries))]
 
 
@@ -219,7 +219,7 @@ def _digest(entry: Entry) -> str | Row:
             return hashlib.sha256(read_midi_bytes(entry.path)).hexdigest()
         except MidiFileError as error:
             status, reason = "refused", _with_name(str(error), entry.path, entry.file)
-    return row_of(entry.file, status, reason)
+    return report_row(entry.file, status, reason)
 
 
 def _prepare_missing(jobs: Mapping[int, Job]) -> Iterator[tuple[int, Row]]:
@@ -234,7 +234,7 @@ def _prepare_missing(jobs: Mapping[int, Job]) -> Iterator[tuple[int, Row]]:
     for number, answer in answers:
         if LOST in answer:
             file = given[number]["file"]
-            answer = row_of(file, "refused", f"cannot read {file}: {answer[LOST]}")
+            answer = report_row(file, "refused", f"cannot read {file}: {answer[LOST]}")
         yield places[number], answer
 
 
@@ -425,15 +425,15 @@ def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
     except MemoryError:
         raise
     except ValueError as error:
-        row = row_of(file, "refused", _with_name(str(error), path, file), **known)
+        row = report_row(file, "refused", _with_name(str(error), path, file), **known)
     except Exception as error:  # a fault of ours must not stop the other files
-        row = row_of(file, "refused", f"cannot prepare {file}: {type(error).__name__}: {error}")
+        row = report_row(file, "refused", f"cannot prepare {file}: {type(error).__name__}: {error}")
     else:
         known |= {"piece_sha256": store_piece(piece, folder), "steps": len(piece.roll)}
         if held is not None:
             known |= {"pedal": IGNORED, "other_steps": len(held.roll)}
             known |= {"other_sha256": store_piece(held, folder)}
-        row = row_of(file, "converted", _with_name(remarks, path, file), **loss, **known)
+        row = report_row(file, "converted", _with_name(remarks, path, file), **loss, **known)
     return row | {"seconds": round(time.perf_counter() - began, 4)}
 
 
@@ -479,7 +479,7 @@ _NUMBERS = {name: type(value) for name, value in _NOTHING.items() if not isinsta
 _hash_once = functools.cache(code_hash)
 
 
-def row_of(file: str, status: str, reason: str, **values: object) -> Row:
+def report_row(file: str, status: str, reason: str, **values: object) -> Row:
     """Return a row of the report; the grid's cost is NaN where nothing was converted."""
     return _NOTHING | {"file": file, "status": status, "reason": reason} | values
 
@@ -500,24 +500,24 @@ def _known_rows(destination: Path) -> dict[tuple[str, str], Row]:
     return {
         (row["file"], row["sha256"]): {**row, "seconds": 0.0}
         for row in rows
-        if row["made_by"] == made and all(_is_whole(name, destination) for name in _pieces_of(row))
+        if row["made_by"] == made and all(_is_intact(name, destination) for name in _pieces_of(row))
     }
 
 
-def _is_whole(name: str, destination: Path) -> bool:
+def _is_intact(name: str, destination: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
-        return sha256_of(inside(destination, f"{name}.npz")) == name
+        return sha256_of(safe_join(destination, f"{name}.npz")) == name
     return False
 
 
-def _note_rows(rows: Iterable[Row], destination: Path) -> None:
+def _append_rows(rows: Iterable[Row], destination: Path) -> None:
     lines = "".join(f"\n{json.dumps(row)}" for row in rows if row["made_by"])
     path = destination / _UNFINISHED
     try:
         with path.open("ab") as file:
             file.write(lines.encode("ascii"))
     except OSError as error:
-        raise explained(error, path) from error
+        raise with_advice(error, path) from error
 
 
 def _choose_pedal(row: Row, *, held: bool) -> Row:
@@ -548,7 +548,7 @@ def load_corpus(destination: str | os.PathLike[str]) -> list[Piece]:
     """Read all prepared pieces of a corpus, in the report's order; refuse one that was changed."""
     rows = read_report(destination)
     done = rows.loc[rows["status"] == "converted", "piece_sha256"]
-    return [load_piece(inside(destination, f"{name}.npz"), sha256=name) for name in done]
+    return [load_piece(safe_join(destination, f"{name}.npz"), sha256=name) for name in done]
 
 
 def read_report(destination: str | os.PathLike[str]) -> pd.DataFrame:

@@ -252,7 +252,7 @@ def transpose(roll: np.ndarray, semitones: int) -> np.ndarray:
     return np.roll(roll, int(semitones), axis=1)
 
 
-def back_on_piano(key: np.ndarray) -> np.ndarray:
+def fold_to_piano(key: np.ndarray) -> np.ndarray:
     """Move keys that left the piano, by less than an octave, back by an octave."""
     return np.where(key < 0, key + 12, np.where(key >= N_KEYS, key - 12, key))
 

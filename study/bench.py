@@ -31,7 +31,7 @@ from musiclib.files import write_csv, write_json
 from study import runner
 from study.benchmarks import SETS, find_benchmark
 from study.run import KERNEL_THREADS, PRESET_NAMES
-from study.runner import DONE, FAILED, REFUSED, ROOT, RUNS, Run, say, shown, whole
+from study.runner import DONE, FAILED, REFUSED, ROOT, RUNS, Run, at_least, say, shown
 
 TABLE = Path("data", "results", "bench.csv")
 NOTEBOOKS = {"lstm": "02_lstm", "vae": "04_vae"}
@@ -47,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run every row, write the table, and return the exit status."""
     parser = argparse.ArgumentParser("bench", argparse.SUPPRESS, __doc__.split(",")[0] + ".")
     add = parser.add_argument
-    add("--repeats", type=whole(1), default=5, help="turns that count (default: 5)")
-    add("--pieces", type=whole(2), default=40, help="pieces that are read, at most (default: 40)")
-    add("--steps", type=whole(2), default=32, help="steps that the LSTM writes (default: 32)")
+    add("--repeats", type=at_least(1), default=5, help="turns that count (default: 5)")
+    add("--pieces", type=at_least(2), default=40, help="pieces to read, at most (default: 40)")
+    add("--steps", type=at_least(2), default=32, help="steps that the LSTM writes (default: 32)")
     add("--output", type=Path, default=RUNS / "bench", help="receives data/results/bench.csv")
     options = parser.parse_args(arguments)
     files = sorted((ROOT / "data" / "generated" / "lstm" / "refined" / "0").glob("*.mid"))[
@@ -154,10 +154,10 @@ def benchmark(arguments: Sequence[str] | None = None) -> int:
     add("--model", choices=list(NOTEBOOKS), default="lstm", help="vae states a bound")
     add("--dataset", choices=list(SETS), default="jsb")
     add("--preset", choices=PRESET_NAMES, default="full", help="smoke looks at no test set")
-    add("--seeds", type=whole(1), default=3, help="how many, from the first on (default: 3)")
-    add("--first", type=whole(0), default=0, help="the first seed (default: 0)")
+    add("--seeds", type=at_least(1), default=3, help="how many, from the first on (default: 3)")
+    add("--first", type=at_least(0), default=0, help="the first seed (default: 0)")
     add("--output", type=Path, help="the run's folder (default: runs/benchmark-DATASET)")
-    add("--threads", type=whole(1), default=KERNEL_THREADS, help="threads of the kernel")
+    add("--threads", type=at_least(1), default=KERNEL_THREADS, help="threads of the kernel")
     options = parser.parse_args(arguments)
     try:
         say(f"{options.dataset}: {find_benchmark(options.dataset).name} is there")
@@ -169,7 +169,7 @@ def benchmark(arguments: Sequence[str] | None = None) -> int:
     about = {"preset": "benchmark", "corpus": options.dataset, "seed": options.first}
     write_json(about, rendered / runner.ABOUT)
     path = runner.NOTEBOOKS / f"{NOTEBOOKS[options.model]}.ipynb"
-    node, where = runner.read_notebook(path), runner.seen_from(path.parent, output)
+    node, where = runner.read_notebook(path), runner.relative_output(path.parent, output)
     given = {"preset": options.preset, "corpus": options.dataset, "output": where}
     for seed in range(options.first, options.first + options.seeds):
         values = given | {"seed": seed}

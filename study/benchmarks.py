@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from musiclib.files import locked, sha256_of, write_csv
+from musiclib.files import append_csv, sha256_of
 from musiclib.roll import N_KEYS
 from study.run import Paths
 from study.splits import SPLITS
@@ -164,7 +164,7 @@ def score(nats: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> float:
 
 
 # The floors, from the highest down, and the logistic one's L2 penalties: the better in validation.
-NAMES = ("p = 0.5", "training marginals", "logistic on the previous frame")
+FLOORS = ("p = 0.5", "training marginals", "logistic on the previous frame")
 PENALTIES = (3e-5, 3e-4)
 _STEPS = 150  # iterations of L-BFGS, at most
 _Scorer = Callable[[np.ndarray], np.ndarray]
@@ -220,7 +220,7 @@ def floors(pieces: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
     train, keys = pieces["train"], pieces["train"][0].shape[1]
     tried = [logistic(train, penalty=penalty) for penalty in PENALTIES]
     best = min(tried, key=lambda one: score([*map(one, pieces["valid"])], pieces["valid"]))
-    table, scorers = pd.DataFrame({"model": NAMES}), (chance, marginals(train), best)
+    table, scorers = pd.DataFrame({"model": FLOORS}), (chance, marginals(train), best)
     for s in ("valid", "test"):
         table[f"{s}_nll"] = [score([*map(one, pieces[s])], pieces[s]) for one in scorers]
     return table.assign(parameters=(0, keys, keys * (keys + 1)))
@@ -269,20 +269,11 @@ def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str])
 
     A look that differs in nothing but its seconds was recorded again after a kill: no second look.
     """
-    path, rows = Path(path), [dict(row) for row in rows]
-    for row in rows:
+    for row in (rows := [dict(row) for row in rows]):
         if set(row) != set(COLUMNS):
             raise ValueError(f"rows: wanted {', '.join(COLUMNS)}, got {', '.join(row)}")
-    new = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object).map(str)
-    with locked(path):
-        if path.exists():
-            old = pd.read_csv(path, dtype=str, keep_default_na=False)
-            if tuple(old.columns) != COLUMNS:
-                raise ValueError(f"{path}: wanted the columns {', '.join(COLUMNS)}")
-            both = pd.concat([old, new], ignore_index=True)
-            again = both.duplicated([c for c in COLUMNS if c != "train_seconds"])
-            new = both[~again | (both.index < len(old))]
-        write_csv(new, path)
+    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    append_csv(table, path, ignore=["train_seconds"])
 
 
 def read_looks(paths: Paths) -> pd.DataFrame:
@@ -294,16 +285,16 @@ def read_looks(paths: Paths) -> pd.DataFrame:
 
 def floors_of(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return the floors of one set as they were measured: model, test_nll, outputs ``floor``."""
-    rows = looks[(looks["dataset"] == dataset) & looks["model"].isin(NAMES)]
+    rows = looks[(looks["dataset"] == dataset) & looks["model"].isin(FLOORS)]
     return rows.drop_duplicates("model", keep="last")[["model", "test_nll"]].assign(outputs="floor")
 
 
-def summarise(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
+def seed_summary(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return mean, spread (and more) over the seeds of each of our models on one set.
 
     Of several looks of a seed the last counts, and the column looks counts all.
     """
-    ours = looks[(looks["dataset"] == dataset) & ~looks["model"].isin(NAMES)]
+    ours = looks[(looks["dataset"] == dataset) & ~looks["model"].isin(FLOORS)]
     last = ours.drop_duplicates(["outputs", "model", "seed"], keep="last")
     looked, rows = ours.groupby(["outputs", "model"]).size(), []
     for (outputs, model), group in last.groupby(["outputs", "model"], sort=False):
@@ -318,9 +309,9 @@ def summarise(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def compared(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
+def comparison_table(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return our models on one set among floors and published figures, by `OUTPUTS` and score."""
-    parts = [floors_of(looks, dataset), published(dataset), summarise(looks, dataset)]
+    parts = [floors_of(looks, dataset), published(dataset), seed_summary(looks, dataset)]
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
     columns = ["outputs", "model", "test_nll", "spread", "low", "high", "seeds", "looks", "source"]
     rows = rows.reindex(columns=columns).sort_values("test_nll")

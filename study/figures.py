@@ -25,7 +25,7 @@ from matplotlib.path import Path
 from PIL import Image as Pixels
 from scipy.optimize import isotonic_regression
 
-from musiclib.plots import axes_or_new, look, plot_distribution, plot_intervals, tint
+from musiclib.plots import axes_or_new, plot_distribution, plot_intervals, style_of, tint
 from study.benchmarks import OUTPUTS
 from study.claims import CLAIMS
 from study.measuring import real_range
@@ -51,13 +51,15 @@ def plot_measure(
             line.set(markersize=min(6.0, 36 / n**0.5), alpha=min(1.0, 45 / n))
         else:
             line.set_zorder(4)
-    names = [f"{look(name, index=i).label}\n{len(x)}" for i, (name, x) in enumerate(groups.items())]
+    names = [
+        f"{style_of(name, index=i).label}\n{len(x)}" for i, (name, x) in enumerate(groups.items())
+    ]
     ax.set_xticks(range(1, len(groups) + 1), names, fontsize=9)
     return ax
 
 
 def _without(what: str, names: Sequence[str]) -> str:
-    return f"{what}: {', '.join(look(name).label for name in names)}" if names else ""
+    return f"{what}: {', '.join(style_of(name).label for name in names)}" if names else ""
 
 
 def _no_value(ax: Axes | None, unit: str, title: str) -> Axes:
@@ -75,7 +77,7 @@ def plot_scatter(
     ax = axes_or_new(ax, size=(6, 4))
     shown = table[np.isfinite(table[[x, y]]).all(axis=1)]
     for index, (model, rows) in enumerate(shown.groupby("model", sort=False)):
-        one = look(str(model), index=index)
+        one = style_of(str(model), index=index)
         edge = {"markeredgecolor": "white", "markeredgewidth": 0.4, "alpha": 0.65}
         style = {"color": one.colour, "marker": one.marker, "markersize": 6, **edge}
         ax.plot(rows[x], rows[y], linestyle="", label=f"{one.label} (n = {len(rows)})", **style)
@@ -93,7 +95,7 @@ def plot_lines(
     """Draw one curve (x, y) per set, with its marker at every so many points."""
     ax = axes_or_new(ax, size=(6, 4))
     for index, (name, (x, y)) in enumerate(lines.items()):
-        one = look(name, index=index)
+        one = style_of(name, index=index)
         style = {"color": one.colour, "marker": one.marker, "label": one.label}
         ax.plot(x, y, markevery=every, markersize=6, linewidth=1.6, **style)
     ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -119,7 +121,7 @@ def plot_heatmap(
         text = "-" if np.isnan(values[i, j]) else f"{values[i, j]:.2f}"
         colour = "white" if dark[i, j] else "black"
         ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=10)
-    ax.set_xticks(range(columns), [look(str(name)).label for name in table.columns])
+    ax.set_xticks(range(columns), [style_of(str(name)).label for name in table.columns])
     ax.set_yticks(range(rows), [str(name).replace("_", " ") for name in table.index])
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
@@ -135,7 +137,9 @@ def plot_distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         return _no_value(ax, "", title)
     values, rows = ["distance", "low", "high"], shown.itertuples()
     shown[values] = shown[values].clip(lower=0.01)
-    shown["label"] = [f"{look(row.model).label} (n = {row.n}, seeds: {row.seeds})" for row in rows]
+    shown["label"] = [
+        f"{style_of(row.model).label} (n = {row.n}, seeds: {row.seeds})" for row in rows
+    ]
     unit = "distance to held-out real music (its standard deviations)"
     ax = plot_intervals(shown, ax=ax, value="distance", unit=unit, title=title)
     low, high = 0.85 * shown["low"].min(), 1.15 * shown["high"].max()
@@ -153,7 +157,7 @@ def plot_copied(table: pd.DataFrame, *, kind: str, ax: Axes | None = None, title
     shown = table[table["kind"] == kind]
     lengths, last = sorted(shown["length"].unique()), shown["model"].nunique() - 1
     for index, (model, rows) in enumerate(shown.groupby("model", sort=False)):
-        rows, one = rows.set_index("length").loc[lengths], look(str(model), index=index)
+        rows, one = rows.set_index("length").loc[lengths], style_of(str(model), index=index)
         x = np.arange(len(lengths)) + 0.08 * (index - last / 2)
         ends = (100 * rows["low"], 100 * rows["high"])
         ax.vlines(x, *ends, color=one.colour, alpha=0.6, linewidth=3)
@@ -173,7 +177,7 @@ def plot_beside_paper(
     ax = axes_or_new(ax, size=(5.5, 3.6))
     models = list(table["model"].unique())
     for place, model in enumerate(models):
-        rows, one = table[table["model"] == model], look(model)
+        rows, one = table[table["model"] == model], style_of(model)
         x = place + np.linspace(-0.06, 0.06, len(rows))
         style = {"color": one.colour, "marker": one.marker, "markersize": 9, "markeredgewidth": 1.8}
         for column, shift, fill in ((f"paper_{quantity}", -0.15, "white"), (quantity, 0.15, None)):
@@ -183,7 +187,7 @@ def plot_beside_paper(
         ax.set_yscale("log")
     else:
         ax.axhline(0, color="#333333", linewidth=0.8)
-    ax.set_xticks(range(len(models)), [look(model).label for model in models])
+    ax.set_xticks(range(len(models)), [style_of(model).label for model in models])
     ax.set(xlim=(-0.5, len(models) - 0.5), ylabel=quantity, title=title)
     ax.grid(axis="y")
     return ax
@@ -244,7 +248,7 @@ def plot_benchmark(
 def _draw_likelihood(ax: Axes, row: dict[str, Any], place: float) -> None:
     value, is_floor = float(row["test_nll"]), row["outputs"] == "floor"
     is_model = row["ours"] and not is_floor
-    one = look(("vae" if row["model"].startswith("VAE") else "lstm") if is_model else "real")
+    one = style_of(("vae" if row["model"].startswith("VAE") else "lstm") if is_model else "real")
     if is_model:
         ends = [float(row.get(end, value)) for end in ("low", "high")]
         ax.plot(ends, [place, place], color=one.colour, linewidth=4, alpha=0.5)
@@ -293,7 +297,8 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
         ax.plot(row.effect, place, marker="D", color=colour, markersize=7)
         ax.plot([row.margin] * 2, edges, color="#222222", linewidth=1.6)
         ax.fill_between([row.margin, high], *edges, color="#1B7837", alpha=0.10, linewidth=0)
-        size = f"{look(row.first).label} {row.n_first}, {look(row.second).label} {row.n_second}"
+        first, second = style_of(row.first).label, style_of(row.second).label
+        size = f"{first} {row.n_first}, {second} {row.n_second}"
         if row.n_first == row.n_second:
             size = f"n = {row.n_first}"
         names.append(f"{row.measure + ': ' if len(measures) > 1 else ''}{row.part} ({size})")
@@ -334,7 +339,7 @@ def plot_workflow(*, ax: Axes | None = None) -> Axes:
             _centred(ax, middle, 0.58, content, 10 * scale, color=_INK)
             content = ()
         for place, name in enumerate(reversed(content)):
-            bottom, colour = 0.08 + 0.32 * place, look(name).colour
+            bottom, colour = 0.08 + 0.32 * place, style_of(name).colour
             _draw_box(ax, left + 0.35, bottom, (width - 0.7, 0.26), tint(colour, 0.25), colour)
             _centred(ax, middle, bottom + 0.13, name, 11 * scale, color="black")
         if index:
@@ -355,7 +360,7 @@ def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real
         middle = x + plan.width * _BOX / 2
         _centred(ax, middle, y, title, 12 * scale, weight="bold")
         _centred(ax, middle, y - 0.26, f"{one.count_params():,} parameters", 10 * scale)
-        _draw_stage(ax, some, plan, x, height - _TITLE, look(colour).colour, scale)
+        _draw_stage(ax, some, plan, x, height - _TITLE, style_of(colour).colour, scale)
         if x:
             _draw_arrow(ax, [(x - _STAGE_GAP + 0.1, y), (x - 0.1, y)], scale, heavy=True)
     return ax

@@ -88,7 +88,7 @@ class Merged(NamedTuple):
     """Answers (fields of `Answer`, file, line), and the lines skipped: file, line, reason."""
 
     answers: pd.DataFrame
-    left_out: pd.DataFrame
+    skipped: pd.DataFrame
 
 
 class ProvenanceError(ValueError):
@@ -281,8 +281,8 @@ def merge_answers(
     repeats = whole.duplicated(list(Answer._fields[:-1]))[own.index]
     whole.loc[own.index, "reason"] = np.where(repeats, "duplicate", "duplicate that differs")
     kept = whole["reason"] == ""
-    left_out = [whole[~kept], *(part.left_out for part in read)]
-    bad = [row for part in left_out for row in part[_REPORT].to_numpy().tolist()]
+    skipped = [whole[~kept], *(part.skipped for part in read)]
+    bad = [row for part in skipped for row in part[_REPORT].to_numpy().tolist()]
     answers = whole.loc[kept, _COLUMNS].reset_index(drop=True)
     return Merged(answers, pd.DataFrame(bad, columns=_REPORT))
 
@@ -348,8 +348,8 @@ class Screen:
         self.status = widgets.HTML()
         self.players = [widgets.Audio(autoplay=False, loop=False) for _ in range(2)]
         self.labels = [widgets.HTML() for _ in range(2)]
-        self.rating = _row(RATINGS, RATING_WORDS, self._said)
-        self.choice = _row(CHOICES, CHOICE_WORDS, self._said)
+        self.rating = _row(RATINGS, RATING_WORDS, self._on_answer)
+        self.choice = _row(CHOICES, CHOICE_WORDS, self._on_answer)
         self.sounds = [widgets.HBox(pair) for pair in zip(self.labels, self.players, strict=True)]
         parts = [widgets.HBox([self.name, self.begin]), self.status, *self.sounds]
         self.box = widgets.VBox([*parts, self.rating, self.choice])
@@ -364,7 +364,7 @@ class Screen:
         else:
             self._ask()
 
-    def _said(self, value: str) -> None:
+    def _on_answer(self, value: str) -> None:
         if self.session is None or self.session.current is None:
             return
         try:

@@ -86,24 +86,24 @@ class Evidence:
 
     def draw_listeners(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of listeners, with all their answers."""
-        people, of = _drawn(len(self.listeners), rng), self.arrays
+        people, of = _draw_counts(len(self.listeners), rng), self.arrays
         heard = (people[of[f"{kind}_listener"]] for kind in ("rating", "choice"))
         return Weights(*heard, self.ones.clips)
 
-    def draw_trainings(self, rng: np.random.Generator) -> Weights:
+    def draw_groups(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of each set's groups: a choice counts for both."""
         clips, of = np.zeros(len(self.key)), self.arrays
         for rows, number in self._places:
-            clips[rows] = _drawn(number.max() + 1, rng)[number]
+            clips[rows] = _draw_counts(number.max() + 1, rng)[number]
         pairs = clips[of["choice_first_clip"]] * clips[of["choice_second_clip"]]
         return Weights(clips[of["rating_clip"]], pairs, clips)
 
     def draw_answers(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of single answers."""
-        return Weights(*(_drawn(len(some), rng) for some in self.ones[:2]), self.ones.clips)
+        return Weights(*(_draw_counts(len(some), rng) for some in self.ones[:2]), self.ones.clips)
 
 
-def _drawn(n: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_counts(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.bincount(rng.integers(n, size=n), minlength=n) if n else np.zeros(0)
 
 
@@ -153,7 +153,7 @@ def resampled(
     if len(evidence.listeners) < 2:
         return np.array([estimate, *np.full((2, len(estimate)), math.nan)])
     rng, sizes, variances = np.random.default_rng(seed), evidence.sizes, []
-    for draw in (evidence.draw_listeners, evidence.draw_trainings, evidence.draw_answers):
+    for draw in (evidence.draw_listeners, evidence.draw_groups, evidence.draw_answers):
         drawn = [statistic(evidence, draw(rng)) for _ in range(n_resamples)]
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # too few draws
             variances.append(np.nanvar(drawn, axis=0, ddof=1))
@@ -252,7 +252,7 @@ def preference_table(evidence: Evidence, *, seed: int, n_resamples: int = 400) -
     return table.assign(listeners=len(evidence.listeners))
 
 
-def clip_liking(evidence: Evidence, weights: Weights | None = None) -> np.ndarray:
+def clip_scores(evidence: Evidence, weights: Weights | None = None) -> np.ndarray:
     """Return each clip's mean rating, less its listeners' averages; NaN for one not rated."""
     weight, of = (weights or evidence.ones).ratings, evidence.arrays
     return _means(of["rating_clip"], of["rating_centred"], weight, len(evidence.key))
@@ -302,12 +302,12 @@ def prediction_table(
     ends = [f"{what}{end}" for what in ("rho", "within", "slope") for end in ("", "_low", "_high")]
     table = pd.DataFrame(rows, columns=ends)
     table.insert(0, "measure", list(names))
-    rated = int(np.isfinite(clip_liking(evidence)).sum())
+    rated = int(np.isfinite(clip_scores(evidence)).sum())
     return table.assign(clips=rated, choices=len(evidence.choices))
 
 
 def _prediction(values: np.ndarray, evidence: Evidence, weights: Weights) -> np.ndarray:
-    pair, inner, group = (values, clip_liking(evidence, weights)), [], evidence.arrays["clip_model"]
+    pair, inner, group = (values, clip_scores(evidence, weights)), [], evidence.arrays["clip_model"]
     for some in pair:  # less the mean of its set
         known, k = ~np.isnan(some), len(evidence.models)
         rest = some - _means(group[known], some[known], weights.clips[known], k)[group]

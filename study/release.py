@@ -24,7 +24,7 @@ from typing import Any
 import nbformat
 import pandas as pd
 
-from musiclib.files import append_new, atomic_path, upsert_csv, write_json, write_text
+from musiclib.files import append_csv, atomic_path, upsert_csv, write_json, write_text
 from study import runner
 from study.measuring import versions
 from study.runner import ABOUT, MANIFEST, ROOT, FormError, read_notebook
@@ -99,7 +99,7 @@ def _parameter(name: str, path: Path) -> Any:
 def committable(source: Path, run: Path) -> str:
     """Return the notebook `source` with the outputs of `run`, but for log lines and warnings."""
     name, output = source.stem, _parameter("output", source)
-    result = runner.merged(read_notebook(source), read_notebook(run), name=name, output=output)
+    result = runner.add_outputs(read_notebook(source), read_notebook(run), name=name, output=output)
     for cell in runner.code_cells(result):
         cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     text = nbformat.writes(result) + "\n"
@@ -120,8 +120,7 @@ def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
         if name in MERGED:
             upsert_csv(rows, target, keys=MERGED[name])
         else:
-            for row in rows.to_dict("records"):
-                append_new(row, target)
+            append_csv(rows, target)
         yield f"data/results/{name}: {len(rows)} rows"
 
 

@@ -104,7 +104,7 @@ def split_by_group(
     rng, dealt = np.random.default_rng(seed), {}
     for start in range(0, len(ordered), len(DEAL)):
         run = ordered[start : start + len(DEAL)]
-        dealt |= zip(run, _deal(len(run), rng), strict=True)
+        dealt |= zip(run, _assign_sides(len(run), rng), strict=True)
     pieces = Counter(groups.tolist())
     if sum(pieces[g] for g, side in dealt.items() if side == "train") < len(names) / 2:
         large = sorted(unique, key=lambda g: (-pieces[g], g))
@@ -119,7 +119,7 @@ def split_by_group(
     return pd.DataFrame(rows, columns=["piece", "group", "split"])
 
 
-def _deal(n: int, rng: np.random.Generator) -> list[str]:
+def _assign_sides(n: int, rng: np.random.Generator) -> list[str]:
     """Return the sides of n neighbours, drawn evenly from `DEAL` and shuffled; all 3 if n > 2."""
     sides = [DEAL[int((i + 0.5) * len(DEAL) / n)] for i in range(n)]
     if n >= len(SPLITS) and "valid" not in sides:
@@ -195,8 +195,8 @@ def corpus_summary(
     facts = {
         "pieces": len(pieces),
         "files refused or skipped": len(report) - len(done),
-        **_split_facts(pieces, split, piece_steps),
-        **_music_facts(pieces),
+        **_split_counts(pieces, split, piece_steps),
+        **_music_summary(pieces),
         "notes that the grid moved (%)": f"{100 * moved:.3f}",
         "notes merged with a unison (%)": f"{100 * merged:.2f}",
         "pieces with a note that the grid moved": str((done["off_grid"] > 0).sum()),
@@ -232,7 +232,7 @@ def describe_leak(share: float, report: pd.DataFrame) -> str:
     return unknown if free.mean() >= MOSTLY else f"{known}, but {unknown}"
 
 
-def _split_facts(pieces: Sequence[Piece], split: pd.DataFrame, piece_steps: int) -> dict[str, Any]:
+def _split_counts(pieces: Sequence[Piece], split: pd.DataFrame, piece_steps: int) -> dict[str, Any]:
     long_enough = np.array([len(piece.roll) >= piece_steps for piece in pieces])
     by_side = [(split["split"] == side).to_numpy() for side in SPLITS]
     long_by_side = [str((long_enough & side).sum()) for side in by_side]
@@ -245,7 +245,7 @@ def _split_facts(pieces: Sequence[Piece], split: pd.DataFrame, piece_steps: int)
     }
 
 
-def _music_facts(pieces: Sequence[Piece]) -> dict[str, Any]:
+def _music_summary(pieces: Sequence[Piece]) -> dict[str, Any]:
     quarters = np.array([len(piece.roll) for piece in pieces]) / STEPS_PER_QUARTER
     bars = Counter(f"{piece.bar / STEPS_PER_QUARTER:g} quarters: {{}}" for piece in pieces)
     used = np.flatnonzero(np.any([piece.roll.any(axis=(0, 2)) for piece in pieces], axis=0))
@@ -274,7 +274,7 @@ _REACH = 12  # semitones that a piece is moved, at most
 _Bits = tuple[int, dict[int, int]]
 
 
-def same_works(rolls: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+def same_work_pairs(rolls: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """List the pairs of pieces that are one work.
 
     Our choice. With L notes in the longest common subsequence, n in the shorter piece and C in the
@@ -290,7 +290,7 @@ def same_works(rolls: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     found = []
     for j in range(1, len(rolls)):
         shifts, common = _best_shifts(counts[j], counts[:j])
-        order, top = (_bits(keys[j].tolist()) for keys in (orders, tops))
+        order, top = (_bit_masks(keys[j].tolist()) for keys in (orders, tops))
         for i in range(j):
             few, many = sorted((len(orders[i]), len(orders[j])))
             if few < FEWEST_NOTES or many > LONGEST * few:
@@ -325,19 +325,19 @@ def _best_shifts(counts: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np
 def _agree(one: _Bits, other: np.ndarray, share: float, above: float) -> bool:
     """Tell whether two sequences have that share in common in order, and not by chance."""
     b = other.tolist()
-    few, common = min(one[0], len(b)), _common(one, b)
+    few, common = min(one[0], len(b)), _lcs_length(one, b)
     if common < share * few:
         return False
-    chance = _common(one, b[::-1])
+    chance = _lcs_length(one, b[::-1])
     return chance < few and common - chance >= above * (few - chance)
 
 
-def longest_common(a: Sequence[int], b: Sequence[int]) -> int:
+def lcs_length(a: Sequence[int], b: Sequence[int]) -> int:
     """Return the longest common subsequence's length (H. Hyyrö: Bit-parallel LCS. AWOCA 2004)."""
-    return _common(_bits(a), b)
+    return _lcs_length(_bit_masks(a), b)
 
 
-def _bits(keys: Sequence[int]) -> _Bits:
+def _bit_masks(keys: Sequence[int]) -> _Bits:
     """Return how many keys there are, and the places of each of them as bits of a number."""
     places: dict[int, int] = defaultdict(int)
     for i, key in enumerate(keys):
@@ -345,7 +345,7 @@ def _bits(keys: Sequence[int]) -> _Bits:
     return len(keys), dict(places)
 
 
-def _common(a: _Bits, b: Sequence[int]) -> int:
+def _lcs_length(a: _Bits, b: Sequence[int]) -> int:
     n, places = a
     row = every = (1 << n) - 1
     for key in b:
@@ -378,15 +378,15 @@ def ready_corpus(corpus: str, paths: Paths, *, max_pieces: int) -> Corpus:
     pieces, path = load_corpus(prepared), paths.data / "splits" / f"{name}.csv"
     split = load_split(path) if path.exists() else None
     if split is None or list(split["piece"]) != [piece.name for piece in pieces]:
-        split = deal(pieces)
+        split = split_by_tune(pieces)
         write_csv(split, path)
     return Corpus(name, pieces, split)
 
 
-def deal(pieces: Sequence[Piece]) -> pd.DataFrame:
+def split_by_tune(pieces: Sequence[Piece]) -> pd.DataFrame:
     """Deal pieces to training, validation and test by their tunes, as notebook 01 explains."""
     rolls = [piece.roll for piece in pieces]
-    pairs = [*tune_pairs([melody(roll) for roll in rolls]), *same_works(rolls)]
+    pairs = [*tune_pairs([melody(roll) for roll in rolls]), *same_work_pairs(rolls)]
     return split_by_group(
         [piece.name for piece in pieces],
         join_pairs(pairs, len(pieces)),

@@ -275,7 +275,7 @@ def _values(models: Mapping[str, Samples], *, by_seed: bool) -> list[np.ndarray]
     return [np.array([g.mean() for g in own]) if by_seed else np.concatenate(own) for own in groups]
 
 
-def corrected(p: pd.Series) -> pd.Series:
+def fdr_corrected(p: pd.Series) -> pd.Series:
     """Correct several measures' p-values for their number (Benjamini and Hochberg); NaN stays."""
     tested = p.dropna()
     if not tested.between(0, 1).all():
@@ -325,18 +325,18 @@ def compare_models(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame
     """Test in each measure whether the `MODELS` differ, and say which from which, by how much.
 
     One row per measure and pair: measure, first, second, delta (Cliff's, over pieces), p_seeds
-    (Kruskal-Wallis over the models' seed means), q_seeds (the same, `corrected` over the measures),
+    (Kruskal-Wallis over the models' seed means), q_seeds (`fdr_corrected` over the measures),
     p_holm (`dunn_holm`), seeds (fewest of a model), n_first, n_second. All p are NaN with fewer
     than two seeds; with k of each of three models p_seeds is at least 0.067 (k = 2), 0.0036 (3).
     """
-    whole = pd.concat([_tested(table, measure) for measure in measures], ignore_index=True)
+    whole = pd.concat([_pairwise_tests(table, measure) for measure in measures], ignore_index=True)
     overall = whole.groupby("measure", sort=False)["p_seeds"].first()
-    whole["q_seeds"] = whole["measure"].map(corrected(overall))
+    whole["q_seeds"] = whole["measure"].map(fdr_corrected(overall))
     order = ["measure", "first", "second", "delta", "p_seeds", "q_seeds", "p_holm"]
     return whole[[*order, "seeds", "n_first", "n_second"]]
 
 
-def _tested(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+def _pairwise_tests(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     groups = {m: own for m in MODELS if defined(own := values_by_seed(table, m, measure))}
     if len(groups) < 2:
         return pd.DataFrame([{"measure": measure, "p_seeds": math.nan, "p_holm": math.nan}])

@@ -236,10 +236,10 @@ def test_a_look_is_never_overwritten(tmp_path):
     table = benchmarks.read_looks(paths)
     assert table["test_nll"].tolist() == [5.0, 4.0, 6.0]
     assert tuple(table.columns) == benchmarks.COLUMNS
-    ours = benchmarks.summarise(table, "jsb").iloc[0]
+    ours = benchmarks.seed_summary(table, "jsb").iloc[0]
     assert (ours["test_nll"], ours["seeds"], ours["looks"]) == (5.0, 2, 3)
     assert ours["spread"] == pytest.approx(np.sqrt(2))
-    assert benchmarks.summarise(table, "musedata").empty
+    assert benchmarks.seed_summary(table, "musedata").empty
 
 
 def test_a_look_recorded_again_after_a_kill_is_no_second_look(tmp_path):
@@ -257,7 +257,7 @@ def test_a_row_that_lacks_a_column_is_refused(tmp_path):
     with pytest.raises(ValueError, match="wanted dataset, outputs"):
         benchmarks.record_look([{"dataset": "jsb"}], tmp_path / "looks.csv")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="other.csv: wanted the columns dataset"):
+    with pytest.raises(ValueError, match="other.csv: got the columns a, b; wanted dataset"):
         benchmarks.record_look([look()], tmp_path / "other.csv")
 
 
@@ -275,9 +275,9 @@ def test_published_figures_know_their_kind_and_source():
 
 
 def test_ours_stand_among_the_published_kind_by_kind():
-    floor = look(outputs="independent", model=benchmarks.NAMES[0], test_nll=61.0)
+    floor = look(outputs="independent", model=benchmarks.FLOORS[0], test_nll=61.0)
     looks = pd.DataFrame([floor, look(test_nll=5.0), look(seed=1, test_nll=5.4)])
-    table = benchmarks.compared(looks, "jsb")
+    table = benchmarks.comparison_table(looks, "jsb")
     assert list(dict.fromkeys(table["outputs"])) == list(benchmarks.OUTPUTS)
     for _, kind in table.groupby("outputs"):
         assert kind["test_nll"].is_monotonic_increasing
@@ -285,7 +285,7 @@ def test_ours_stand_among_the_published_kind_by_kind():
     assert mine["outputs"].tolist() == ["floor", "joint"]
     assert mine.loc["m", ["test_nll", "low", "high", "seeds"]].tolist() == [5.2, 5.0, 5.4, 2]
     assert len(table) == 2 + len(benchmarks.published("jsb"))
-    assert benchmarks.compared(looks, "musedata")["source"].notna().all()
+    assert benchmarks.comparison_table(looks, "musedata")["source"].notna().all()
 
 
 def test_the_chart_has_a_row_a_model_in_groups_from_worse_to_better():

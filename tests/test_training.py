@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from study.run import Paths
-from study.training import RUN_KEY, Checkpoint, Resume, Training, is_plain
+from study.training import RUN_KEY, Checkpoint, Resume, Training, can_save
 
 
 class Box:
@@ -228,9 +228,9 @@ def test_settings_and_file_name_are_checked(tmp_path):
 
 def test_plain_is_what_a_checkpoint_can_hold():
     held = [None, True, 1, 0.5, "a", np.float32(1), np.zeros(2), [np.zeros(2)], {"a": (1, "b")}]
-    assert all(map(is_plain, held))
+    assert all(map(can_save, held))
     others = [len, object(), [object()], {1: 2}, np.array([object()]), np.datetime64(1, "D")]
-    assert not any(map(is_plain, others))
+    assert not any(map(can_save, others))
 
 
 keras = pytest.importorskip("keras")
