@@ -1,9 +1,9 @@
 """Write files whole or not at all, and read only what is safe to read.
 
-Every writer goes through `atomic_path`, so a reader never meets half a file; text is UTF-8 with
-``\n`` line ends on every system. Where a file cannot be written, the `OSError` (of the class that
-the system raised) names it and says what to do. Readers open only regular files and links to them:
-a folder, FIFO, device or socket is a `ValueError` and never opened, so nothing hangs.
+Every writer goes through `atomic_path`, so a reader never sees half a file; text is UTF-8 with
+``\n`` line endings on every system. Where a file cannot be written, the `OSError` (of the class
+that the system raised) names it and says what to do. Readers open only regular files and links to
+them: a folder, FIFO, device or socket raises `ValueError` unopened, so nothing hangs.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _KINDS = {
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path to write to, and rename it over `path` once the block has succeeded.
+    """Yield a temporary path to write to, and rename it to `path` when the block succeeds.
 
-    The temporary name stands in the same folder with the same ending (``.weights.h5`` included);
-    the block creates the file. Missing parent folders are created. A symbolic link at `path` is
-    replaced by the file. If the block fails, an earlier file stays as it was. ``os.replace`` within
-    one folder is atomic (POSIX ``rename``), and the bytes are flushed to the disk first, so a power
-    cut leaves the earlier file or the whole new one. A killed process leaves its temporary file
-    behind: see `remove_leftovers`.
+    The temporary file is in the same folder, with the same ending (``.weights.h5`` included); the
+    block creates it. Missing parent folders are created. A symbolic link at `path` is replaced by
+    the file. If the block fails, an earlier file stays as it was. ``os.replace`` within one folder
+    is atomic (POSIX ``rename``), and the bytes are flushed to the disk first, so a power cut leaves
+    the earlier file or the whole new one. A killed process leaves its temporary file behind: see
+    `remove_leftovers`.
     """
     path = Path(path)
     # The end of the name is kept, since writers such as Keras look at its suffixes.
@@ -90,7 +90,7 @@ def with_advice(error: BaseException, path: str | os.PathLike[str]) -> BaseExcep
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:
-    """Write `text` to `path` in UTF-8, atomically, with the line ends exactly as given."""
+    """Write `text` to `path` in UTF-8, atomically, with the line endings as given."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
 
@@ -134,7 +134,7 @@ def locked(path: str | os.PathLike[str], *, wait: bool = True) -> AcquireReturnP
     """Return a lock on `path` for a ``with`` block: one process or thread holds it at a time.
 
     The lock is the system's own on the hidden file ``.NAME.lock`` beside `path`, and ends with the
-    process that holds it. Without `wait`, `filelock.Timeout` says that another holds it.
+    process that holds it. Without `wait`, `filelock.Timeout` is raised if another holds it.
     """
     path = Path(path)
     try:
@@ -148,7 +148,7 @@ def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
     try:
-        _require_regular(path, os.fstat(descriptor).st_mode)  # it may have been exchanged
+        _require_regular(path, os.fstat(descriptor).st_mode)  # it may have been replaced
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -162,7 +162,7 @@ def _require_regular(path: str | os.PathLike[str], mode: int) -> None:
 
 
 def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
-    """Read the regular file `path` whole; one of more than `limit` bytes is a `ValueError`."""
+    """Read the regular file `path` whole; more than `limit` bytes raise `ValueError`."""
     with _open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         data = b"" if size > limit else file.read(limit + 1)
@@ -186,7 +186,7 @@ def safe_join(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> P
     base = Path(root).resolve()
     names = tuple(os.fspath(part) for part in parts)
     if any("\0" in name for name in names):
-        raise ValueError(f"parts {names!r} hold a null character; leave it out")
+        raise ValueError(f"parts {names!r} hold a null character; remove it")
     target = base.joinpath(*names).resolve()
     if target != base and base not in target.parents:
         raise ValueError(f"parts {names!r} lead out of the folder {root}; stay inside it")
@@ -196,9 +196,10 @@ def safe_join(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> P
 def upsert_csv(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str]) -> None:
     """Put `rows` into the CSV `path`: a row with the same `keys` is replaced, others stay.
 
-    `keys` are the columns that name a row, such as ``("model", "seed", "sample")``; each is filled
-    in, and no two new rows have the same. The table is sorted by them (numbers as numbers). NaN and
-    None become empty fields, other rows stay letter by letter, and writers take turns by a lock.
+    `keys` are the columns that name a row, such as ``("model", "seed", "sample")``; none may be
+    empty, and no two new rows may have the same. The table is sorted by them (numbers as numbers).
+    NaN and None become empty fields. A lock beside the table makes several notebooks take turns.
+    Rows that stay are written back unchanged.
     """
     keys, path, new = list(keys), Path(path), _as_text(rows)
     _check_keys(new, keys)
@@ -227,7 +228,7 @@ def append_csv(rows: Rows, path: str | os.PathLike[str], *, ignore: Sequence[str
 
 def _as_text(rows: Rows) -> pd.DataFrame:
     """Write every field as it will stand in the file, so that old and new rows are alike."""
-    frame = pd.DataFrame(rows, dtype=object)  # a whole number beside an empty field stays one
+    frame = pd.DataFrame(rows, dtype=object)  # a whole number beside an empty field stays whole
     return frame.where(frame.notna(), "").map(str).reset_index(drop=True)
 
 

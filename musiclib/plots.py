@@ -2,8 +2,8 @@
 
 Conventions: ``plot_x(data, *, ax=None) -> Axes``: without `ax` a new figure is made; nothing is
 shown or saved here. Every axis names its unit (`unit`, where the data do not say it). `model` is a
-source of music, in lower case: it has the same colour everywhere, and a marker and a hatch beside
-it, so that a figure can be read without colours. Rolls have shape (T, 88, 2).
+source of music, in lower case: it has the same colour, marker and hatch everywhere, so that a
+figure can be read without colours. Rolls have shape (T, 88, 2).
 """
 
 from __future__ import annotations
@@ -150,9 +150,9 @@ _DURATIONS = {1: "¼", 2: "½", 3: "¾", 4: "1", 6: "1½", 8: "2", 12: "3", 16: 
 def plot_pitch_histogram(
     rolls: Rolls, *, ax: Axes | None = None, by: str = "pitch", title: str = ""
 ) -> Axes:
-    """Draw which share of the notes has each pitch, or each pitch class (`by` is ``"class"``)."""
+    """Draw the share of notes at each pitch, or in each pitch class (`by` is ``"class"``)."""
     if by not in ("pitch", "class"):
-        raise ValueError(f"by: got {by!r}, allowed are 'pitch' and 'class'")
+        raise ValueError(f"by: got {by!r}; allowed: 'pitch' and 'class'")
     groups = {name: notes[:, 2] + LOWEST_PITCH for name, notes in _notes(rolls).items()}
     label = "pitch class" if by == "class" else "pitch"
     if by == "class":
@@ -166,7 +166,7 @@ def plot_pitch_histogram(
 
 
 def plot_duration_histogram(rolls: Rolls, *, ax: Axes | None = None, title: str = "") -> Axes:
-    """Draw which share of the notes lasts how many steps, labelled in quarter notes."""
+    """Draw the share of notes of each duration in steps, labelled in quarter notes."""
     lengths = {name: notes[:, 1] - notes[:, 0] for name, notes in _notes(rolls).items()}
     groups = {name: np.minimum(length, _LONGEST + 1) for name, length in lengths.items()}
     values, label = np.arange(1, _LONGEST + 2), "duration (quarter notes)"
@@ -201,7 +201,7 @@ def _draw_shares(
     return ax
 
 
-_COLUMNS = 1500  # no screen can tell so many from all samples, and figure files stay small
+_COLUMNS = 1500  # no screen shows more, and figure files stay small
 
 
 def plot_waveform(
@@ -242,7 +242,7 @@ def plot_history(
     history: pd.DataFrame, *, ax: Axes | None = None, model: str = "real",
     terms: Sequence[str] | None = None, unit: str = "", title: str = "",
 ) -> Axes:  # fmt: skip
-    """Draw training curves against the first column without NaN; ``valid``, ``val`` are dashed."""
+    """Draw training curves against the first column; no NaN is drawn, ``val*`` is dashed."""
     curves = {}
     for column in map(str, history.columns[1:]):
         side = _SIDE.match(column)
@@ -277,7 +277,7 @@ def plot_intervals(
     table: pd.DataFrame, *, ax: Axes | None = None, value: str = "value", low: str = "low",
     high: str = "high", reference: float | None = None, unit: str = "", title: str = "",
 ) -> Axes:  # fmt: skip
-    """Draw one row per estimate, the first on top; NaN is not drawn, ``model`` gives the look."""
+    """Draw one row per estimate, the first on top; NaN is skipped, ``model`` gives the look."""
     missing = [column for column in (value, low, high) if column not in table]
     if missing:
         raise ValueError(f"table has no column {missing}; it has {list(table.columns)}")

@@ -1,11 +1,11 @@
-"""Time what the study does beside what one would do otherwise, or run the likelihood benchmark.
+"""Time the study's work beside the usual way, or run the likelihood benchmark.
 
     python -m study.bench --repeats 5 --output .
     python -m study.bench benchmark --model lstm --dataset jsb --seeds 3
 
-In the first, both sides of a row do the same job on the same data, in turns, after one turn that is
-not counted. The ratio is the median of otherwise / ours, between the lowest and the highest; above
-1 ours is faster. The table (``runs/bench/data/results/bench.csv``) holds for this machine alone.
+In the first, both sides of a row do the same job on the same data. They take turns; the first is
+not counted. The ratio is the median of otherwise / ours, between its lowest and highest value;
+above 1 ours is faster. The table (``runs/bench/data/results/bench.csv``) holds for this machine.
 
 The benchmark runs notebook 02 or 04 alone on one published set, once per seed, into
 ``runs/benchmark-<dataset>/``, and adds a row to ``data/results/benchmark_nll.csv`` for each.
@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run every row, write the table, and return the exit status."""
     parser = argparse.ArgumentParser("bench", argparse.SUPPRESS, __doc__.split(",")[0] + ".")
     add = parser.add_argument
-    add("--repeats", type=at_least(1), default=5, help="turns that count (default: 5)")
-    add("--pieces", type=at_least(2), default=40, help="pieces to read, at most (default: 40)")
+    add("--repeats", type=at_least(1), default=5, help="turns that are counted (default: 5)")
+    add("--pieces", type=at_least(2), default=40, help="most pieces to read (default: 40)")
     add("--steps", type=at_least(2), default=32, help="steps that the LSTM writes (default: 32)")
     add("--output", type=Path, default=RUNS / "bench", help="receives data/results/bench.csv")
     options = parser.parse_args(arguments)
@@ -94,7 +94,7 @@ def timed(row: Row, *, repeats: int) -> dict[str, Any]:
 
 
 def reading_rows(files: Sequence[Path]) -> Iterator[Row]:
-    """Yield the rows of one file after the other: reading, drawing on the grid, playing."""
+    """Yield the rows for files one after another: reading, drawing on the grid, playing."""
     n, midis = len(files), [load_midi(file) for file in files]
     yield Row(
         f"read {n} MIDI files, hostile until read", "pretty_midi, which trusts them",

@@ -1,7 +1,7 @@
 """Plot the study's results, its workflow and its models, and show figures in a notebook.
 
-Conventions: as in `musiclib.plots`. Nothing is shown or saved but by `show`; only `draw_verdict`
-makes a whole figure. Tables have one row per piece and name its set in the column ``model``.
+Conventions: as in `musiclib.plots`. Only `show` shows or saves anything; only `draw_verdict` makes
+a whole figure. Tables have one row per piece and name its set in the column ``model``.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def plot_lines(
     lines: Mapping[str, tuple[np.ndarray, np.ndarray]], *, ax: Axes | None = None,
     xlabel: str, ylabel: str, every: int = 1,
 ) -> Axes:  # fmt: skip
-    """Draw one curve (x, y) per set, with its marker at every so many points."""
+    """Draw one curve (x, y) per set, with a marker at every so-many-th point (`every`)."""
     ax = axes_or_new(ax, size=(6, 4))
     for index, (name, (x, y)) in enumerate(lines.items()):
         one = style_of(name, index=index)
@@ -194,7 +194,7 @@ def plot_beside_paper(
 
 
 def plot_rankings(rankings: pd.DataFrame, *, ax: Axes | None = None, paper: str = "") -> Axes:
-    """Draw the shares of `printed.picked_rankings`; what the `paper` found is hatched."""
+    """Draw the shares of `printed.picked_rankings`; the ranking of the `paper` is hatched."""
     ax = axes_or_new(ax, size=(8, 3.6))
     places, names = range(len(rankings)), []
     bars = ax.barh(places, 100 * rankings["by_means"], color="#9DB4C0", edgecolor="#333333")
@@ -224,7 +224,7 @@ def plot_benchmark(
     rows = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     unknown = set(rows["outputs"]) - set(OUTPUTS)
     if unknown or not len(rows):
-        raise ValueError(f"outputs: got {sorted(unknown)}, allowed are {', '.join(OUTPUTS)}")
+        raise ValueError(f"outputs: got {sorted(unknown)}; allowed: {', '.join(OUTPUTS)}")
     rows = rows.sort_values("outputs", key=lambda kind: kind.map(OUTPUTS.index), kind="stable")
     ax = axes_or_new(ax, size=(9, 1.2 + 0.34 * (len(rows) + rows["outputs"].nunique())))
     place, ticks, names = 0.0, [], []
@@ -240,7 +240,7 @@ def plot_benchmark(
             names.append(row["model"])
         place += 0.8
     ax.set_yticks(ticks, names)
-    ax.set(ylim=(place, 0.0), xlabel="test NLL (nats a frame, lower is better)", title=title)
+    ax.set(ylim=(place, 0.0), xlabel="test NLL (nats per frame, lower is better)", title=title)
     ax.grid(axis="x")
     return ax
 
@@ -260,7 +260,7 @@ def _draw_likelihood(ax: Axes, row: dict[str, Any], place: float) -> None:
 
 
 def draw_verdict(parts: pd.DataFrame, verdict: pd.DataFrame) -> Figure:
-    """Draw a row per claim: intervals, margins (shaded is where it holds), and the answer."""
+    """Draw a row per claim: intervals, margins (the claim holds in the shade), and the answer."""
     own = [parts[(parts["claim"] == claim.name) & parts["decides"]] for claim in CLAIMS]
     heights = [0.75 + 0.42 * len(rows) for rows in own]
     sizes = {"width_ratios": [3.0, 5.4, 1.3], "height_ratios": heights}
@@ -310,7 +310,7 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
     ax.axvline(0, color="#999999", linewidth=0.8, linestyle=":")
 
 
-# Diagrams of boxes and arrows. Lengths are inches at natural size; all shrinks with small axes.
+# Diagrams of boxes and arrows. Lengths are inches at natural size; all shrink with small axes.
 # The paper's workflow (its Fig. 1), one for all three models: title and text of each stage.
 WORKFLOW = (
     ("Data collection", "real piano music\nas MIDI files"),
@@ -368,13 +368,13 @@ def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real
 
 @dataclass
 class Block:
-    """A box of a diagram: a layer or operation of a Keras model, and what was folded into it."""
+    """A box of a diagram: a layer or operation of a Keras model, and the layers folded into it."""
 
     name: str
     kinds: list[str]  # its class, then those of the layers folded into it
     shape: str  # of its output; None is any size, the batch comes first
     parameters: int
-    parents: list[int]  # the blocks that it takes from, by their place in the list
+    parents: list[int]  # the blocks that it takes its input from, by index
 
 
 def read_blocks(model: Any) -> list[Block]:
@@ -382,7 +382,7 @@ def read_blocks(model: Any) -> list[Block]:
     graph = getattr(model, "_functional", None) or model
     if not getattr(graph, "_nodes_by_depth", None):
         kind = type(model).__name__
-        raise ValueError(f"model: got {kind}, allowed is a functional or built sequential model")
+        raise ValueError(f"model: got {kind}; allowed: a functional or built sequential model")
     depths = sorted(graph._nodes_by_depth.items(), reverse=True)
     nodes = [node for _, some in depths for node in some]
     takers = Counter(source for node in nodes for source in node.parent_nodes)
@@ -415,7 +415,7 @@ class Layout(NamedTuple):
 
 
 def arrange(blocks: Sequence[Block]) -> Layout:
-    """Place blocks in rows below what they take from, and route the arrows (after Sugiyama)."""
+    """Place blocks in rows below their inputs, and route the arrows (after Sugiyama)."""
     row_of: list[int] = []
     for block in blocks:
         row_of.append(1 + max((row_of[parent] for parent in block.parents), default=-1))

@@ -1,8 +1,8 @@
-"""Layers and draws that two lessons share; the lesson that needs one first explains it.
+"""Layers and sampling that two lessons share; the first lesson that needs one explains it.
 
 Conventions: *codes* (B, T, V) are integers, 0 rest, 1 hold, 2 + k onset of key k; *sounds* are 0
 for a rest and 1 + k for sounding key k. B pieces, T steps, V voices, C codes. The voices of a step
-are decided one after the other: the highest, the lowest, then the inner ones downwards.
+are decided one after another: the highest, the lowest, then the inner ones downwards.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class JointOutput(layers.Layer):
 
 
 def favour(logits: Tensor, temperature: Tensor, top_p: Tensor) -> Tensor:
-    """Return probabilities (B, N) under temperature and top-p; at 0 either takes the likeliest."""
+    """Return probabilities (B, N) under temperature and top-p; at 0 either picks the likeliest."""
     likeliest = ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1])
     sharp = ops.softmax(logits / ops.maximum(temperature, 1e-6))
     sharp = ops.where(temperature > 0, sharp, likeliest)
@@ -98,10 +98,10 @@ def draw_voices(
     joint: JointOutput, state: Tensor, before: Tensor, *, chance: Tensor, temperature: Tensor,
     top_p: Tensor, forced: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Draw a step's codes and sounds (B, V), each voice knowing those decided before it.
+    """Draw a step's codes and sounds (B, V), each voice given those decided before it.
 
     `before` (B, V) are the sounds of the step before, `chance` (B, V) uniform numbers,
-    `temperature` and `top_p` (B, 1); codes of `forced` (B, V) that are not negative are taken.
+    `temperature` and `top_p` (B, 1); codes of `forced` (B, V) replace the draw unless negative.
     """
     decided, codes, sounds = [], {}, {}
     for v in joint.order:
@@ -118,7 +118,7 @@ def draw_voices(
 
 
 class Batches(keras.utils.PyDataset):
-    """Training batches, `steps` to an epoch: each is what `draw` makes of a numbered generator."""
+    """Training batches, `steps` to an epoch: each is `draw` of a generator with its own number."""
 
     def __init__(self, steps: int, draw: Callable, *, seed: int) -> None:
         super().__init__()

@@ -47,7 +47,7 @@ def clip_length_bounds(energy: float, mean: float) -> ClipLength:
     for rounding. If `shortest` exceeds `longest`, no clip within full scale has both.
     """
     if not (0 < energy < math.inf and math.isfinite(mean)):
-        allowed = "allowed are a finite energy above 0 and a finite mean"
+        allowed = "allowed: a finite energy above 0 and a finite mean"
         raise ValueError(f"energy, mean: {energy!r}, {mean!r}; {allowed}")
     longest = math.floor(energy / mean**2 * (1 + 1e-12)) if mean else math.inf
     return ClipLength(math.ceil(energy * (1 - 1e-12)), longest)
@@ -62,7 +62,7 @@ def paper_bounds(*, sr: int = 44_100) -> pd.DataFrame:
 
 SAMPLE_RATES = (44_100, 22_050, 16_000, 8_000)
 COLUMNS = ["quantity", "reading", "scale", "channel", "sr", "unit", "value"]
-FACTOR = 10.0  # of amplitudes (20 dB), by which a printed number may lie beyond our clips' range
+FACTOR = 10.0  # of amplitudes (20 dB), by which a printed number may lie outside our clips' range
 
 
 class _Sums(NamedTuple):
@@ -121,8 +121,8 @@ READINGS: tuple[tuple[str, str, str, Callable[[_Sums], float]], ...] = (
 def readings(x: np.ndarray, sr: int, *, sample_rates: Sequence[int] = SAMPLE_RATES) -> pd.DataFrame:
     """Return every reading of one clip, shape (N,) or (N, 2), with the columns `COLUMNS`.
 
-    Of two channels the mean (mono), the left and the right are read, each at every sample rate, by
-    polyphase resampling. Of silence, what is divided by the peak is NaN.
+    With two channels, their mean (mono), the left and the right are read, each at every sample
+    rate, by polyphase resampling. For silence, what is divided by the peak is NaN.
     """
     from scipy.signal import resample_poly
 
@@ -141,13 +141,13 @@ def readings(x: np.ndarray, sr: int, *, sample_rates: Sequence[int] = SAMPLE_RAT
 
 
 def roll_readings(roll: np.ndarray, *, fs: float) -> pd.DataFrame:
-    """Return the readings of a piano roll, in case the paper's numbers are not of audio at all.
+    """Return the readings of a piano roll, in case the paper's numbers are not about audio at all.
 
     The channels "onset" and "sustain" of a roll of shape (T, 88, 2) are each read as one long
     signal of 0 and 1 (scale "binary"), and of 0 and 80 ("velocity"); `fs` stands in the column sr.
     """
     if roll.ndim != 3 or roll.shape[1:] != (88, 2) or not len(roll):
-        raise ValueError(f"roll: shape {roll.shape}; allowed is (T, 88, 2) with T at least 1")
+        raise ValueError(f"roll: shape {roll.shape}; allowed: (T, 88, 2) with T at least 1")
     rows = []
     for channel, name in enumerate(("onset", "sustain")):
         signal = (roll[:, :, channel] > 0).astype(float).ravel()
@@ -165,7 +165,7 @@ def plausible(table: pd.DataFrame, printed: pd.DataFrame = PAPER_TABLE) -> pd.Da
     """
     finite = table[np.isfinite(table["value"])]
     if finite.empty:
-        raise ValueError("table: 0 rows with a finite value; allowed is at least one")
+        raise ValueError("table: 0 rows with a finite value; allowed: at least one")
     keys, rows = COLUMNS[:-1], []
     for key, values in finite.groupby(keys, sort=False, dropna=False)["value"]:
         row, ours = dict(zip(keys, key, strict=True)), values.to_numpy(float)
@@ -233,7 +233,7 @@ def _checked(values: Values) -> dict[str, np.ndarray]:
 
 
 def picked_rankings(values: Values, *, rng: np.random.Generator) -> pd.DataFrame:
-    """Return how often each ranking comes out by chance, and whether a picker can make it.
+    """Return how often each ranking comes out by chance, and whether a picker can produce it.
 
     Of `N_DRAWS` draws without replacement, ``by_means`` is the share whose means rank so, and
     ``separated`` that in which every piece lies above every one of the next model's.

@@ -135,7 +135,6 @@ def test_a_number_out_of_range_is_refused_in_a_sentence(fake, capsys, more):
         command(fake, *more)
     assert stop.value.code == runner.REFUSED
     assert (
-        f"benchmark: error: argument {more[0]}: got {more[1]}, allowed is"
-        in capsys.readouterr().err
+        f"benchmark: error: argument {more[0]}: got {more[1]}; allowed: " in capsys.readouterr().err
     )
     assert not FakeRun.seen

@@ -102,7 +102,7 @@ def test_a_missing_set_says_where_to_put_it(tmp_path, monkeypatch):
     monkeypatch.setattr(pooch, "retrieve", refuse)
     with pytest.raises(FileNotFoundError, match=r"MuseData.mat is not in .* \(OSError\); put it"):
         benchmarks.find_benchmark("musedata", folder=tmp_path)
-    with pytest.raises(ValueError, match="got 'bach', allowed are jsb, piano_midi, nottingham"):
+    with pytest.raises(ValueError, match="got 'bach'; allowed: jsb, piano_midi, nottingham"):
         benchmarks.find_benchmark("bach")
 
 
@@ -270,7 +270,7 @@ def test_published_figures_know_their_kind_and_source():
     jsb = benchmarks.published("jsb").set_index("model")["test_nll"]
     assert len(jsb) == 11
     assert jsb["RNN-NADE (HF)"] == 5.56
-    with pytest.raises(ValueError, match="got 'bach', allowed are jsb"):
+    with pytest.raises(ValueError, match="got 'bach'; allowed: jsb"):
         benchmarks.published("bach")
 
 
@@ -299,5 +299,5 @@ def test_the_chart_has_a_row_a_model_in_groups_from_worse_to_better():
     assert names.index("DMM-Aug-NADE") < names.index("ours") < names.index("LSTM-RTRBM")
     assert len(names) == 13
     plt.close(ax.figure)
-    with pytest.raises(ValueError, match="allowed are floor, independent, joint, latent"):
+    with pytest.raises(ValueError, match="allowed: floor, independent, joint, latent"):
         plot_benchmark(benchmarks.published("jsb"), ours.assign(outputs="other"))

@@ -146,8 +146,8 @@ def test_segments_are_four_bars_of_the_commonest_metre(pieces, expected):
 def test_few_segments_are_said_and_none_is_refused():
     few = describe_segments([metred(96, 16), metred(60, 12), metred(64, 16)])
     assert few.startswith("4 segments of 16 quarters that begin on a bar line, in the 2 of 3")
-    assert "by heart" in few
-    assert "by heart" not in describe_segments([metred(1024, 16)])
+    assert "memorise" in few
+    assert "memorise" not in describe_segments([metred(1024, 16)])
     with pytest.raises(ValueError, match="0 segments of 16 quarters .* so give longer pieces"):
         describe_segments([metred(60, 16)] * 12)
 
@@ -170,7 +170,7 @@ def test_a_window_knows_the_step_before_it_and_is_padded_with_a_mask():
 @pytest.mark.parametrize("start", [-1, 4, 99])
 def test_a_window_begins_inside_its_example(start):
     one = fit_voice_codec([piece([[42]] * 4)]).encode(piece([[42]] * 4))
-    with pytest.raises(ValueError, match=f"step {start} is none of .*'s 4"):
+    with pytest.raises(ValueError, match=f"step {start} is not one of .*'s 4"):
         cut([one], [(0, start)], length=8)
 
 

@@ -69,15 +69,15 @@ def test_clips_that_cannot_be_are_refused():
         listening.choose_clips([])
     with pytest.raises(ValueError, match="samples: lstm 0 of seed 0 has 32 steps; clips of 64"):
         listening.choose_clips(samples(steps=32))
-    with pytest.raises(ValueError, match="n: got 0; allowed is 1 and more"):
+    with pytest.raises(ValueError, match="n: got 0; allowed: 1 or more"):
         listening.choose_clips(samples(), n=0)
     clips = placeholder_clips(1)
     longer = clips[0]._replace(roll=np.zeros((2, 88, 2), np.uint8))
-    with pytest.raises(ValueError, match=r"got lengths \[1, 2\] in steps; allowed is one length"):
+    with pytest.raises(ValueError, match=r"got lengths \[1, 2\] in steps; allowed: one length"):
         listening.clip_seconds([*clips, longer], tempo=80)
     with pytest.raises(ValueError, match=r"got lengths \[\]"):
         listening.clip_seconds([], tempo=80)
-    with pytest.raises(ValueError, match="clips of no set; allowed are two or more"):
+    with pytest.raises(ValueError, match="clips of no set; allowed: two or more"):
         listening.deal([], listener="a", seed=0)
 
 
@@ -253,7 +253,7 @@ def test_no_more_answers_than_questions(audio):
         session.answer("6")
     for trial in session.trials:
         session.answer("3" if trial.kind == "rating" else "tie")
-    with pytest.raises(ValueError, match="said: every trial is answered already"):
+    with pytest.raises(ValueError, match="said: every trial has been answered"):
         session.answer("3")
 
 
@@ -479,7 +479,7 @@ def test_a_folder_in_the_way_is_reported(tmp_path):
 
 
 def test_provenances_are_never_mixed(file, tmp_path):
-    with pytest.raises(ProvenanceError, match="must be called so"):
+    with pytest.raises(ProvenanceError, match="need a file name that says so"):
         listening.read_answers(file, provenance=SIMULATED)
     named = tmp_path / "simulated_x.csv"
     named.write_bytes(file.read_bytes())

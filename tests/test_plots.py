@@ -248,7 +248,7 @@ def test_several_groups_are_told_apart_by_colour_and_marker():
 def test_histograms_of_nothing_are_refused():
     with pytest.raises(ValueError, match="group 'gan' has no note"):
         plots.plot_duration_histogram({"gan": [np.zeros((4, 88, 2), np.uint8)]})
-    with pytest.raises(ValueError, match="by: got 'octave', allowed are 'pitch' and 'class'"):
+    with pytest.raises(ValueError, match="by: got 'octave'; allowed: 'pitch' and 'class'"):
         plots.plot_pitch_histogram([], by="octave")
 
 

@@ -336,7 +336,7 @@ def test_it_is_read_only_as_what_it_is():
 
 
 def test_simulated_answers_have_their_name(tmp_path):
-    with pytest.raises(ProvenanceError, match="must be called so"):
+    with pytest.raises(ProvenanceError, match="need a file name that says so"):
         preference.write_simulated([], tmp_path / "heron.csv")
 
 

@@ -593,9 +593,9 @@ def test_notes_shorter_than_a_tick_are_saved_with_one(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "reason"),
     [
-        (pretty_midi.ControlChange(7, 128, 0), "controller 7 of 128, allowed are 0 to 127"),
+        (pretty_midi.ControlChange(7, 128, 0), "controller 7 of 128; allowed: 0 to 127"),
         (pretty_midi.ControlChange(7, 1, -1), "an event's time must be finite, 0 or later"),
-        (pretty_midi.ControlChange(7, 1, 1e9), "an event lies behind tick 268,435,455"),
+        (pretty_midi.ControlChange(7, 1, 1e9), "an event lies beyond tick 268,435,455"),
         (pretty_midi.ControlChange(7, 1.5, 0), "controller 7 of 1.5"),
     ],
 )

@@ -242,21 +242,21 @@ def test_a_leak_is_found_and_named(tmp_path):
     split.loc[0, "split"] = "test" if split["split"][1] != "test" else "train"
     write_csv(split, tmp_path / "leak.csv")
     with pytest.raises(
-        ValueError, match=re.escape("1 tunes stand on two sides of the split: ['p000']")
+        ValueError, match=re.escape("1 tunes are on two sides of the split: ['p000']")
     ):
         load_split(tmp_path / "leak.csv")
 
 
 def test_a_piece_that_stands_twice_is_found():
     split = deal(range(12))
-    with pytest.raises(ValueError, match="a piece stands twice"):
+    with pytest.raises(ValueError, match="a piece is listed twice"):
         check_no_leak(pd.concat([split, split.iloc[:1]]))
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "is no table"),
+        ("", "is not a table"),
         ("a,b\n1,2\n", "must have columns piece, group, split"),
         ("piece,group,split\na,a,training\n", "train, valid or test"),
     ],
