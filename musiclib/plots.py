@@ -34,15 +34,17 @@ class Look(NamedTuple):  # The look of one source of music
 
 
 LOOKS = {  # VAE blue, GAN red, LSTM orange: as in the paper
-    "vae": Look("#0072B2", "o", "//", "VAE"),
-    "gan": Look("#C0392B", "s", "\\\\", "GAN"),
-    "lstm": Look("#E69F00", "^", "..", "LSTM"),
-    "real": Look("#666666", "D", "", "real"),
+    "vae": Look("#0072B2", "o", "//", "VAE"), "gan": Look("#C0392B", "s", "\\\\", "GAN"),
+    "lstm": Look("#E69F00", "^", "..", "LSTM"), "real": Look("#666666", "D", "", "real"),
     "training": Look("#56B4E9", "h", "oo", "training"),
     "markov": Look("#009E73", "v", "xx", "Markov"),
     "shuffled": Look("#CC79A7", "P", "++", "shuffled"),
     "random": Look("#999933", "X", "--", "random"),
-}
+    "backwards": Look("#882255", "8", "/o", "backwards"),
+    "collage_bars": Look("#332288", "*", "|-", "bars"),
+    "collage_phrases": Look("#44AA99", "p", "+x", "phrases"),
+    "markov_common_key": Look("#661100", "d", ".x", "Markov in C"),
+}  # fmt: skip
 COLOURS = {name: one.colour for name, one in LOOKS.items()}
 LABELS = {name: one.label for name, one in LOOKS.items()}
 _SPARE_COLOURS = ("#5B4B8A", "#8C564B", "#2F4F4F", "#B07AA1", "#7F9F3F")
