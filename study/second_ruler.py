@@ -3,24 +3,23 @@
 Conventions: rolls and bars are those of `musiclib.roll`; what a piece does not define is NaN. A
 *chord* is what sounds until any key changes. Its *kind* is its pitch classes above its lowest key,
 as bits, so nothing depends on the key. Features, floors and thresholds are our choice, made on
-training and validation pieces, never on generated or test pieces, and frozen (`frozen_facts`).
+training and validation pieces, never on generated or test pieces; ``data/second_ruler.json`` holds the hash.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from musiclib.code_hash import code_hash
-from musiclib.distance import Feature, resampled_distance
-from musiclib.files import write_json
+from musiclib.distance import Feature
 from musiclib.measures import fold_classes, self_similarity
 from musiclib.roll import N_KEYS, Bars, note_list, ratio, require_piece, sounding_keys
-from study import sets, stats
+from study import sets
 
 SECOND_FEATURES: dict[str, Feature] = {  # one number per piece each
     "time_arrow": Feature("direction", "bits per chord", 0.25),
@@ -42,7 +41,6 @@ WEIGHT = 5.0  # pseudo-counts with which a shorter context enters
 WINDOW = 32  # steps on either side of a bar line whose keys are compared: 2 bars of 4/4
 LONG = 1.5  # times the mean length of a piece's chords: those that may end a phrase
 _CLASHES = np.isin(np.arange(12), (1, 2, 10, 11))  # seconds and sevenths, modulo 12
-_JUDGED = ("training", "backwards", "collage_bars", "collage_phrases")
 
 
 class CountedMusic:
@@ -180,25 +178,13 @@ def _cosine(first: np.ndarray, second: np.ndarray) -> float:
     return ratio(a @ b, np.linalg.norm(a) * np.linalg.norm(b))
 
 
-def second_table(samples: Sequence[sets.Sample], counted: CountedMusic) -> np.ndarray:
+def second_table(samples: Iterable[sets.Sample], counted: CountedMusic) -> np.ndarray:
     """Return the features of samples, shape (n, 14); training samples without their own counts."""
-    skips = [one.file if one.model == sets.TRAINING else None for one in samples]
-    rows = [
-        second_measures(one.roll, counted, bars=one.bars, skip=skip)
-        for one, skip in zip(samples, skips, strict=True)
-    ]
+    judged = [(s, s.file if s.model == sets.TRAINING else None) for s in samples]
+    rows = [second_measures(s.roll, counted, bars=s.bars, skip=skip) for s, skip in judged]
     return np.array([list(row.values()) for row in rows])
 
 
-def frozen_facts(corpus: Corpus, *, n: int = 100, n_resamples: int = 1000) -> dict[str, Any]:
-    """Return the ruler's `code_hash`, and how far n pieces of each set lie from validation ones.
-
-    The intervals draw the pieces of a set and the tunes of the reference.
-    """
-    training = sets.training_pieces(corpus.pieces, corpus.split)
-    counted = CountedMusic([p.roll for p in training], [p.name for p in training])
-    held = corpus.side("valid")
-    real = [
-        sets.Sample(sets.REAL, sets.NO_SEED, i, "", roll, bars)
-        for i, (roll, bars) in enumerate(zip(sets.real_rolls(held), sets.real_bars(held)))
-    ]
+def ruler_hash() -> str:
+    """Return the `code_hash` of everything that the features come from."""
+    return code_hash(second_measures, CountedMusic, "study.second_ruler:SECOND_FEATURES")

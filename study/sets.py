@@ -320,13 +320,15 @@ def first_pieces(samples: Iterable[Sample]) -> list[Sample]:
     return chosen
 
 
-def real_samples(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Sample]:
+def real_samples(
+    pieces: Iterable[Piece], split: pd.DataFrame, *, side: str = "test"
+) -> list[Sample]:
     """Return the beginnings of the held-out pieces that are long enough, in the corpus's order."""
-    held_out = _long(_side(pieces, split, "test"))
+    held_out = _long(_side(pieces, split, side))
     if len(held_out) < 2:
         raise ValueError(
-            f"pieces: {len(held_out)} of the test split have {PIECE_STEPS} steps or more; at least "
-            "2 are needed to compare with, so give a larger corpus"
+            f"pieces: {len(held_out)} of the {side} split have {PIECE_STEPS} steps or more; at "
+            "least 2 are needed to compare with, so give a larger corpus"
         )
     return [_beginning(piece, REAL, NO_SEED, i) for i, piece in enumerate(held_out)]
 
