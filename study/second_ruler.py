@@ -2,8 +2,9 @@
 
 Conventions: rolls and bars are those of `musiclib.roll`; what a piece does not define is NaN. A
 *chord* is what sounds until any key changes. Its *kind* is its pitch classes above its lowest key,
-as bits, so nothing depends on the key. Features, floors and thresholds are our choice, made on
-training and validation pieces, never on generated or test pieces; ``data/second_ruler.json`` holds the hash.
+as bits, so nothing depends on the key. Features, floors and thresholds are our choice, made before
+any generated or test piece was judged, and frozen: ``data/second_ruler.json`` holds the hash of the
+code, and how far validation pieces are from training pieces and controls.
 """
 
 from __future__ import annotations
@@ -82,12 +83,11 @@ class CountedMusic:
 
 def _chords(roll: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the first step, highest key, kind and lowest key of each chord."""
-    start = np.flatnonzero(sounding_keys(roll).any(axis=1))
-    sound = sounding_keys(roll)[start]
-    new = np.diff(sound, axis=0, prepend=~sound[:1]).any(axis=1)
-    start, sound = start[new], sound[new]
-    low, high = sound.argmax(axis=1), N_KEYS - 1 - sound[:, ::-1].argmax(axis=1)
-    classes = (fold_classes(sound) > 0) @ (1 << np.arange(12))
+    sound = sounding_keys(roll)
+    new = np.diff(sound, axis=0, prepend=np.zeros((1, N_KEYS), bool)).any(axis=1)
+    start = np.flatnonzero(new & sound.any(axis=1))
+    low, high = sound.argmax(axis=1)[start], N_KEYS - 1 - sound[:, ::-1].argmax(axis=1)[start]
+    classes = ((fold_classes(sound) > 0) @ (1 << np.arange(12)))[start]
     bass = (low + 9) % 12  # key 0 is an A
     return start, high, (classes >> bass | classes << (12 - bass)) & 4095, low
 
@@ -115,7 +115,7 @@ def second_measures(
         "line_move": _mean(moves[line]) - _mean(moves[~line]),
     }
     found |= _direction(roll, start, low) | _form(roll, bars, start, low)
-    return {name: float(found[name]) for name in SECOND_FEATURES}
+    return {name: float(found[name]) if len(start) else math.nan for name in SECOND_FEATURES}
 
 
 def _mean(values: Any) -> float:
@@ -125,17 +125,17 @@ def _mean(values: Any) -> float:
 def _direction(roll: np.ndarray, at: np.ndarray, low: np.ndarray) -> dict[str, float]:
     """Return what happens less often backwards: each share minus that of its mirror image.
 
-    Of clashes with a note struck later, those whose older note ends first, and then steps down; of
-    chords, those into which a voice rises by a semitone to the class of the lowest key
+    Of pairs of notes that clash, those whose older note ends first and then steps down; of chords,
+    those into which a voice rises by a semitone to the class of the lowest key
     (`leading_tone`), the lowest key falls by a fifth, or, at a long chord, either (`cadence`).
     """
     start, key, length = note_list(roll)
     starts, ends = np.zeros((2, len(roll) + 1, N_KEYS + 2), bool)  # two keys that never sound
     starts[start, key] = ends[start + length, key] = True
     key, end = key.astype(np.int16), start + length
-    clash = (start[:, None] < start) & (end[:, None] > start)
-    old, new = np.nonzero(clash & _CLASHES[np.abs(key[:, None] - key) % 12])
-    first = end[old] < end[new]
+    together = np.triu(end[:, None] > start)  # notes stand by their starts
+    old, new = np.nonzero(together & _CLASHES[np.abs(key[:, None] - key) % 12])
+    first = (start[old] < start[new]) & (end[old] < end[new])
     down = first & (starts[end[old], key[old] - 1] | starts[end[old], key[old] - 2])
     mirrored = first & (ends[start[new], key[new] - 1] | ends[start[new], key[new] - 2])
     tonic = (np.arange(N_KEYS + 2) - low[:, None]) % 12 == 0

@@ -15,7 +15,7 @@ import pytest
 
 from musiclib.distance import resampled_distance
 from musiclib.files import write_json
-from musiclib.roll import Bars, draw_roll, note_list, transpose
+from musiclib.roll import COMMON_BARS, Bars, draw_roll, note_list, transpose
 from study import sets, stats
 from study.run import Paths
 from study.second_ruler import (
@@ -93,7 +93,7 @@ def some_music(seed=0, steps=128, voices=3):
 NOTHING = CountedMusic([])
 
 
-def measured(roll, counted=NOTHING, bars=Bars(), **options):
+def measured(roll, counted=NOTHING, bars=COMMON_BARS, **options):
     return second_measures(roll, counted, bars=bars, **options)
 
 
@@ -102,15 +102,13 @@ def measured(roll, counted=NOTHING, bars=Bars(), **options):
 
 def test_a_suspension_that_steps_down_is_resolved_and_its_mirror_is_not():
     held = roll_of((0, 50, 8), (4, 48, 12), (8, 49, 4), steps=16)  # 50 against 48, then 49: a step
-    assert measured(held)["resolution"] == pytest.approx(1 / 2)  # 49 against 48 is held by neither
-    assert measured(reverse(held))["resolution"] == pytest.approx(-1 / 2)
+    assert measured(held)["resolution"] == 1 / 2  # the other clash, 49 against 48, has no mirror
+    assert measured(reverse(held))["resolution"] == -1 / 2
     up = roll_of((0, 50, 8), (4, 48, 12), (8, 52, 4), steps=16)
     assert measured(up)["resolution"] == 0.0
 
 
 def test_the_lowest_key_falls_by_fifths():
-    falls = roll_of((0, 40, 4), (4, 33, 4), (8, 38, 4), steps=12)  # down a fifth, up a fourth
-    assert measured(falls)["bass_fifths"] == 0.5 * 2 - 0.0 if False else True
     assert measured(roll_of((0, 40, 4), (4, 33, 4), steps=8))["bass_fifths"] == 1.0
     assert measured(roll_of((0, 33, 4), (4, 40, 4), steps=8))["bass_fifths"] == -1.0
     assert measured(roll_of((0, 35, 4), (4, 40, 4), steps=8))["bass_fifths"] == 1.0
@@ -224,7 +222,7 @@ def test_a_transposed_piece_has_the_same_values(bars):
 
 def test_silence_and_single_notes_are_undefined_and_tunes_mostly_defined():
     silent = measured(np.zeros((128, 88, 2), np.uint8))
-    assert [n for n, v in silent.items() if not math.isnan(v)] == ["opening_return", "bass_on_line"]
+    assert all(math.isnan(value) for value in silent.values())
     measured(roll_of((0, 0, 1), steps=1))
     measured(roll_of((0, 87, 128), (3, 0, 1)))
     tune = measured(some_music(3, voices=1))
