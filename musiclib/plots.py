@@ -34,15 +34,20 @@ class Style(NamedTuple):  # The look of one source of music
 
 
 STYLES = {  # VAE blue, GAN red, LSTM orange: as in the paper
-    "vae": Style("#0072B2", "o", "//", "VAE"),
-    "gan": Style("#C0392B", "s", "\\\\", "GAN"),
-    "lstm": Style("#E69F00", "^", "..", "LSTM"),
-    "real": Style("#666666", "D", "", "real"),
+    "vae": Style("#0072B2", "o", "//", "VAE"), "gan": Style("#C0392B", "s", "\\", "GAN"),
+    "lstm": Style("#E69F00", "^", "..", "LSTM"), "real": Style("#666666", "D", "", "real"),
+    "plain_vae": Style("#66AAD1", "o", "/", "plain VAE"),
+    "plain_gan": Style("#D98880", "s", "\", "plain GAN"),
+    "plain_lstm": Style("#F0C566", "^", ".", "plain LSTM"),
     "training": Style("#56B4E9", "h", "oo", "training"),
     "markov": Style("#009E73", "v", "xx", "Markov"),
     "shuffled": Style("#CC79A7", "P", "++", "shuffled"),
     "random": Style("#999933", "X", "--", "random"),
-}
+    "backwards": Style("#882255", "8", "/o", "backwards"),
+    "collage_bars": Style("#332288", "*", "|-", "bars"),
+    "collage_phrases": Style("#44AA99", "p", "+x", "phrases"),
+    "markov_common_key": Style("#661100", "d", ".x", "Markov in C"),
+}  # fmt: skip
 COLOURS = {name: one.colour for name, one in STYLES.items()}
 LABELS = {name: one.label for name, one in STYLES.items()}
 _SPARE_COLOURS = ("#5B4B8A", "#8C564B", "#2F4F4F", "#B07AA1", "#7F9F3F")

@@ -39,18 +39,10 @@ BUDGETS: Mapping[str, tuple[int, int, int, int, int, int, int]] = {
     "plain_vae_steps": (6, 600, 0, 1_200, 0, 0, 1_200),
     "lstm_units": (32, 192, 256, 256, 256, 256, 256),  # cells of each LSTM layer
     "lstm_steps": (20, 350, 0, 0, 400, 1_600, 800),
-    "keys_steps": (4, 24, 0, 0, 0, 0, 240),  # of the LSTM of keys, in each of two training runs
+    "keys_steps": (4, 24, 0, 0, 0, 0, 240),  # of the LSTM of keys, each of two runs
     "gan_steps": (20, 600, 0, 0, 800, 3_200, 1_600),
     "vae_steps": (20, 700, 0, 0, 1_000, 4_000, 2_000),
-    "minutes": (
-        4,
-        12,
-        4,
-        30,
-        15,
-        45,
-        260,
-    ),  # expected on two cores: first estimate of the time left
+    "minutes": (4, 12, 4, 30, 15, 45, 260),  # expected on two cores, to begin with
 }
 
 

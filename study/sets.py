@@ -17,7 +17,8 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from musiclib.codec import commonest_bars
 from musiclib.files import atomic_path, sha256_of, write_json
 from musiclib.measures import check_piece, measures
 from musiclib.midi import load_midi, save_midi
-from musiclib.piece import Piece, metre, trim_leading_rests
+from musiclib.piece import Piece, metre, to_common_key, trim_leading_rests
 from musiclib.roll import (
     COMMON_BARS,
     ONSET,
@@ -134,6 +135,88 @@ def random_pieces(
     return np.stack(pieces)
 
 
+# Controls: real music with one thing undone that marginal features do not see. They take whole
+# training pieces, and return rolls of `PIECE_STEPS` with their bars; none if the corpus cannot.
+
+Made = list[tuple[np.ndarray, Bars]]
+
+
+def backwards_pieces(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+    """Return the beginnings of training pieces reversed in time, bar lines too.
+
+    Each note keeps its length, and starts where it ended. Pieces are drawn as for
+    `shuffled_pieces`.
+    """
+    long, made = _long(training), []
+    for index in _draw(len(long), n, rng) if long else ():
+        start, key, length = note_list(long[index].roll[:PIECE_STEPS])
+        bars = _bars(long[index])
+        upbeat = (PIECE_STEPS - bars.upbeat) % bars.steps_per_bar
+        roll = draw_roll(PIECE_STEPS - start - length, key, length, steps=PIECE_STEPS)
+        made.append((roll, bars._replace(upbeat=upbeat)))
+    return made
+
+
+def collage_of_bars(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+    """Return pieces of single bars (8 of 4/4), each from another training piece, in its own key."""
+    return _collages(training, n, rng, lambda bar: 1)
+
+
+def collage_of_phrases(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+    """Return pieces of two cuts of whole bars (4 of 4/4), from two training pieces."""
+    return _collages(training, n, rng, lambda bar: -(-PIECE_STEPS // (2 * bar)))
+
+
+def _collages(
+    training: Sequence[Piece], n: int, rng: np.random.Generator, bars_each: Callable[[int], int]
+) -> Made:
+    """Return pieces of cuts that begin on bar lines of different pieces of one time signature.
+
+    The signature is that of a piece drawn uniformly; one with too few pieces is never drawn.
+    """
+    cuts = defaultdict(list)
+    for piece in training:
+        steps = bars_each(piece.bar) * piece.bar
+        if starts := _cut_starts(piece, steps):
+            cuts[piece.bar, piece.denominator, steps].append((piece.roll, starts))
+    parts = {signature: -(-PIECE_STEPS // signature[2]) for signature in cuts}
+    able = [s for s, sources in cuts.items() for _ in sources if len(sources) >= max(parts[s], 2)]
+    made = []
+    for _ in range(n if able else 0):
+        bar, denominator, steps = signature = able[rng.integers(len(able))]
+        sources = cuts[signature]
+        drawn = [sources[i] for i in rng.permutation(len(sources))[: parts[signature]]]
+        places = [(roll, starts[rng.integers(len(starts))]) for roll, starts in drawn]
+        roll = np.concatenate([_restruck(roll[at : at + steps]) for roll, at in places])
+        made.append((roll[:PIECE_STEPS], Bars(bar, 0, denominator)))
+    return made
+
+
+def _cut_starts(piece: Piece, steps: int) -> list[int]:
+    whole = np.arange(steps) % piece.bar
+    lines = np.flatnonzero(piece.position == 0).tolist()
+    return [at for at in lines if np.array_equal(piece.position[at : at + steps], whole)]
+
+
+def _restruck(roll: np.ndarray) -> np.ndarray:
+    """Return a copy of a cut in which the notes that it found sounding start with it."""
+    roll = roll.copy()
+    roll[0, :, ONSET] = roll[0, :, SUSTAIN]
+    return roll
+
+
+def markov_in_common_key(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+    """Return `markov_pieces` of training pieces moved to one key, as the models see them.
+
+    Each is moved back by the shift of a training piece drawn uniformly.
+    """
+    made, bars = [], commonest_bars(training)
+    for roll in markov_pieces([to_common_key(piece) for piece in training], n=n, rng=rng):
+        piece = training[rng.integers(len(training))]
+        made.append((to_common_key(replace(piece, roll=roll, shift=-piece.shift)), bars))
+    return made
+
+
 def _draw(size: int, n: int, rng: np.random.Generator) -> np.ndarray:
     orders = [rng.permutation(size) for _ in range(-(-n // size))]
     return np.concatenate(orders)[:n]
@@ -156,7 +239,13 @@ REAL = "real"  # held-out real music: what every set is compared with
 PLAIN, REFINED = "plain", "refined"  # the kinds of a model
 TRAINING = "training"  # real music that the models saw: how near `REAL` real music comes
 BASELINES = {"markov": markov_pieces, "shuffled": shuffled_pieces, "random": random_pieces}
-SETS = (*MODELS, REAL, TRAINING, *BASELINES)  # in the order of every table and figure
+CONTROLS = {  # what a ruler that hears music must find far from it; absent where a corpus has none
+    "backwards": backwards_pieces,
+    "collage_bars": collage_of_bars,
+    "collage_phrases": collage_of_phrases,
+    "markov_common_key": markov_in_common_key,
+}
+SETS = (*MODELS, REAL, TRAINING, *BASELINES, *CONTROLS)  # in the order of every table and figure
 NO_SEED = -1  # of a piece that no training run and no draw made
 _WRITERS = {"lstm": "02 (LSTM)", "gan": "03 (GAN)", "vae": "04 (VAE)"}
 _NAMES = ("seed", "sample", "file")
@@ -240,13 +329,15 @@ def first_pieces(samples: Iterable[Sample]) -> list[Sample]:
     return chosen
 
 
-def real_samples(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Sample]:
+def real_samples(
+    pieces: Iterable[Piece], split: pd.DataFrame, *, side: str = "test"
+) -> list[Sample]:
     """Return the beginnings of the held-out pieces that are long enough, in the corpus's order."""
-    held_out = _long(_side(pieces, split, "test"))
+    held_out = _long(_side(pieces, split, side))
     if len(held_out) < 2:
         raise ValueError(
-            f"pieces: {len(held_out)} of the test split have {PIECE_STEPS} steps or more; at least "
-            "2 are needed to compare with, so give a larger corpus"
+            f"pieces: {len(held_out)} of the {side} split have {PIECE_STEPS} steps or more; at "
+            "least 2 are needed to compare with, so give a larger corpus"
         )
     return [_beginning(piece, REAL, NO_SEED, i) for i, piece in enumerate(held_out)]
 
@@ -276,17 +367,24 @@ def _bars(piece: Piece) -> Bars:
 
 
 def baseline_samples(training: Sequence[Piece], *, n: int, seed: int) -> list[Sample]:
-    """Return n pieces of each of `BASELINES`, and n training pieces or all that are long enough."""
+    """Return n pieces of each of `BASELINES` and of `CONTROLS` (or none, where they cannot be).
+
+    Before them stand n training pieces, or all that are long enough.
+    """
     rolls, long = [piece.roll for piece in training], _long(training)
-    *streams, last = np.random.default_rng(seed).spawn(len(BASELINES) + 1)
+    streams = np.random.default_rng(seed).spawn(len(BASELINES) + 1 + len(CONTROLS))
+    last, later = streams[len(BASELINES)], streams[len(BASELINES) + 1 :]
     chosen = np.sort(last.permutation(len(long))[:n])
     samples = [_beginning(long[k], TRAINING, seed, i) for i, k in enumerate(chosen)]
-    for (name, make), rng in zip(BASELINES.items(), streams, strict=True):
+    for (name, make), rng in zip(BASELINES.items(), streams, strict=False):
         again = copy.deepcopy(rng)
         made, bars = make(rolls, n=n, rng=rng), [commonest_bars(training)] * n
         if make is shuffled_pieces:
             bars = [_bars(long[k]) for k in _draw(len(long), n, again)]
         samples += [Sample(name, seed, i, "", roll, bars[i]) for i, roll in enumerate(made)]
+    for (name, control), rng in zip(CONTROLS.items(), later, strict=True):
+        made = control(training, n=n, rng=rng)
+        samples += [Sample(name, seed, i, "", *one) for i, one in enumerate(made)]
     return samples
 
 
