@@ -34,10 +34,10 @@ class Style(NamedTuple):  # The look of one source of music
 
 
 STYLES = {  # VAE blue, GAN red, LSTM orange: as in the paper
-    "vae": Style("#0072B2", "o", "//", "VAE"), "gan": Style("#C0392B", "s", "\\", "GAN"),
+    "vae": Style("#0072B2", "o", "//", "VAE"), "gan": Style("#C0392B", "s", "\\\\", "GAN"),
     "lstm": Style("#E69F00", "^", "..", "LSTM"), "real": Style("#666666", "D", "", "real"),
     "plain_vae": Style("#66AAD1", "o", "/", "plain VAE"),
-    "plain_gan": Style("#D98880", "s", "\", "plain GAN"),
+    "plain_gan": Style("#D98880", "s", "\\", "plain GAN"),
     "plain_lstm": Style("#F0C566", "^", ".", "plain LSTM"),
     "training": Style("#56B4E9", "h", "oo", "training"),
     "markov": Style("#009E73", "v", "xx", "Markov"),

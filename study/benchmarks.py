@@ -163,6 +163,18 @@ def score(nats: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> float:
     return float(np.concatenate(nats).mean(dtype=np.float64))
 
 
+def standard_error(nats: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> float:
+    """Return the standard error of `score` over other pieces; of one piece alone it is NaN.
+
+    The score is a ratio, nats over frames, of m pieces drawn together, so its error is that of a
+    ratio: the root of ``m / (m - 1) * sum(e**2)`` over all frames, with e a piece's nats less the
+    score times its frames (Cochran, Sampling Techniques, 1977, section 6.4).
+    """
+    mean, m, frames = score(nats, pieces), len(pieces), sum(map(len, nats))
+    e = [np.sum(found, dtype=np.float64) - mean * len(found) for found in nats]
+    return float(np.sqrt(m / (m - 1) * np.square(e).sum()) / frames) if m > 1 else np.nan
+
+
 # The floors, highest first, and two L2 penalties for the logistic one: validation picks one.
 FLOORS = ("p = 0.5", "training marginals", "logistic on the previous frame")
 PENALTIES = (3e-5, 3e-4)
@@ -216,13 +228,14 @@ def logistic(train: Sequence[np.ndarray], *, penalty: float) -> _Scorer:
 
 
 def floors(pieces: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
-    """Score the three floors: columns model, valid_nll, test_nll and parameters."""
+    """Score the three floors: columns model, valid_nll, test_nll, test_se and parameters."""
     train, keys = pieces["train"], pieces["train"][0].shape[1]
     tried = [logistic(train, penalty=penalty) for penalty in PENALTIES]
     best = min(tried, key=lambda one: score([*map(one, pieces["valid"])], pieces["valid"]))
     table, scorers = pd.DataFrame({"model": FLOORS}), (chance, marginals(train), best)
     for s in ("valid", "test"):
         table[f"{s}_nll"] = [score([*map(one, pieces[s])], pieces[s]) for one in scorers]
+    table["test_se"] = [standard_error([*map(o, pieces["test"])], pieces["test"]) for o in scorers]
     return table.assign(parameters=(0, keys, keys * (keys + 1)))
 
 
@@ -233,9 +246,9 @@ def _with_one(frames: np.ndarray) -> np.ndarray:
 # Never ranked together: keys of a frame independent, or joint, or the score is a bound.
 OUTPUTS = ("floor", "independent", "joint", "latent")
 LOOKS = "benchmark_nll.csv"  # the table of looks, in the results folder
-COLUMNS = (
+COLUMNS = (  # test_se is empty in rows of before it was recorded
     "dataset", "outputs", "model", "seed", "test_nll", "valid_nll", "parameters", "epochs",
-    "train_seconds",
+    "train_seconds", "test_se",
 )  # fmt: skip
 
 _TCN, _DMM = "arXiv 1803.01271, table 1", "arXiv 1609.09869, table 3"
@@ -279,7 +292,7 @@ def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str])
 def read_looks(paths: Paths) -> pd.DataFrame:
     """Return all looks at test sets, released ones and this run's; no row if there was none."""
     with contextlib.suppress(FileNotFoundError):
-        return paths.table(LOOKS)
+        return paths.table(LOOKS).reindex(columns=list(COLUMNS))
     return pd.DataFrame(columns=list(COLUMNS))
 
 
@@ -292,7 +305,8 @@ def floors_of(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
 def seed_summary(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return mean, spread (and more) over the seeds of each of our models on one set.
 
-    The last of a seed's several looks counts; the column looks counts all of them.
+    The last of a seed's several looks counts; the column looks counts all of them. `spread` is
+    between seeds; `test_se`, between pieces, is the mean of the seeds', as they read the same pieces.
     """
     ours = looks[(looks["dataset"] == dataset) & ~looks["model"].isin(FLOORS)]
     last = ours.drop_duplicates(["outputs", "model", "seed"], keep="last")
@@ -301,9 +315,9 @@ def seed_summary(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
         test = group["test_nll"].astype(float)
         rows.append({
             "outputs": outputs, "model": model, "test_nll": test.mean(), "spread": test.std(),
-            "low": test.min(), "high": test.max(), "valid_nll": group["valid_nll"].mean(),
-            "seeds": len(group), "looks": int(looked[outputs, model]),
-            "parameters": int(group["parameters"].iloc[-1]),
+            "test_se": group["test_se"].astype(float).mean(), "low": test.min(),
+            "high": test.max(), "valid_nll": group["valid_nll"].mean(), "seeds": len(group),
+            "looks": int(looked[outputs, model]), "parameters": int(group["parameters"].iloc[-1]),
             "train_seconds": group["train_seconds"].mean(),
         })  # fmt: skip
     return pd.DataFrame(rows)
@@ -313,7 +327,7 @@ def comparison_table(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return our models on one set among floors and published figures, by `OUTPUTS` and score."""
     parts = [floors_of(looks, dataset), published(dataset), seed_summary(looks, dataset)]
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    columns = ["outputs", "model", "test_nll", "spread", "low", "high", "seeds", "looks", "source"]
-    rows = rows.reindex(columns=columns).sort_values("test_nll")
+    columns = ["outputs", "model", "test_nll", "spread", "test_se", "low", "high", "seeds", "looks"]
+    rows = rows.reindex(columns=[*columns, "source"]).sort_values("test_nll")
     order = rows["outputs"].map(OUTPUTS.index).sort_values(kind="stable").index
     return rows.loc[order].reset_index(drop=True)

@@ -166,6 +166,17 @@ def test_the_score_weighs_frames_alike_and_skips_the_first():
     assert benchmarks.score([np.array([10.0]), np.array([1.0, 2.0, 3.0])], pieces) == 16.0 / 4
 
 
+def test_the_standard_error_is_the_ratio_estimators():
+    pieces = [np.zeros((n + 1, 88), np.uint8) for n in (1, 3)]
+    nats = [np.array([10.0]), np.array([1.0, 2.0, 3.0])]  # 4 a frame: off by 6 and by -6
+    assert benchmarks.standard_error(nats, pieces) == pytest.approx(np.sqrt(2 / 1 * 72) / 4)
+    alike = [np.full(20, x) for x in np.random.default_rng(3).normal(5, 1, 300)]
+    pieces = [np.zeros((21, 88), np.uint8)] * 300  # of one length: the mean's standard error
+    wanted = np.std([a[0] for a in alike], ddof=1) / np.sqrt(300)
+    assert benchmarks.standard_error(alike, pieces) == pytest.approx(wanted)
+    assert np.isnan(benchmarks.standard_error(alike[:1], pieces[:1]))
+
+
 def test_a_model_that_scores_another_number_of_frames_is_refused():
     piece = [np.zeros((4, 88), np.uint8)]
     for wrong in (np.zeros(4), np.array([1.0, np.nan, 1.0])):
@@ -224,6 +235,7 @@ def look(**change):
     row = {
         "dataset": "jsb", "outputs": "joint", "model": "m", "seed": 0, "test_nll": 5.0,
         "valid_nll": 5.1, "parameters": 7, "epochs": 3, "train_seconds": 1.5,
+        "test_se": 0.07,
     }  # fmt: skip
     return row | change
 
@@ -239,6 +251,7 @@ def test_a_look_is_never_overwritten(tmp_path):
     ours = benchmarks.seed_summary(table, "jsb").iloc[0]
     assert (ours["test_nll"], ours["seeds"], ours["looks"]) == (5.0, 2, 3)
     assert ours["spread"] == pytest.approx(np.sqrt(2))
+    assert ours["test_se"] == pytest.approx(0.07)
     assert benchmarks.seed_summary(table, "musedata").empty
 
 
@@ -251,6 +264,18 @@ def test_a_look_recorded_again_after_a_kill_is_no_second_look(tmp_path):
     assert path.read_bytes() == before
     benchmarks.record_look([look(test_nll=5.01)], path)
     assert len(pd.read_csv(path)) == 3
+
+
+def test_rows_of_before_the_standard_error_stay_and_leave_it_empty(tmp_path):
+    paths = Paths(tmp_path / "run", released=tmp_path / "released")
+    path, old = paths.results / benchmarks.LOOKS, look(test_nll=4.0)
+    path.parent.mkdir(parents=True)
+    pd.DataFrame([old]).drop(columns="test_se").to_csv(path, index=False)
+    assert np.isnan(benchmarks.seed_summary(benchmarks.read_looks(paths), "jsb").iloc[0]["test_se"])
+    benchmarks.record_look([look(test_nll=4.0)], path)  # told apart by test_se: a look of its own
+    table = benchmarks.read_looks(paths)
+    assert table["test_se"].isna().tolist() == [True, False]
+    assert benchmarks.seed_summary(table, "jsb").iloc[0][["looks", "test_se"]].tolist() == [2, 0.07]
 
 
 def test_a_row_that_lacks_a_column_is_refused(tmp_path):
