@@ -129,9 +129,8 @@ def _direction(roll: np.ndarray, at: np.ndarray, low: np.ndarray) -> dict[str, f
     start, key, length = note_list(roll)
     starts, ends = np.zeros((2, len(roll) + 1, N_KEYS + 2), bool)  # two keys that never sound
     starts[start, key] = ends[(end := start + length), key] = True
-    later = (
-        np.searchsorted(start, end) - np.arange(len(start)) - 1
-    )  # notes that start before its end
+    # Pairs of notes that sound together: after each, in order, those that start before it ends.
+    later = np.searchsorted(start, end) - np.arange(len(start)) - 1
     old = np.repeat(np.arange(len(start)), later)
     new = old + 1 + np.arange(len(old)) - np.repeat(np.cumsum(later) - later, later)
     old, new = np.stack([old, new])[:, _CLASHES[np.abs(key[old] - key[new]) % 12]]
