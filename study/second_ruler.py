@@ -153,7 +153,7 @@ def _direction(roll: np.ndarray, at: np.ndarray, low: np.ndarray) -> dict[str, f
 def _form(roll: np.ndarray, bars: Bars, start: np.ndarray, low: np.ndarray) -> dict[str, float]:
     like, classes = self_similarity(roll, **bars.for_measures()), fold_classes(sounding_keys(roll))
     total, heard = len(roll), classes > 0
-    lines, beats = (np.arange(bars.upbeat % n, total, n) for n in (bars.steps_per_bar, 4))
+    lines, beats = (np.arange(bars.upbeat % n or n, total, n) for n in (bars.steps_per_bar, 4))
     keys = [
         _cosine(heard[i - WINDOW : i], heard[i : i + WINDOW])
         for i in lines[(lines >= WINDOW) & (lines <= total - WINDOW)]
