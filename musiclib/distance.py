@@ -136,8 +136,7 @@ def feature_distances(
     judged, real = _table(pieces, "pieces", features), _table(reference, "reference", features)
     if judged.empty:
         raise ValueError("pieces must hold at least one piece; got none")
-    kept = [name for name in features if real[name].count() >= 2]
-    if not kept:
+    if not (kept := [name for name in features if real[name].count() >= 2]):
         raise ValueError(_TOO_FEW.format(len(real)))
     rows = []
     for name in kept:
@@ -294,9 +293,8 @@ def overlap(first: np.ndarray, second: np.ndarray) -> Overlap:
         return Overlap(math.nan, math.nan)
     samples = [np.sort(sample) for sample in (first, second)]
     widths = [sample.std(ddof=1) * len(sample) ** -0.2 for sample in samples]
-    margin = 3 * max(widths)
     lowest, highest = min(s[0] for s in samples), max(s[-1] for s in samples)
-    grid = np.linspace(lowest - margin, highest + margin, GRID_POINTS)
+    grid = np.linspace(lowest - 3 * max(widths), highest + 3 * max(widths), GRID_POINTS)
     found = [density(s, grid, width=width) for s, width in zip(samples, widths, strict=True)]
     p, q = (each / each.sum() for each in found)
     return Overlap(float(np.minimum(p, q).sum()), float(entropy(p + 1e-12, q + 1e-12)))
@@ -326,8 +324,7 @@ def diversity_ratio(pieces: Sequence[np.ndarray], reference: Sequence[np.ndarray
     if len(pieces) and len(reference) and len(pieces[0]) != len(reference[0]):
         got = f"{len(pieces[0])} and {len(reference[0])} steps"
         raise ValueError(f"pieces and reference must be of one length; got {got}")
-    size = min(len(pieces), len(reference))
-    if size == 1:
+    if (size := min(len(pieces), len(reference))) == 1:
         return Diversity(math.nan, math.nan, 1)
     ours, real = (diversity(rolls, size=size or None) for rolls in (pieces, reference))
     if real.nearest == 0:
@@ -344,8 +341,7 @@ def diversity(pieces: Sequence[np.ndarray], *, size: int | None = None) -> Diver
     probability C(n - 1 - j, m - 2) / C(n - 1, m - 1).
     """
     distances = hamming_distances(pieces)
-    n = len(distances)
-    if n == 1:
+    if (n := len(distances)) == 1:
         return Diversity(math.nan, math.nan, 1)
     size = n if size is None else size
     if not 2 <= size <= n:

@@ -45,10 +45,7 @@ _CLASHES = np.isin(np.arange(12), (1, 2, 10, 11))  # seconds and sevenths, modul
 
 
 class CountedMusic:
-    """Hold how often chords follow each other in training pieces, in all and by name.
-
-    Pieces of one name (their tune, say) count as one, which `skip` of `bits` leaves out.
-    """
+    """Hold how often chords follow each other in training pieces, in all and by name (or tune)."""
 
     def __init__(
         self, training: Sequence[np.ndarray], names: Sequence[Hashable] | None = None
@@ -131,10 +128,12 @@ def _direction(roll: np.ndarray, at: np.ndarray, low: np.ndarray) -> dict[str, f
     """
     start, key, length = note_list(roll)
     starts, ends = np.zeros((2, len(roll) + 1, N_KEYS + 2), bool)  # two keys that never sound
-    starts[start, key] = ends[start + length, key] = True
-    key, end = key.astype(np.int16), start + length
-    together = np.triu(end[:, None] > start)  # notes stand by their starts
-    old, new = np.nonzero(together & _CLASHES[np.abs(key[:, None] - key) % 12])
+    starts[start, key] = ends[(end := start + length), key] = True
+    # Pairs of notes that sound together: after each, in order, those that start before it ends.
+    later = np.searchsorted(start, end) - np.arange(len(start)) - 1
+    old = np.repeat(np.arange(len(start)), later)
+    new = old + 1 + np.arange(len(old)) - np.repeat(np.cumsum(later) - later, later)
+    old, new = np.stack([old, new])[:, _CLASHES[np.abs(key[old] - key[new]) % 12]]
     first = (start[old] < start[new]) & (end[old] < end[new])
     down = first & (starts[end[old], key[old] - 1] | starts[end[old], key[old] - 2])
     mirrored = first & (ends[start[new], key[new] - 1] | ends[start[new], key[new] - 2])
@@ -154,7 +153,7 @@ def _direction(roll: np.ndarray, at: np.ndarray, low: np.ndarray) -> dict[str, f
 def _form(roll: np.ndarray, bars: Bars, start: np.ndarray, low: np.ndarray) -> dict[str, float]:
     like, classes = self_similarity(roll, **bars.for_measures()), fold_classes(sounding_keys(roll))
     total, heard = len(roll), classes > 0
-    lines, beats = (np.arange(bars.upbeat % n, total, n) for n in (bars.steps_per_bar, 4))
+    lines, beats = (np.arange(bars.upbeat % n or n, total, n) for n in (bars.steps_per_bar, 4))
     keys = [
         _cosine(heard[i - WINDOW : i], heard[i : i + WINDOW])
         for i in lines[(lines >= WINDOW) & (lines <= total - WINDOW)]

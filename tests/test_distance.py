@@ -15,6 +15,7 @@ from scipy.stats import gaussian_kde, norm, wasserstein_distance
 
 from musiclib.distance import (
     FEATURES,
+    Feature,
     density,
     describe_dropped,
     distance_to_real,
@@ -124,6 +125,21 @@ def test_a_drawn_set_has_the_distance_of_its_pieces(seed):
         drawn, target = (pd.DataFrame(rows, columns=list(FEATURES)) for rows in (values, real))
         slow = distance_to_real(drawn.iloc[places], target)
         assert distance(places) == pytest.approx(slow, rel=1e-12, nan_ok=True)
+
+
+def test_other_features_are_compared_in_the_same_way():
+    own = {"a": Feature("x", "y", 10.0), "b": Feature("x", "y", 0.0)}
+    pieces = pd.DataFrame({"a": [3.0, 5.0], "b": [2.0, np.nan]})
+    real = pd.DataFrame({"a": [0.0, 2.0], "b": [0.0, 2.0]})
+    with pytest.warns(UserWarning, match="1 of 2 pieces"):
+        found = feature_distances(pieces, real, own)["distance"]
+    assert found.to_dict() == pytest.approx({"a": 0.3, "b": 1.0})
+    distance = resampled_distance(pieces.to_numpy(), real.to_numpy(), own)
+    assert distance(np.arange(2)) == pytest.approx(0.65)
+    with pytest.raises(ValueError, match=r"shape \(n, 2\)"):
+        resampled_distance(np.zeros((3, 18)), real.to_numpy(), own)
+    with pytest.raises(ValueError, match=r"lacks the feature columns \['b'\]"):
+        feature_distances(pieces[["a"]], real, own)
 
 
 def test_what_knows_less_lies_further():

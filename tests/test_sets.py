@@ -185,7 +185,8 @@ def test_training_pieces_and_baselines():
         sets.training_pieces(pieces, split.assign(split="test"))
     found = sets.baseline_samples(training, n=5, seed=3)
     counts = pd.Series([s.model for s in found]).value_counts().to_dict()
-    assert counts == {"training": 4, "markov": 5, "shuffled": 5, "random": 5}
+    made = ("markov", "shuffled", "random", "backwards", "markov_common_key")
+    assert counts == {"training": 4} | dict.fromkeys(made, 5)  # no piece has whole bars to cut out
     drawn = [s.file for s in found if s.model == "training"]
     assert drawn == ["p00", "p01", "p03", "p04"]
     assert {s.seed for s in found} == {3}
@@ -241,7 +242,7 @@ def test_real_pieces_and_what_is_made_of_them_have_bars():
     for sample in found:
         if sample.model == sets.TRAINING:
             assert sample.bars == (12, of[sample.file], 8)
-        elif sample.model != "shuffled":
+        elif sample.model not in ("shuffled", "backwards"):
             assert sample.bars == (12, 0, 8)
 
 
@@ -262,6 +263,97 @@ def test_a_shuffled_piece_keeps_the_bars_of_its_source():
         source = int(sample.roll[:, 40, 0].argmax())
         assert sample.bars == (14 if source == 4 else 12, source, 8)
     assert all(s.bars == (12, 0, 8) for s in made if s.model in ("markov", "random"))
+
+
+# Controls: real music with one thing undone
+
+
+def numbered(n=9, steps=160, bar=16, upbeat=4):
+    """Return pieces that hold one key each throughout, struck at every bar line but the first."""
+    pieces = []
+    for i in range(n):
+        first = np.arange(upbeat + bar, steps, bar)
+        starts = np.append(0, first)
+        roll = draw_roll(starts, [30 + i] * len(starts), np.diff(starts, append=steps), steps=steps)
+        pieces.append(with_bars(dataclasses.replace(piece(f"n{i}"), roll=roll), bar, upbeat))
+    return pieces
+
+
+def controls(pieces, n=4, seed=0):
+    made = sets.baseline_samples(pieces, n=n, seed=seed)
+    return {name: [s for s in made if s.model == name] for name in sets.CONTROLS}
+
+
+def test_earlier_sets_do_not_change_with_the_controls():
+    pieces = numbered()
+    *streams, last = np.random.default_rng(7).spawn(4)
+    found = sets.rolls_by_set(sets.baseline_samples(pieces, n=4, seed=7))
+    for (name, make), rng in zip(sets.BASELINES.items(), streams, strict=True):
+        expected = make([p.roll for p in pieces], n=4, rng=rng)
+        assert np.array_equal(found[name][7], expected)
+    chosen = np.sort(last.permutation(9)[:4])
+    assert np.array_equal(found["training"][7], [pieces[i].roll[:128] for i in chosen])
+    assert list(found) == ["training", *sets.BASELINES, *sets.CONTROLS]
+
+
+def test_a_piece_backwards_keeps_its_notes_and_turns_its_bars():
+    roll = draw_roll([0, 3, 20, 20], [40, 41, 42, 42], [3, 9, 4, 140], steps=160)
+    source = with_bars(dataclasses.replace(piece("x"), roll=roll), 12, 5)
+    ((back, bars),) = sets.backwards_pieces([source], n=1, rng=np.random.default_rng(0))
+    notes = note_list(back)
+    assert sorted(zip(*notes, strict=True)) == [(0, 42, 108), (116, 41, 9), (125, 40, 3)]
+    assert bars == (12, (128 - 5) % 12, 8)
+    again, _ = sets.backwards_pieces(
+        [dataclasses.replace(source, roll=back)], n=1, rng=np.random.default_rng(0)
+    )[0]
+    assert np.array_equal(again, roll[:128])
+
+
+def test_collages_take_whole_bars_of_different_pieces():
+    for name, bars_each in (("collage_bars", 1), ("collage_phrases", 4)):
+        for sample in controls(numbered())[name]:
+            assert sample.bars == (16, 0, 8)
+            start, key, length = note_list(sample.roll)
+            assert start.tolist() == list(range(0, 128, 16))  # each note begins with its bar
+            assert set(length) == {16}
+            sources = key[::bars_each]
+            assert np.array_equal(np.repeat(sources, bars_each), key)
+            assert len(set(sources)) == len(sources)
+
+
+def test_a_note_cut_at_a_seam_begins_and_ends_there():
+    held = draw_roll([0], [40], [160], steps=160)
+    pieces = [with_bars(dataclasses.replace(piece(n), roll=held), 16, 0) for n in "ab"]
+    assert not controls(pieces)["collage_bars"]  # eight bars of two pieces
+    for sample in controls(pieces)["collage_phrases"]:
+        assert note_list(sample.roll).start.tolist() == [0, 64]  # of one key, but struck again
+
+
+def test_collages_of_bars_that_do_not_fill_a_piece_are_cut():
+    found = controls(numbered(n=12, bar=12))
+    assert {s.roll.shape for some in found.values() for s in some} == {(128, 88, 2)}
+    assert note_list(found["collage_bars"][0].roll).start.tolist() == list(range(0, 128, 12))
+    assert len(set(note_list(found["collage_phrases"][0].roll).key)) == 2
+
+
+def test_collages_are_absent_where_they_cannot_be():
+    pieces = [with_bars(p, bar, 0) for p, bar in zip(numbered(n=3), (16, 12, 10), strict=True)]
+    found = controls(pieces)
+    assert [len(found[name]) for name in sets.CONTROLS] == [4, 0, 0, 4]
+    mixed = controls([*pieces, *numbered(n=2, upbeat=0)])
+    assert {s.bars for s in mixed["collage_phrases"]} == {(16, 0, 8)}
+    assert not mixed["collage_bars"]
+
+
+def test_the_chain_in_a_common_key_is_moved_to_where_pieces_stand():
+    low = piece("low")
+    high = dataclasses.replace(low, name="high", roll=np.roll(low.roll, 5, axis=1), shift=-5)
+    found = controls([low, high], n=12)["markov_common_key"]
+    lowest = {int(note_list(sample.roll).key.min()) for sample in found}
+    assert lowest == {39, 44}
+    assert {s.bars for s in found} == {(16, 0, 4)}
+    for sample in found:
+        require_piece(sample.roll)
 
 
 MAKERS = [markov_pieces, shuffled_pieces, random_pieces]
