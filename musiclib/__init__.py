@@ -1,8 +1,8 @@
-"""What a study of music needs, and no Keras model: notes, rolls, sound, numbers, pictures.
+"""Read, represent, render, measure and plot music; no Keras model is needed.
 
-The way of a piece: file -> notes -> roll -> piece -> codec -> model -> codec -> roll -> notes ->
-waveform -> numbers -> figure. Each room's header states its conventions; the names below are the
-ones to begin with.
+A piece passes through: file -> notes -> roll -> piece -> codec -> model -> codec -> roll -> notes
+-> waveform -> numbers -> figure. The docstring of each module states its conventions. Start with
+the names below.
 """
 
 from musiclib.audio import energy, mean

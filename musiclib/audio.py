@@ -3,18 +3,18 @@
 Conventions:
 
 - A waveform `x` is one channel of floats, shape (N,), N at least 1, every sample finite; full scale
-  is 1.0 and may be passed. `validate` refuses everything else. `sr` is samples per second. Sums
-  run in float64.
+  is 1.0 and may be exceeded. `validate` refuses anything else. `sr` is samples per second. Sums run
+  in float64.
 - dBFS of a level has two conventions that differ by 3.01 dB, so `convention` is always named:
   ``"aes17"`` (AES17-2020, also IEC 61606): a full-scale sine reads 0 dBFS, a full-scale square
-  +3.01; ``"square"``: a full-scale square reads 0 dBFS, a full-scale sine -3.01. Peaks have one: a
-  sample of 1.0 is 0 dBFS.
+  +3.01; ``"square"``: a full-scale square reads 0 dBFS, a full-scale sine -3.01. A peak of 1.0 is
+  always 0 dBFS.
 - Silence has energy, mean, power, RMS and peak 0; its levels and loudness are -inf; ratios (crest
-  factor, centroid, flatness, noise) are NaN, as they divide by nothing. The two noise levels stop
-  at `FLOOR_DB` instead of -inf.
-- Spectra have frames of 2048 samples (46 ms at 44.1 kHz), one every 512. librosa compiles code on
+  factor, centroid, flatness, noise) are NaN, because they divide by 0. The two noise levels end at
+  `FLOOR_DB`, not -inf.
+- Spectra use frames of 2048 samples (46 ms at 44.1 kHz), one every 512. librosa compiles code on
   its first call, so it is imported where it is needed.
-- Files are written whole or not at all, of 16 bits or MP3, and nothing is clipped unasked.
+- Files (16-bit WAV or MP3) are written whole or not at all; clipping happens only on request.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ AES17_OFFSET_DB = 20 * math.log10(math.sqrt(2))  # from full-scale square to sin
 LOUDNESS_BLOCK = 0.4  # seconds of BS.1770's gating block: shorter clips have no loudness
 TARGET_LUFS = -23.0  # EBU R 128's loudness for programmes
 CEILING_DBTP = -1.0  # EBU R 128's limit, which also leaves room for MP3's overshoot
-OVERSAMPLING = 4  # where the peaks between samples are looked for (BS.1770-4, annex 2)
-FLOOR_DB = -120.0  # where the noise levels stop: below what 16 bits can hold (-98 dB)
+OVERSAMPLING = 4  # for finding the peaks between samples (BS.1770-4, annex 2)
+FLOOR_DB = -120.0  # lowest noise level: below what 16 bits can hold (-98 dB)
 ACTIVE_DB = 60.0  # frames within this of the loudest count as sounding (our choice)
-HIGH_BAND_HZ = 8000.0  # above lie only a piano's overtones and noise (our choice)
+HIGH_BAND_HZ = 8000.0  # only a piano's overtones and noise lie above (our choice)
 N_FFT, HOP = 2048, 512
 FULL_SCALE_16 = 32_768  # steps from zero to full scale, as `soundfile.read` counts them
 MP3_RATES = (16_000, 22_050, 24_000, 32_000, 44_100)
-LONGEST = 60.0  # seconds that an MP3 lasts at most: it is embedded in a notebook
+LONGEST = 60.0  # seconds: the longest MP3, because a notebook embeds it
 
 AUDIO_UNITS = {  # the measures of `audio_measures`, in order
     "energy": "", "mean": "", "power": "", "rms_dbfs": "dBFS (AES17)", "peak_dbfs": "dBFS",
@@ -71,7 +71,7 @@ def validate(x: ArrayLike) -> np.ndarray:
     floats = np.issubdtype(x.dtype, np.floating)
     if x.ndim != 1 or not x.size or not floats:
         integers = f"divide samples of type {x.dtype} by full scale (16-bit integers by 32768)"
-        advice = "of two channels choose one, or take the mean" if floats else integers
+        advice = "choose one of two channels, or take their mean" if floats else integers
         got = f"got {x.dtype}, shape {x.shape}"
         raise ValueError(f"x must be floats of shape (N,), N > 0, {got}; {advice}")
     if not np.isfinite(x).all():
@@ -92,7 +92,7 @@ def mean(x: ArrayLike) -> float:
 
 
 def power(x: ArrayLike) -> float:
-    """Return the mean of x[n]^2: energy over N, so that length no longer counts."""
+    """Return the mean of x[n]^2: energy over N, so length does not matter."""
     x = validate(x)
     return float(x @ x / x.size)
 
@@ -114,9 +114,9 @@ def to_dbfs(amplitude: float, *, convention: Convention) -> float:
     (0.0, 3.01)
     """
     if convention not in ("aes17", "square"):
-        raise ValueError(f"convention: {convention!r}; allowed are 'aes17' and 'square'")
+        raise ValueError(f"convention: {convention!r}; allowed: 'aes17' and 'square'")
     if not (amplitude >= 0 and math.isfinite(amplitude)):
-        raise ValueError(f"amplitude: {amplitude!r}; allowed are finite numbers, 0 and above")
+        raise ValueError(f"amplitude: {amplitude!r}; allowed: finite numbers, 0 and above")
     offset = AES17_OFFSET_DB if convention == "aes17" else 0.0
     return 20 * math.log10(amplitude) + offset if amplitude else -math.inf
 
@@ -162,12 +162,12 @@ def loudness(x: ArrayLike, *, sr: int) -> float:
 
 
 def spectral_measures(x: ArrayLike, *, sr: int) -> tuple[float, float, float]:
-    """Return centroid, flatness and onset density: they share a spectrum, the cost of most of it.
+    """Return centroid, flatness and onset density, which share a spectrum (most of the cost).
 
     Centroid: mean of librosa's over the sounding frames, in Hz; NaN for silence. Flatness: see
-    `spectral_flatness`. Onset density: onsets that librosa hears per second of the clip (spectral
+    `spectral_flatness`. Onset density: onsets that librosa detects per second of the clip (spectral
     flux of the mel spectrogram in dB), release tail included; 0 for silence. Notes that start
-    together count once, and soft repeats may be missed: notes are better counted in the notes.
+    together count once, and soft repeats may be missed, so count notes in the roll instead.
     """
     import librosa
 
@@ -192,7 +192,7 @@ def spectral_flatness(x: ArrayLike, *, sr: int) -> float:
     """Return how noise-like the spectrum is: geometric over arithmetic mean of the power spectrum.
 
     0 (a pure tone) to 1; about exp(-0.5772) = 0.561 for white noise; NaN for silence. librosa's,
-    mean over the sounding frames, after division by the peak, and up to `HIGH_BAND_HZ` only (our
+    averaged over the sounding frames after division by the peak, and only up to `HIGH_BAND_HZ` (our
     choice): above it a rendered piano is empty, and rounding errors would count.
     """
     return spectral_measures(x, sr=sr)[1]
@@ -207,7 +207,7 @@ def high_band_db(x: ArrayLike, *, sr: int) -> float:
 
     x = validate(x)
     if sr <= 2 * HIGH_BAND_HZ:
-        raise ValueError(f"sr: got {sr}, allowed is above 16000: half of it bounds the spectrum")
+        raise ValueError(f"sr: got {sr}; allowed: above 16000, as half of it bounds the spectrum")
     density = np.abs(rfft(x)) ** 2
     density[1 : (x.size + 1) // 2] *= 2
     high = density[math.floor(HIGH_BAND_HZ * x.size / sr) + 1 :].sum()
@@ -215,11 +215,11 @@ def high_band_db(x: ArrayLike, *, sr: int) -> float:
 
 
 def noise_floor_db(x: ArrayLike) -> float:
-    """Return what remains between the notes: the quietest tenth's level over the mean power, in dB.
+    """Return the level between the notes: 10th percentile of power over mean power, in dB.
 
-    `FLOOR_DB` to 0 (steady sound, steady noise); NaN for silence. Our choice: frames side by side,
-    from the first to the last sounding one (see `ACTIVE_DB`). Music that never pauses has a high
-    floor without any noise.
+    `FLOOR_DB` to 0 (steady sound, steady noise); NaN for silence. Our choice: adjacent frames, from
+    the first to the last sounding one (see `ACTIVE_DB`). Music that never pauses has a high floor
+    without any noise.
     """
     x = validate(x)
     starts = np.arange(0, x.size, N_FFT)
@@ -240,12 +240,12 @@ def _ratio_db(part: float, whole: float) -> float:
 def write_wav(x: np.ndarray, path: str | os.PathLike[str], *, sr: int, clip: bool = False) -> None:
     """Write `x`, of shape (N,) or (N, 2), as a 16-bit PCM WAV file.
 
-    Rounded without dither, to within half a step (1.5e-5); +1.0 itself becomes the highest step,
-    32,767. A waveform that passes full scale is refused, or with `clip` cut, with a warning that
-    counts samples.
+    Samples are rounded without dither, to within half a step (1.5e-5); +1.0 itself becomes the
+    highest step, 32,767. A waveform beyond full scale is refused; with `clip` it is cut, and a
+    warning counts the samples.
     """
     if not (sr >= 1 and sr % 1 == 0):
-        raise ValueError(f"sr: got {sr!r}, allowed is a whole number of samples per second")
+        raise ValueError(f"sr: got {sr!r}; allowed: a whole number of samples per second")
     x = np.asarray(x)
     validate(x.ravel() if x.shape[1:] == (2,) else x)
     if over := int(np.count_nonzero(np.abs(x) > 1)):
@@ -260,18 +260,18 @@ def write_wav(x: np.ndarray, path: str | os.PathLike[str], *, sr: int, clip: boo
 
 
 def encode_mp3(x: np.ndarray, sr: int, *, compression: float = 0.9) -> bytes:
-    """Return a waveform as an MP3: small, for listening only, never to measure.
+    """Return a waveform as an MP3: small, for listening, never for measuring.
 
-    Loudness is left as it is. Only a sound beyond full scale is divided by its peak, and the peak
-    is printed. `sr` is one of `MP3_RATES`, the length `LONGEST` at most; `compression`, 0 to below
-    1, is that of a variable bit rate: at 0.9 about 26 kbit a second at 22.05 kHz.
+    Loudness is kept, but a sound beyond full scale is divided by its peak, and the peak is printed.
+    `sr` is one of `MP3_RATES`; the length is at most `LONGEST`; `compression`, 0 to below 1, sets
+    the variable bit rate: 0.9 gives about 26 kbit per second at 22.05 kHz.
     """
     import soundfile
 
     x = np.asarray(x)
     highest = peak(x)
     if sr not in MP3_RATES:
-        raise ValueError(f"sr: got {sr}, allowed are {', '.join(map(str, MP3_RATES))}")
+        raise ValueError(f"sr: got {sr}; allowed: {', '.join(map(str, MP3_RATES))}")
     if x.size > LONGEST * sr:
         seconds = x.size / sr
         raise ValueError(f"x lasts {seconds:.0f} s, but a player embeds at most {LONGEST:.0f} s")
@@ -302,18 +302,18 @@ def _write(path: str | os.PathLike[str], data: bytes) -> None:
 def match_loudness(
     waves: Mapping[str, np.ndarray], *, sr: int
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    """Bring clips, all of one length, to one loudness by a gain alone: no limiter, no clipping.
+    """Bring clips of equal length to equal loudness by gain alone: no limiter, no clipping.
 
-    Louder clips are liked better for being louder. All aim at `TARGET_LUFS`, over the whole clip;
-    where one would then pass `CEILING_DBTP`, the target of *all* is lowered to what it can reach.
+    Listeners prefer louder clips. All clips aim at `TARGET_LUFS`, over the whole clip; if one would
+    then exceed `CEILING_DBTP`, the target is lowered for *all* to what that one can reach.
 
     Returns the clips (float32) and a table: code, loudness (LUFS before), gain_db, matched (LUFS
     after), true_peak (dBTP after), silent. A silent clip cannot be matched: it stays in, with gain
-    0 dB, since leaving it out would flatter the set it comes from.
+    0 dB, because omitting it would flatter the set it comes from.
     """
     lengths = sorted({len(x) for x in waves.values()})
     if len(lengths) != 1:
-        raise ValueError(f"waves: lengths {lengths} in samples; allowed are clips of one length")
+        raise ValueError(f"waves: lengths {lengths} in samples; allowed: clips of one length")
     if lengths[0] < LOUDNESS_BLOCK * sr:
         raise ValueError("waves: clips shorter than 0.4 s have no loudness")
     level = np.array([loudness(x, sr=sr) for x in waves.values()])
@@ -331,7 +331,7 @@ def match_loudness(
 def write_clips(
     waves: Mapping[str, np.ndarray], folder: str | os.PathLike[str], *, sr: int
 ) -> list[Path]:
-    """Write each clip as ``<code>.mp3``, and remove other clips that an earlier test left there.
+    """Write each clip as ``<code>.mp3``, and remove the other clips of an earlier test.
 
     A clip beyond full scale is refused, never changed.
     """
@@ -339,7 +339,7 @@ def write_clips(
     files = [folder / f"{code}.mp3" for code in waves]
     for file, x in zip(files, waves.values(), strict=True):
         if peak(x) > 1:
-            raise ValueError(f"waves: {file.stem} has a peak of {peak(x):.3f}; allowed is 1.0")
+            raise ValueError(f"waves: {file.stem} has a peak of {peak(x):.3f}; allowed: up to 1.0")
         _write(file, encode_mp3(x, sr, compression=0.4))  # libsndfile's default: larger, clearer
     for old in set(folder.glob("*.mp3")) - set(files):
         old.unlink()

@@ -1,11 +1,11 @@
-"""Hash the code that makes a result: it is made again when that code changes, and only then.
+"""Hash the code behind a result, so that a result is made again only when its code changes.
 
-What counts are the *definitions* (function, class, constant) of our own packages that a root
-reaches by name, one through another, as syntax trees: without comments, docstrings and layout, and
-wherever they stand. A class counts as a whole, and so does a module that is passed on. Statements
-that define nothing count for whatever imports their module. A string ``package.module:name`` is
-followed, so `pkgutil.resolve_name` may look it up. Other packages are known by name only: their
-versions stand beside a result. What cannot be followed is an error.
+The hash covers the *definitions* (functions, classes, constants) of our own packages that a root
+reaches by name, directly or through others. They are hashed as syntax trees, so comments,
+docstrings, layout and position do not count. A class counts as a whole, and so does a module that
+is passed on. Statements that define nothing count for whatever imports their module. A string
+``package.module:name`` is followed, so `pkgutil.resolve_name` may look it up. Other packages are
+known by name only: store their versions beside a result. Code that cannot be followed is an error.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ Origins = dict[str, list[tuple[str, str]]]  # of an imported name: modules and n
 
 
 class CodeError(ValueError):
-    """Say which code cannot be followed, where it stands and what to do."""
+    """Say which code cannot be followed, where it is and what to do."""
 
 
 def code_hash(
-    *roots: Any, cells: Sequence[str] = (), leave_out: Iterable[Any] = (),
+    *roots: Any, cells: Sequence[str] = (), skip: Iterable[Any] = (),
     packages: Sequence[Path] = PACKAGES,
 ) -> str:  # fmt: skip
     """Return the hash of all code that some definitions, or a notebook's cells, reach.
 
-    `roots` and `leave_out` (definitions that do not count) are functions, classes or
+    `roots` and `skip` (definitions that do not count) are functions, classes or
     ``"package.module:name"``. With no `packages` the cells are hashed as they stand.
     """
     files = {folder.name: ("", "") for folder in packages if folder.is_dir()}
@@ -49,7 +49,7 @@ def code_hash(
         name = f"{path.parent.name}.{path.stem}".removesuffix(".__init__")
         files[name] = (str(path), path.read_text(encoding="utf-8"))
     code = _Code(tuple(files.items()))
-    out = {target for root in leave_out for target in code.root(root)}
+    out = {target for root in skip for target in code.root(root)}
     todo = [target for root in roots for target in code.root(root)]
     lines, reached, known = [code.line("", todo, out)], set(), set(out)
     for text, found in code.cells(cells):
@@ -140,7 +140,7 @@ def _python(cell: str, where: str) -> tuple[ast.Module, str]:
     raise CodeError(f"{place}: cannot be read as Python ({said}); correct it")
 
 
-class _Module:  # its top level: what defines a name, what an import means, what else acts
+class _Module:  # its top level: what defines names, what imports mean, what else acts
     def __init__(self, code: _Code, name: str) -> None:
         self.path, text = code.files[name]
         body = _python(text, self.path)[0].body
@@ -159,7 +159,7 @@ class _Module:  # its top level: what defines a name, what an import means, what
         self.effects = [statement for statement, nodes in body if any(map(self._acts, nodes))]
 
     def _acts(self, node: ast.AST) -> bool:
-        """Tell whether a node does more than to define a name of this module."""
+        """Return whether a node does more than define a name of this module."""
         match node:
             case ast.Expr(value=value):
                 return not isinstance(value, ast.Constant)
@@ -172,7 +172,7 @@ class _Module:  # its top level: what defines a name, what an import means, what
         return isinstance(node, ast.Assert | ast.Raise)
 
     def _only_wraps(self, decorator: ast.expr) -> bool:
-        """Tell whether a decorator is Python's own; another one may register what it decorates."""
+        """Return whether a decorator is Python's own; others may register what they decorate."""
         while isinstance(decorator, ast.Call | ast.Attribute):
             decorator = getattr(decorator, "func", None) or decorator.value
         name = getattr(decorator, "id", "")

@@ -1,19 +1,19 @@
-"""What the models read and write: normalised pieces in, rolls in the original key out.
+"""Turn pieces into the codes that models read and write, and codes back into rolls.
 
-Conventions: pieces are moved to C major or A minor, their keys trimmed to those that the training
-pieces use, and a note outside of them is moved by octaves to the nearest one. There are two codecs.
+Conventions: pieces are moved to C major or A minor and trimmed to the keys that the training pieces
+use. A note outside these keys is moved by octaves to the nearest one. There are two codecs.
 
 A `VoiceCodec` writes V monophonic voices. *Codes* are ``int32 (T, V)``: 0 rest, 1 hold, ``2 + k``
 onset of trimmed key k. *Sounds* are ``int32 (T, V)``: 0 rest, ``1 + k`` sounding key k.
 
-A `KeyCodec` writes K neighbouring keys, so any number of notes at once without lines. *Key codes*
-are ``uint8 (T, K)``, the lowest key first: 0 silent, 1 sounds; or, where onsets are told from held
-notes, 0 silent, 1 held, 2 starts. It also reads a benchmark's pieces, ``uint8 (T, 88)``.
+A `KeyCodec` writes K neighbouring keys, so any number of notes may sound at once. *Key codes* are
+``uint8 (T, K)``, the lowest key first: 0 silent, 1 sounds; or, if onsets are kept, 0 silent, 1
+held, 2 starts. It also reads a benchmark's pieces, ``uint8 (T, 88)``.
 
 *Metre* is ``int32 (T,)``: steps since the bar line, plus 64 times the class of the piece's bars: 0
 for 2/4, 4/4, 4/2 (a power of two of steps), 1 for 3/8, 3/4, 6/8, 9/8, 3/2 (a multiple of three), 2
 for 5/4, 7/8 and the like, which count as 1 where no training piece has such bars. *Register* is 0
-to 11: the piece's `shift` modulo 12. No model reads `denominator`, that of the time signature.
+to 11: the piece's `shift` modulo 12. No model reads `denominator` (of the time signature).
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from musiclib.piece import MAX_BAR, Piece, write_note
 
 from musiclib.roll import (  # isort: skip
     FIRST_KEY, HOLD, N_KEYS, N_VOICE_CODES, ONSET, REST, STEPS_PER_QUARTER, SUSTAIN, Bars,
-    back_on_piano, roll_to_notes
+    fold_to_piano, roll_to_notes
 )  # fmt: skip
 
-N_METRES = 2 * MAX_BAR  # in a corpus without odd bars; with them there are `MAX_BAR` more
+N_METRES = 2 * MAX_BAR  # without bars of class 2, which add `MAX_BAR` more
 N_REGISTERS = 12
 MAX_VOICES = 8
 SILENT, HELD, STARTS = 0, 1, 2
-MARGIN = 2  # keys beside those of the training pieces that a key codec keeps
+MARGIN = 2  # extra keys that a key codec keeps on each side of the training pieces' keys
 SEGMENT_BARS = 4
-FEW_SEGMENTS = 50  # below which a GAN is likely to learn its pieces by heart (our choice)
-MAX_WINDOW_BYTES = 4_000_000_000  # that the windows cut at once may take
+FEW_SEGMENTS = 50  # with fewer, a GAN is likely to memorise its pieces (our choice)
+MAX_WINDOW_BYTES = 4_000_000_000  # most that the windows of one cut may take
 
 
 def bar_class(bar: int) -> int:
-    """Return the class of a bar of so many steps, 0 to 2."""
+    """Return the class, 0 to 2, of a bar of `bar` steps."""
     return 0 if bar > 0 and bar & (bar - 1) == 0 else 1 if bar % 3 == 0 else 2
 
 
@@ -56,22 +56,22 @@ def bar_position(metre: np.ndarray) -> np.ndarray:
     return np.asarray(metre) % MAX_BAR
 
 
-def play_metre(example: Example, *, length: int) -> np.ndarray:
-    """Return the metre, of `length` steps, of a new piece that starts like `example`."""
+def continued_metre(example: Example, *, length: int) -> np.ndarray:
+    """Return `length` steps of metre for a new piece that starts like `example`."""
     start = bar_position(example.metre[0])
     place = (start + np.arange(length)) % min(example.bar, MAX_BAR)
     return (example.metre[0] - start + place).astype(np.int32)
 
 
 def bars_of(example: Example | KeyExample) -> Bars:
-    """Return the bars of a new piece with the `play_metre` of `example`."""
+    """Return the bars of a new piece with the `continued_metre` of `example`."""
     bar = min(example.bar, MAX_BAR)
     upbeat = -int(bar_position(example.metre[0])) % bar
     return Bars(bar, upbeat, example.denominator)
 
 
 def commonest_bars(pieces: Sequence[Piece]) -> Bars:
-    """Return bars of the length that most pieces have, named as most of those do, no upbeat."""
+    """Return bars of the commonest length, with its commonest denominator and no upbeat."""
     bar = Counter(piece.bar for piece in pieces).most_common(1)[0][0]
     names = Counter(piece.denominator for piece in pieces if piece.bar == bar)
     return Bars(bar, denominator=names.most_common(1)[0][0])
@@ -81,8 +81,8 @@ class _Codec:
     n_metres: int
 
     def to_dict(self) -> dict[str, int]:
-        """Return the codec's numbers, for a weights' card; `n_metres` only if it is unusual."""
-        usual = ("n_metres", N_METRES)  # which earlier cards do not name
+        """Return the codec's numbers for a weights card; `n_metres` only if it is unusual."""
+        usual = ("n_metres", N_METRES)  # earlier cards do not name it
         return {name: number for name, number in asdict(self).items() if (name, number) != usual}
 
     def _context(self, piece: Piece) -> tuple[np.ndarray, int, int, int]:
@@ -92,17 +92,17 @@ class _Codec:
 
 
 def _original_key(key: np.ndarray, register: int) -> np.ndarray:
-    return back_on_piano(key - ((int(register) + 6) % N_REGISTERS - 6))
+    return fold_to_piano(key - ((int(register) + 6) % N_REGISTERS - 6))
 
 
 def separate_voices(roll: np.ndarray, *, n_voices: int) -> np.ndarray:
-    """Spread the notes of a roll over 1 to 16 voices; a note that finds none free is skipped.
+    """Spread the notes of a roll over 1 to 16 voices; a note is skipped if none is free.
 
-    Our choice: at each step the new notes go to the free voices so that the summed distance to the
-    voices' last pitches is least, with their height's order as tie-break. Voices start spread over
-    the roll's own pitch range.
+    Our choice: at each step the new notes go to the free voices that give the least summed distance
+    to the voices' last pitches; ties keep the order of pitch. Voices start spread over the roll's
+    own pitch range.
     """
-    from scipy.optimize import linear_sum_assignment  # 0.7 s that a reader of files is spared
+    from scipy.optimize import linear_sum_assignment  # takes 0.7 s, so only here
 
     if not 1 <= n_voices <= 16:
         raise ValueError(f"n_voices must lie between 1 and 16, got {n_voices}")
@@ -122,7 +122,7 @@ def separate_voices(roll: np.ndarray, *, n_voices: int) -> np.ndarray:
 
 
 def voices_to_roll(voices: np.ndarray) -> np.ndarray:
-    """Draw voices as a roll; a hold of nothing sounds nothing, notes on one key are merged."""
+    """Draw voices as a roll; a hold after a rest is silent, and notes on one key merge."""
     voices = np.asarray(voices)
     if voices.ndim != 2 or not np.issubdtype(voices.dtype, np.integer):
         got = f"{voices.dtype} with shape {voices.shape}"
@@ -160,7 +160,7 @@ class Example:  # Hold a piece as a model of voices reads it; `bar` is in steps
 
 @dataclass(frozen=True)
 class VoiceCodec(_Codec):
-    """Turn pieces into codes and back: `n_keys` keys from `lowest` (0 to 87) on, V voices."""
+    """Turn pieces into codes and back: V voices, `n_keys` keys from `lowest` (0 to 87) up."""
 
     lowest: int
     n_keys: int
@@ -176,8 +176,8 @@ class VoiceCodec(_Codec):
         return 1 + self.n_keys
 
     def encode(self, piece: Piece) -> Example:
-        """Write a piece as voices: its own lines, if there are V of them, or separated ones."""
-        voices = _moved_voices(piece, self.n_voices)
+        """Write a piece as voices: its own lines if there are V of them, else separated voices."""
+        voices = _transposed_voices(piece, self.n_voices)
         key = np.where(voices >= FIRST_KEY, voices - FIRST_KEY - self.lowest, 0)
         key = np.where(key < 0, key % 12, key)
         key = key - 12 * -(-np.maximum(key - self.n_keys + 1, 0) // 12)
@@ -195,9 +195,9 @@ class VoiceCodec(_Codec):
 
 
 def fit_voice_codec(pieces: Sequence[Piece]) -> VoiceCodec:
-    """Return the voice codec of a corpus from its training pieces: an octave of keys at least."""
+    """Return the voice codec of a corpus's training pieces: at least an octave of keys."""
     n_voices = choose_voices(pieces)
-    codes = np.concatenate([np.unique(_moved_voices(p, n_voices)) for p in pieces])
+    codes = np.concatenate([np.unique(_transposed_voices(p, n_voices)) for p in pieces])
     keys = codes[codes >= FIRST_KEY] - FIRST_KEY
     lowest = min(int(keys.min()), N_KEYS - 12)
     n_metres = count_metres(p.bar for p in pieces)
@@ -213,19 +213,19 @@ def choose_voices(pieces: Sequence[Piece]) -> int:
     return int(np.clip(np.percentile(counts[counts > 0], 99), 1, MAX_VOICES))
 
 
-def _moved_voices(piece: Piece, n_voices: int) -> np.ndarray:
+def _transposed_voices(piece: Piece, n_voices: int) -> np.ndarray:
     voices = piece.lines
     if voices.shape[1] != n_voices:
         voices = separate_voices(piece.roll, n_voices=n_voices)
     voices = voices.astype(np.int32)
-    key = back_on_piano(voices - FIRST_KEY + piece.shift)
+    key = fold_to_piano(voices - FIRST_KEY + piece.shift)
     return np.where(voices >= FIRST_KEY, key + FIRST_KEY, voices)
 
 
 def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int]]]:
-    """Find the segments of `SEGMENT_BARS` bars of a GAN: a bar line and a whole segment after it.
+    """Find a GAN's segments: whole ones of `SEGMENT_BARS` bars that begin on a bar line.
 
-    Returns the commonest bar in steps, the quarters of a segment, and piece and step of each.
+    Returns the commonest bar in steps, a segment's quarters, and the piece and step of each.
     """
     bar = commonest_bars(pieces).steps_per_bar
     quarters = SEGMENT_BARS * (bar if bar <= 8 * STEPS_PER_QUARTER else 16) // STEPS_PER_QUARTER
@@ -240,7 +240,7 @@ def bar_segments(pieces: Sequence[Piece]) -> tuple[int, int, list[tuple[int, int
 
 
 def describe_segments(pieces: Sequence[Piece]) -> str:
-    """Say how many segments a GAN has in the training pieces; refuse to have none."""
+    """Say how many segments the training pieces give a GAN; refuse pieces that give none."""
     bar, quarters, starts = bar_segments(pieces)
     same = sum(piece.bar == bar for piece in pieces)
     common = f"the commonest bar ({bar / STEPS_PER_QUARTER:g} quarters)"
@@ -248,18 +248,18 @@ def describe_segments(pieces: Sequence[Piece]) -> str:
     said += f", in the {same} of {len(pieces)} training pieces with {common}"
     if not starts:
         raise ValueError(f"{said}; the GAN of notebook 03 needs one, so give longer pieces")
-    few = "; so few that a GAN may learn them by heart" if len(starts) < FEW_SEGMENTS else ""
+    few = "; with so few, a GAN may memorise them" if len(starts) < FEW_SEGMENTS else ""
     return said + few
 
 
 def cut(
     examples: Sequence[Example], starts: Sequence[tuple[int, int]] | np.ndarray, *, length: int
 ) -> dict[str, np.ndarray]:
-    """Cut N windows of L = `length` steps, each at an example and a step of it.
+    """Cut N windows of L = `length` steps, each from one step of one example on.
 
     Returns ``codes`` and ``sounds`` (N, L, V), ``before`` (N, L, V): the sounds one step earlier,
     rests where the piece begins; ``metre`` (N, L), ``register`` (N,), and ``mask`` (N, L) float32,
-    0 where a window is padded with rests. More than `MAX_WINDOW_BYTES` is refused before the cut.
+    0 where a window is padded with rests. More than `MAX_WINDOW_BYTES` is refused.
     """
     n, voices = len(starts), examples[0].codes.shape[1]
     size = 4 * n * length * (3 * voices + 2)
@@ -273,7 +273,7 @@ def cut(
     for row, (i, start) in enumerate(starts):
         example, steps = examples[i], len(examples[i].codes)
         if not 0 <= start < steps:
-            raise ValueError(f"starts: step {start} is none of {example.name}'s {steps}")
+            raise ValueError(f"starts: step {start} is not one of {example.name}'s {steps}")
         steps = min(length, steps - start)
         for name in ("codes", "sounds", "metre"):
             out[name][row, :steps] = getattr(example, name)[start : start + steps]
@@ -285,7 +285,7 @@ def cut(
 
 
 def restart_cut_notes(window: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Let the windows of `cut` stand alone: a note that a window's start cuts begins there."""
+    """Make the windows of `cut` independent: a note cut by a window's start begins there."""
     out = {k: v.copy() for k, v in window.items()}
     first = out["sounds"][:, 0]
     out["codes"][:, 0] = np.where(first > 0, first + FIRST_KEY - 1, REST)
@@ -305,7 +305,7 @@ class KeyExample:  # Hold a piece as a model of keys reads it
 
 @dataclass(frozen=True)
 class KeyCodec(_Codec):
-    """Turn rolls into key codes and back; `frames` counts those of the training pieces."""
+    """Turn rolls into key codes and back; `frames` is the number of training frames."""
 
     lowest: int
     n_keys: int
@@ -322,7 +322,7 @@ class KeyCodec(_Codec):
         codes = frames[:, self.lowest : self.lowest + self.n_keys].astype(np.uint8)
         return KeyExample("", codes, np.zeros(len(codes), np.int32))
 
-    def outside(self, frames: np.ndarray) -> np.ndarray:
+    def nll_outside(self, frames: np.ndarray) -> np.ndarray:
         """Return the nats (T - 1,) of a benchmark's other keys; Laplace: p = 1 / (frames + 2)."""
         out = np.delete(frames[1:], np.arange(self.lowest, self.lowest + self.n_keys), axis=1)
         p = 1 / (self.frames + 2)
@@ -342,7 +342,7 @@ class KeyCodec(_Codec):
         return KeyExample(piece.name, out, *self._context(piece))
 
     def decode(self, codes: np.ndarray, register: int = 0) -> np.ndarray:
-        """Turn key codes back into a roll in the original key; a key held from silence starts."""
+        """Turn key codes back into a roll in the original key; a hold after silence starts."""
         codes, states = np.asarray(codes), self.n_states
         if codes.shape[1:] != (self.n_keys,) or not np.isin(codes, range(states)).all():
             wanted = f"(T, {self.n_keys}) of codes below {states}"
@@ -360,7 +360,7 @@ class KeyCodec(_Codec):
 def fit_key_codec(
     rolls: Sequence[np.ndarray], *, shifts: Sequence[int] | None = None, bars: Sequence[int] = ()
 ) -> KeyCodec:
-    """Return the key codec of training rolls, moved by `shifts`: an octave and a half or more."""
+    """Return the key codec of training rolls, moved by `shifts`: at least an octave and a half."""
     shifts = [0] * len(rolls) if shifts is None else shifts
     used: set[int] = set()
     for roll, shift in zip(rolls, shifts, strict=True):
@@ -391,10 +391,10 @@ def pad(
 ) -> dict[str, np.ndarray]:
     """Lay N pieces of two steps or more side by side, padded with silence to a common length L.
 
-    L is a multiple of 8, so that few lengths occur. Where N or L would be that of the pieces
-    `unlike`, one more is padded. Returns ``before`` and ``now`` (N, L, K) int32: steps 0 to T - 2
-    and 1 to T - 1; ``metre`` and ``register`` (N, L) int32 of the step that is predicted; ``mask``
-    (N, L) float32, 0 where padded.
+    L is a multiple of 8, so that few lengths occur. If N or L equals that of the pieces `unlike`,
+    it is padded by one. Returns ``before`` and ``now`` (N, L, K) int32: steps 0 to T - 2 and 1 to T
+    - 1; ``metre`` and ``register`` (N, L) int32 of the step that is predicted; ``mask`` (N, L)
+    float32, 0 where padded.
     """
     size, keys = _padded_size(examples), examples[0].codes.shape[1]
     out = {k: np.zeros((*size, keys), np.int32) for k in ("before", "now")}

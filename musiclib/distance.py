@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +67,7 @@ FEATURES: dict[str, Feature] = {  # one number per piece each
     "groove_consistency": Feature("rhythm", "share", 0.02),
 }
 
-_FLOORS = np.array([feature.floor for feature in FEATURES.values()])
+Features = Mapping[str, Feature]
 _TOO_FEW = "reference must hold at least 2 pieces that define a feature; it holds {}"
 
 
@@ -85,10 +85,9 @@ def feature_table(rolls: Iterable[np.ndarray], bars: Sequence[Bars] | None = Non
     return pd.DataFrame(rows, columns=list(FEATURES), dtype=float)
 
 
-def _table(pieces: Pieces, name: str) -> pd.DataFrame:
+def _table(pieces: Pieces, name: str, features: Features = FEATURES) -> pd.DataFrame:
     frame = pieces if isinstance(pieces, pd.DataFrame) else feature_table(pieces)
-    missing = [feature for feature in FEATURES if feature not in frame]
-    if missing:
+    if missing := [feature for feature in features if feature not in frame]:
         raise ValueError(f"{name} lacks the feature columns {missing}; use feature_table")
     return frame
 
@@ -124,26 +123,28 @@ def distance_to_real(pieces: Pieces, reference: Pieces) -> float:
     return float(feature_distances(pieces, reference)["distance"].mean(skipna=False))
 
 
-def feature_distances(pieces: Pieces, reference: Pieces) -> pd.DataFrame:
-    """Return the distance of a set of pieces from real music in each kept feature.
+def feature_distances(
+    pieces: Pieces, reference: Pieces, features: Features = FEATURES
+) -> pd.DataFrame:
+    """Return the distance of a set of pieces from real music in each kept one of `features`.
 
     distance_f = W1(pieces_f, reference_f) / max(sd(reference_f), floor_f), with W1 the
     one-dimensional Wasserstein distance. Index ``feature``; columns ``aspect``, ``distance``,
     ``spread`` (what was divided by), ``n`` and ``n_reference``. Warns if some pieces do not define
     every kept feature; a reference without any kept feature is a ``ValueError``.
     """
-    judged, real = _table(pieces, "pieces"), _table(reference, "reference")
+    judged, real = _table(pieces, "pieces", features), _table(reference, "reference", features)
     if judged.empty:
         raise ValueError("pieces must hold at least one piece; got none")
-    kept = [name for name in FEATURES if real[name].count() >= 2]
+    kept = [name for name in features if real[name].count() >= 2]
     if not kept:
         raise ValueError(_TOO_FEW.format(len(real)))
     rows = []
     for name in kept:
         values, target = judged[name].dropna().to_numpy(), real[name].dropna().to_numpy()
-        spread = max(float(target.std()), FEATURES[name].floor)
+        spread = max(float(target.std()), features[name].floor)
         gap = wasserstein_distance(values, target) if len(values) else math.nan
-        rows.append((FEATURES[name].aspect, gap / spread, spread, len(values), len(target)))
+        rows.append((features[name].aspect, gap / spread, spread, len(values), len(target)))
     columns = ["aspect", "distance", "spread", "n", "n_reference"]
     frame = pd.DataFrame(rows, index=pd.Index(kept, name="feature"), columns=columns)
     if (frame["n"] < len(judged)).any():
@@ -154,19 +155,22 @@ def feature_distances(pieces: Pieces, reference: Pieces) -> pd.DataFrame:
     return frame
 
 
-def resampled_distance(values: np.ndarray, reference: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Return a function that gives `distance_to_real` of resampled pieces, fast for a bootstrap.
+def resampled_distance(
+    values: np.ndarray, reference: np.ndarray, features: Features = FEATURES
+) -> Callable[[np.ndarray], float]:
+    """Return a function that gives the mean distance of resampled pieces, fast for a bootstrap.
 
-    It takes places of pieces, shape (N,), each as often as it counts. `values` (n, 18) and
-    `reference` (m, 18) hold `FEATURES`, NaN where undefined. W1 is the integral of the distance
+    It takes places of pieces, shape (N,), each as often as it counts. `values` (n, F) and
+    `reference` (m, F) hold `features`, NaN where undefined. W1 is the integral of the distance
     between two cumulative distributions: the values at which they rise are sorted only once.
     """
     for name, array in (("values", values), ("reference", reference)):
-        if array.ndim != 2 or array.shape[1] != len(FEATURES) or not len(array):
-            raise ValueError(f"{name} must have shape (n, {len(FEATURES)}), got {array.shape}")
+        if array.ndim != 2 or array.shape[1] != len(features) or not len(array):
+            raise ValueError(f"{name} must have shape (n, {len(features)}), got {array.shape}")
     kept = (~np.isnan(reference)).sum(axis=0) >= 2
     if not kept.any():
         raise ValueError(_TOO_FEW.format(len(reference)))
+    floors = np.array([feature.floor for feature in features.values()])
     n, both = len(values), np.concatenate([values, reference])[:, kept].T
     order = np.argsort(both, axis=1)  # NaN last
     rises = np.take_along_axis(both, order, axis=1)
@@ -174,15 +178,14 @@ def resampled_distance(values: np.ndarray, reference: np.ndarray) -> Callable[[n
     ours, real = (~np.isnan(rises) & side for side in (order < n, order >= n))
     target = (real.cumsum(axis=1) / real.sum(axis=1, keepdims=True))[:, :-1]
     place = np.where(ours, order, n)  # n: of no piece to judge
-    spread = np.maximum(np.nanstd(reference[:, kept], axis=0), _FLOORS[kept])
+    spread = np.maximum(np.nanstd(reference[:, kept], axis=0), floors[kept])
 
     def distance(places: np.ndarray) -> float:
         risen = np.bincount(places.astype(int), minlength=n + 1)[place].cumsum(axis=1)
         whole = risen[:, -1:]
         if not whole.all():
             return math.nan
-        found = (np.abs(risen[:, :-1] / whole - target) * gaps).sum(axis=1)
-        return float((found / spread).mean())
+        return float(((np.abs(risen[:, :-1] / whole - target) * gaps).sum(axis=1) / spread).mean())
 
     return distance
 
@@ -362,8 +365,7 @@ def _log_choose(n: np.ndarray | int, k: int) -> np.ndarray:
 def hamming_distances(pieces: Sequence[np.ndarray]) -> np.ndarray:
     """Return how many of 2 T 88 cells differ, (n, n): d(x, y) = abs(x) + abs(y) - 2 x . y."""
     rolls = [require_piece(piece, name=f"pieces[{i}]") for i, piece in enumerate(pieces)]
-    lengths = sorted({len(roll) for roll in rolls})
-    if len(lengths) != 1:
+    if len(lengths := sorted({len(roll) for roll in rolls})) != 1:
         raise ValueError(f"pieces must be one or more of one length; got lengths {lengths}")
     flat = np.stack(rolls).reshape(len(rolls), -1).astype(np.float32)
     ones = flat.sum(axis=1)

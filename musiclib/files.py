@@ -1,9 +1,9 @@
 """Write files whole or not at all, and read only what is safe to read.
 
-Every writer goes through `atomic_path`, so a reader never meets half a file; text is UTF-8 with
-``\n`` line ends on every system. Where a file cannot be written, the `OSError` (of the class that
-the system raised) names it and says what to do. Readers open only regular files and links to them:
-a folder, FIFO, device or socket is a `ValueError` and never opened, so nothing hangs.
+Every writer goes through `atomic_path`, so a reader never sees half a file; text is UTF-8 with
+``\n`` line endings on every system. Where a file cannot be written, the `OSError` (of the class
+that the system raised) names it and says what to do. Readers open only regular files and links to
+them: a folder, FIFO, device or socket raises `ValueError` unopened, so nothing hangs.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _KINDS = {
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path to write to, and rename it over `path` once the block has succeeded.
+    """Yield a temporary path to write to, and rename it to `path` when the block succeeds.
 
-    The temporary name stands in the same folder with the same ending (``.weights.h5`` included);
-    the block creates the file. Missing parent folders are created. A symbolic link at `path` is
-    replaced by the file. If the block fails, an earlier file stays as it was. ``os.replace`` within
-    one folder is atomic (POSIX ``rename``), and the bytes are flushed to the disk first, so a power
-    cut leaves the earlier file or the whole new one. A killed process leaves its temporary file
-    behind: see `remove_leftovers`.
+    The temporary file is in the same folder, with the same ending (``.weights.h5`` included); the
+    block creates it. Missing parent folders are created. A symbolic link at `path` is replaced by
+    the file. If the block fails, an earlier file stays as it was. ``os.replace`` within one folder
+    is atomic (POSIX ``rename``), and the bytes are flushed to the disk first, so a power cut leaves
+    the earlier file or the whole new one. A killed process leaves its temporary file behind: see
+    `remove_leftovers`.
     """
     path = Path(path)
     # The end of the name is kept, since writers such as Keras look at its suffixes.
@@ -75,13 +75,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
         culprit = error.filename if isinstance(error, OSError) else None
         ours = culprit is None or Path(culprit) in (path, temporary, *path.parents)
-        advice = explained(error, path)
+        advice = with_advice(error, path)
         if advice is error or not ours:
             raise
         raise advice from error
 
 
-def explained(error: BaseException, path: str | os.PathLike[str]) -> BaseException:
+def with_advice(error: BaseException, path: str | os.PathLike[str]) -> BaseException:
     """Return the same kind of error with a sentence on what to do about `path`, if one is known."""
     code = error.errno if isinstance(error, OSError) else None
     if code not in _ADVICE and "No space left on device" in str(error):
@@ -90,7 +90,7 @@ def explained(error: BaseException, path: str | os.PathLike[str]) -> BaseExcepti
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:
-    """Write `text` to `path` in UTF-8, atomically, with the line ends exactly as given."""
+    """Write `text` to `path` in UTF-8, atomically, with the line endings as given."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
 
@@ -100,17 +100,17 @@ def write_json(obj: Any, path: str | os.PathLike[str]) -> None:
 
     NumPy values become numbers and lists, paths strings, NaN and infinities ``null``.
     """
-    text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_to_json(obj), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(text + "\n", path)
 
 
-def _plain(obj: Any) -> Any:
+def _to_json(obj: Any) -> Any:
     if isinstance(obj, dict):
-        return {_plain(key): _plain(value) for key, value in obj.items()}
+        return {_to_json(key): _to_json(value) for key, value in obj.items()}
     if isinstance(obj, list | tuple):
-        return [_plain(value) for value in obj]
+        return [_to_json(value) for value in obj]
     if isinstance(obj, np.ndarray | np.generic):
-        return _plain(obj.tolist())
+        return _to_json(obj.tolist())
     if isinstance(obj, os.PathLike):
         return os.fspath(obj)
     if isinstance(obj, float) and not math.isfinite(obj):
@@ -134,13 +134,13 @@ def locked(path: str | os.PathLike[str], *, wait: bool = True) -> AcquireReturnP
     """Return a lock on `path` for a ``with`` block: one process or thread holds it at a time.
 
     The lock is the system's own on the hidden file ``.NAME.lock`` beside `path`, and ends with the
-    process that holds it. Without `wait`, `filelock.Timeout` says that another holds it.
+    process that holds it. Without `wait`, `filelock.Timeout` is raised if another holds it.
     """
     path = Path(path)
     try:
         return FileLock(path.with_name(f".{path.name}.lock")).acquire(timeout=-1 if wait else 0)
     except OSError as error:
-        raise explained(error, path) from None
+        raise with_advice(error, path) from None
 
 
 def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -148,7 +148,7 @@ def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
     try:
-        _require_regular(path, os.fstat(descriptor).st_mode)  # it may have been exchanged
+        _require_regular(path, os.fstat(descriptor).st_mode)  # it may have been replaced
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -162,7 +162,7 @@ def _require_regular(path: str | os.PathLike[str], mode: int) -> None:
 
 
 def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
-    """Read the regular file `path` whole; one of more than `limit` bytes is a `ValueError`."""
+    """Read the regular file `path` whole; more than `limit` bytes raise `ValueError`."""
     with _open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         data = b"" if size > limit else file.read(limit + 1)
@@ -178,7 +178,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inside(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path:
+def safe_join(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path:
     """Join `parts` to `root`, links and ``..`` resolved; refuse a result that lies outside `root`.
 
     For names that come from elsewhere, such as an archive's members. `root` need not exist.
@@ -186,7 +186,7 @@ def inside(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path
     base = Path(root).resolve()
     names = tuple(os.fspath(part) for part in parts)
     if any("\0" in name for name in names):
-        raise ValueError(f"parts {names!r} hold a null character; leave it out")
+        raise ValueError(f"parts {names!r} hold a null character; remove it")
     target = base.joinpath(*names).resolve()
     if target != base and base not in target.parents:
         raise ValueError(f"parts {names!r} lead out of the folder {root}; stay inside it")
@@ -196,10 +196,10 @@ def inside(root: str | os.PathLike[str], *parts: str | os.PathLike[str]) -> Path
 def upsert_csv(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str]) -> None:
     """Put `rows` into the CSV `path`: a row with the same `keys` is replaced, others stay.
 
-    `keys` are the columns that name a row, such as ``("model", "seed", "sample")``; each is filled
-    in, and no two new rows have the same. The table is sorted by them (numbers as numbers). NaN and
-    None become empty fields. A lock beside the table makes several notebooks take turns. Rows that
-    stay are written back letter by letter.
+    `keys` are the columns that name a row, such as ``("model", "seed", "sample")``; none may be
+    empty, and no two new rows may have the same. The table is sorted by them (numbers as numbers).
+    NaN and None become empty fields. A lock beside the table makes several notebooks take turns.
+    Rows that stay are written back unchanged.
     """
     keys, path, new = list(keys), Path(path), _as_text(rows)
     _check_keys(new, keys)
@@ -211,22 +211,24 @@ def upsert_csv(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str])
         write_csv(new.sort_values(keys, key=_order, kind="stable"), path)
 
 
-def append_new(row: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Append `row` to the CSV `path` (of the same columns), unless it stands there already."""
-    new, path = _as_text([row]), Path(path)
+def append_csv(rows: Rows, path: str | os.PathLike[str], *, ignore: Sequence[str] = ()) -> None:
+    """Append to the CSV `path` the `rows` that it lacks; what stands there is never changed.
+
+    Rows that differ only in the columns `ignore` are equal. All rows have the file's columns.
+    """
+    new, path = _as_text(rows), Path(path)
     with locked(path):
-        if path.exists():
-            old = pd.read_csv(path, dtype=str, keep_default_na=False)
-            if list(old.columns) != list(new.columns):
-                got, wanted = (", ".join(table.columns) for table in (old, new))
-                raise ValueError(f"{path}: got the columns {got}; wanted {wanted}")
-            new = pd.concat([old, new]).drop_duplicates(keep="first")
-        write_csv(new, path)
+        old = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else new[:0]
+        if list(old) != list(new):
+            raise ValueError(f"{path}: got the columns {', '.join(old)}; wanted {', '.join(new)}")
+        both = pd.concat([old, new], ignore_index=True)
+        known = both.duplicated([name for name in both if name not in ignore])
+        write_csv(both[~known | (both.index < len(old))], path)
 
 
 def _as_text(rows: Rows) -> pd.DataFrame:
     """Write every field as it will stand in the file, so that old and new rows are alike."""
-    frame = pd.DataFrame(rows, dtype=object)  # a whole number beside an empty field stays one
+    frame = pd.DataFrame(rows, dtype=object)  # a whole number beside an empty field stays whole
     return frame.where(frame.notna(), "").map(str).reset_index(drop=True)
 
 
@@ -236,8 +238,7 @@ def _check_keys(rows: pd.DataFrame, keys: list[str], *, name: str = "rows") -> N
     for key in keys:
         if key not in rows.columns or (rows[key] == "").any():
             raise ValueError(f"{name}: key {key!r} is missing in at least one row; fill it in")
-    twice = rows[rows.duplicated(keys)]
-    if len(twice):
+    if len(twice := rows[rows.duplicated(keys)]):
         pair = dict(twice[keys].iloc[0])
         raise ValueError(f"{name}: two rows have the same keys {pair}; keys must name a row")
 

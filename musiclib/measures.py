@@ -1,13 +1,13 @@
-"""Measure one piece by every measure there is, and say whether it is fit to hear at all.
+"""Measure one piece by every measure, and check whether it is fit to be heard.
 
 Conventions: every measure takes a roll as in `musiclib.roll` (uint8, shape (T, 88, 2), time in
 sixteenths, T at least 1), refuses anything else with a `ValueError`, and returns a float. Those
 that count bars, or places in a bar, take ``**bars``: `steps_per_bar` and `upbeat` as in
-`roll.Bars`, 4/4 without an upbeat unless told otherwise; they skip a last bar that is not whole.
-Pitches, intervals and moves are in semitones, durations in quarter notes, shares in 0 to 1; pitch
-class 0 is C. Standard deviations have ddof 0. What a piece does not define (the pitch range of
-silence) is NaN, never 0. A chord is a set of keys sounding together, and the voices known to a
-roll are the outer ones: the highest and the lowest key that sounds.
+`roll.Bars`, by default 4/4 without an upbeat; they skip an incomplete last bar. Pitches, intervals
+and moves are in semitones, durations in quarter notes, shares in 0 to 1; pitch class 0 is C.
+Standard deviations have ddof 0. What a piece does not define (the pitch range of silence) is NaN,
+never 0. A chord is a set of keys sounding together. The only voices known from a roll are the outer
+ones: the highest and the lowest key that sounds.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ def pitch_name(pitch: int) -> str:
 
 
 def note_density(roll: np.ndarray) -> float:
-    """Return the number of notes that start in a quarter note, on average; 0.0 for no note."""
+    """Return the mean number of notes that start per quarter note; 0.0 without notes."""
     return float(note_starts(roll).sum() * STEPS_PER_QUARTER / len(roll))
 
 
 def mean_duration(roll: np.ndarray) -> float:
-    """Return the mean length of the notes in quarter notes; NaN for no note."""
+    """Return the mean length of the notes in quarter notes; NaN without notes."""
     length = note_list(roll).length
     return ratio(length.sum() / STEPS_PER_QUARTER, length.size)
 
 
 def long_note_share(roll: np.ndarray) -> float:
-    """Return the share of notes that last at least two steps, an eighth; NaN for no note.
+    """Return the share of notes that last at least two steps, an eighth; NaN without notes.
 
-    MuseGAN's qualified notes are longer than a 32nd: on a grid of sixteenths all are (our choice).
+    MuseGAN's qualified notes are longer than a 32nd; on a grid of sixteenths all are (our choice).
     """
     length = note_list(roll).length
     return ratio((length >= 2).sum(), length.size)
@@ -74,7 +74,7 @@ def silence(roll: np.ndarray) -> float:
 def empty_bars(roll: np.ndarray, **bars: int) -> float:
     """Return the share of whole bars in which no key sounds; NaN for a roll shorter than a bar.
 
-    As MuseGAN's; MusPy's counts a note that ends on a bar line into the next bar too.
+    As in MuseGAN; MusPy also counts a note that ends on a bar line in the next bar.
     """
     empty = ~whole_bars(sounding_keys(roll), **bars).any(axis=(1, 2))
     return ratio(empty.sum(), empty.size)
@@ -124,7 +124,7 @@ def pitch_classes(roll: np.ndarray) -> float:
 
 
 def pitch_class_entropy(roll: np.ndarray) -> float:
-    """Return the entropy of the notes' pitch classes in bits, 0 to log2(12); NaN for no note.
+    """Return the entropy of the notes' pitch classes in bits, 0 to log2(12); NaN without notes.
 
     H = -sum_c p_c log2 p_c with p_c the share of class c (Wu and Yang, ISMIR 2020).
     """
@@ -138,8 +138,8 @@ def pitch_class_entropy(roll: np.ndarray) -> float:
 def scale_consistency(roll: np.ndarray) -> float:
     """Return the largest share of the notes that lie in one major or natural minor scale.
 
-    At least 7 / 12. A natural minor scale holds the classes of its relative major: 12 are tried.
-    MusPy's measure, after Mogren, C-RNN-GAN, 2016; NaN for no note.
+    At least 7 / 12. A natural minor scale has the classes of its relative major, so 12 are tried.
+    MusPy's measure, after Mogren, C-RNN-GAN, 2016; NaN without notes.
     """
     histogram = _class_histogram(roll)
     return ratio((_SCALES @ histogram).max(), histogram.sum())
@@ -182,8 +182,8 @@ _FITS = np.any([np.arange(4096) & ~chord == 0 for chord in _CHORDS], axis=0)
 def chord_fit(roll: np.ndarray) -> float:
     """Return the share of sounding steps whose pitch classes all belong to one chord.
 
-    A chord of `CHORD_TYPES` on any root; a bare interval or single key that occurs in one fits too:
-    read it beside polyphony (our choice). NaN for a silent roll.
+    A chord of `CHORD_TYPES` on any root; a bare interval or single key of one fits too, so read it
+    beside polyphony (our choice). NaN for a silent roll.
     """
     classes = fold_classes(sounding_keys(roll)) > 0
     classes = classes[classes.any(axis=1)]
@@ -227,7 +227,7 @@ def leap_share(roll: np.ndarray) -> float:
 
 
 def outer_parallels(roll: np.ndarray) -> float:
-    """Return the share of chord changes in which the outer voices move in parallel fifths, octaves.
+    """Return the share of chord changes with parallel fifths or octaves in the outer voices.
 
     Top and bottom are different keys, a fifth or an octave apart (modulo 12), and both move by the
     same interval, not 0; NaN for fewer than two different chords.
@@ -240,22 +240,22 @@ def outer_parallels(roll: np.ndarray) -> float:
 
 
 def onset_steps(roll: np.ndarray) -> float:
-    """Return the share of steps in which a note starts, 0 to 1 (0.0 for no note)."""
+    """Return the share of steps in which a note starts, 0 to 1 (0.0 without notes)."""
     return float(note_starts(roll).any(axis=1).mean())
 
 
 def quarter_onsets(roll: np.ndarray, **bars: int) -> float:
-    """Return the share of notes that start on a quarter note, 0 to 1; NaN for no note."""
+    """Return the share of notes that start on a quarter note, 0 to 1; NaN without notes."""
     return _share_at(roll, (0,), **bars)
 
 
 def eighth_onsets(roll: np.ndarray, **bars: int) -> float:
-    """Return the share of notes that start on an eighth between quarters; NaN for no note."""
+    """Return the share of notes that start on an eighth between quarters; NaN without notes."""
     return _share_at(roll, (2,), **bars)
 
 
 def sixteenth_onsets(roll: np.ndarray, **bars: int) -> float:
-    """Return the share of notes that start on a sixteenth between eighths; NaN for no note."""
+    """Return the share of notes that start on a sixteenth between eighths; NaN without notes."""
     return _share_at(roll, (1, 3), **bars)
 
 
@@ -269,7 +269,7 @@ def groove_consistency(roll: np.ndarray, **bars: int) -> float:
     """Return how alike the onset patterns of neighbouring bars are.
 
     GC = 1 - sum_b d(g_b, g_{b+1}) / ((B - 1) S), with g_b the binary onset pattern of bar b, d the
-    Hamming distance, S steps to a bar (Wu and Yang, ISMIR 2020): 1 for bars alike, and for silence;
+    Hamming distance, S steps to a bar (Wu and Yang, ISMIR 2020): 1 for equal bars and for silence;
     NaN for fewer than two bars.
     """
     patterns = whole_bars(note_starts(roll).any(axis=1), **bars)
@@ -277,11 +277,11 @@ def groove_consistency(roll: np.ndarray, **bars: int) -> float:
 
 
 def self_similarity(roll: np.ndarray, **bars: int) -> np.ndarray:
-    """Return the cosine similarity of each two of the B whole bars, shape (B, B), 0 to 1.
+    """Return the cosine similarity of every two of the B whole bars, shape (B, B), 0 to 1.
 
-    A bar is the vector of its steps' pitch classes (how many keys of each sound), so that an octave
-    does not matter but time does. A silent bar is like another silent bar (1) and unlike any other
-    (0). Our choice; self-similarity matrices: Foote, ACM Multimedia 1999.
+    A bar is the vector of its steps' pitch classes (how many keys of each sound), so octaves do not
+    matter but timing does. A silent bar is like another silent bar (1) and unlike any other (0).
+    Our choice; self-similarity matrices: Foote, ACM Multimedia 1999.
     """
     vectors = whole_bars(fold_classes(sounding_keys(roll)).astype(float), **bars)
     vectors = vectors.reshape(len(vectors), np.prod(vectors.shape[1:]))
@@ -324,7 +324,7 @@ def repeated_bars(roll: np.ndarray, **bars: int) -> float:
 def pitch_drift(roll: np.ndarray, **bars: int) -> float:
     """Return how far the mean pitch moves from the first two bars to the last two, in semitones.
 
-    This and the other drifts are NaN for fewer than four bars; this one where an end is silent too.
+    This and the other drifts are NaN for fewer than four bars; this one also if an end is silent.
     """
     edges = _edges(roll, **bars)
     if edges is None:
@@ -347,7 +347,7 @@ def key_drift(roll: np.ndarray, **bars: int) -> float:
     """Return how far the pitch classes move from the first two bars to the last two.
 
     Total variation distance sum_c |p_c - q_c| / 2 of their shares of sounding time (our choice): 0
-    for the same shares, 1 for no class in common; NaN as `pitch_drift`.
+    for the same shares, 1 for no class in common; NaN as in `pitch_drift`.
     """
     edges = _edges(roll, **bars)
     if edges is None or not all(sounding_keys(edge).any() for edge in edges):
@@ -365,7 +365,7 @@ def _edges(roll: np.ndarray, **bars: int) -> tuple[np.ndarray, np.ndarray] | Non
 
 
 def check_piece(roll: np.ndarray, **bars: int) -> list[str]:
-    """Return what makes a piece unfit to hear, one sentence per problem; none for a sound piece.
+    """Return what makes a piece unfit to hear, one sentence per problem; none for a fit piece.
 
     A sentence begins with "no note" (then it is the only one), with "stuck" (one set of keys, held
     or struck again and again, sounds for more than `STUCK_QUARTERS` quarter notes) or with "empty

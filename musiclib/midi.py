@@ -1,12 +1,12 @@
-"""Open untrusted MIDI files, save MIDI files, list notes: the one door to MIDI.
+"""Read untrusted MIDI files, write MIDI files, list notes: no other module does.
 
 Times are seconds or quarter notes, never frames; pitch and velocity are MIDI numbers, 0 to 127.
 `load_midi` reads with our own bounded reader (`musiclib.smf`, which states its rules) and builds
-pretty_midi's object: pretty_midi itself answers a damaged file with any of nine exceptions, hangs,
-or fills the memory. The table from ticks to seconds is pretty_midi's own, so times agree to the
-last bit; it has one float64 per tick, so its length is bounded. A file may hold `MAX_BYTES` bytes,
-`MAX_TICK` ticks, `MAX_SECONDS` seconds, and notes and events as `musiclib.smf` says; what exceeds
-them is refused with the figure.
+pretty_midi's object: on a damaged file, pretty_midi itself raises any of nine exceptions, hangs, or
+fills the memory. The table from ticks to seconds is pretty_midi's own, so times agree to the last
+bit; it has one float64 per tick, so its length is bounded. A file may hold `MAX_BYTES` bytes,
+`MAX_TICK` ticks, `MAX_SECONDS` seconds, and notes and events as `musiclib.smf` says; a file that
+exceeds them is refused, with the figure.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ class MidiFileError(ValueError):
 
 
 class MidiRepairWarning(UserWarning):
-    """Say which damaged MIDI file was read all the same, and what was lost."""
+    """Say which damaged MIDI file was read anyway, and what was lost."""
 
 
 def load_midi(path: str | os.PathLike[str]) -> pretty_midi.PrettyMIDI:
     """Read a MIDI file that may be damaged, odd or hostile.
 
     Equals ``pretty_midi.PrettyMIDI(path)`` for ordinary files of types 0 and 1, except that each
-    instrument holds all settings of its channel, on whatever track they stand (see `musiclib.smf`).
+    instrument holds all settings of its channel, whatever track they are on (see `musiclib.smf`).
     It may hold no note at all. For its length see `sound_end`.
 
-    `MidiFileError` names the file and the reason: it does not exist, is no regular file, is no
-    MIDI file, is of type 2, counts time in SMPTE frames, or exceeds a bound. `MidiRepairWarning`
-    says what was repaired (``tracks cut short by damage: 1``). Texts are read as Latin-1.
+    `MidiFileError` names the file and the reason: it is missing, not a regular file, not MIDI, of
+    type 2, in SMPTE time, or beyond a bound. `MidiRepairWarning` says what was repaired (``tracks
+    cut short by damage: 1``). Texts are read as Latin-1.
     """
     return parse_midi(read_midi_bytes(path), name=printable(path), stacklevel=3)
 
@@ -207,12 +207,12 @@ def _thin(score: Score, repairs: Repairs) -> None:
 
 
 def tick_table(midi: pretty_midi.PrettyMIDI) -> np.ndarray:
-    """Return the time of each tick in seconds, shape (n_ticks,); one only if not from a file."""
+    """Return the time of each tick in seconds, shape (n_ticks,); only one if not from a file."""
     return np.asarray(midi._PrettyMIDI__tick_to_time, dtype=float)
 
 
 def ticks_at(midi: pretty_midi.PrettyMIDI, times: np.ndarray) -> np.ndarray:
-    """Return the ticks nearest to `times` (of two, the later); past the table by the last tempo."""
+    """Return the ticks nearest to `times` (the later if tied); past the table at the last tempo."""
     table, times = tick_table(midi), np.asarray(times, dtype=float)
     right = np.searchsorted(table, times, side="left")
     behind = right == len(table)
@@ -228,14 +228,14 @@ def save_midi(midi: pretty_midi.PrettyMIDI, path: str | os.PathLike[str]) -> Non
 
     `MidiFileError` says what no MIDI file can hold: a pitch outside 0 to 127, a velocity outside 1
     to 127 (0 is a note's end), a note that starts before 0, does not end after its start or lies
-    behind tick 268,435,455, a tempo under 3.6 quarter notes per minute. An earlier file then stays.
+    beyond tick 268,435,455, a tempo under 3.6 quarter notes per minute. An earlier file stays.
 
     Each instrument has a track and a channel of its own: 15 pitched ones share a port, and each
     further percussion track takes a further port. So no track sets the channel of another, and the
-    controllers of one tick stay in order (pretty_midi sorts them by number, which takes a bend
-    range apart). Tempi are rounded to microseconds (pretty_midi cuts them off). Names and texts are
-    Latin-1 where that holds all of them, else UTF-8. No file can say which of two sounding notes of
-    one pitch and track an end means, so a note within another cuts that one off at its own end.
+    controllers of one tick stay in order (pretty_midi sorts them by number, which breaks up a bend
+    range). Tempi are rounded to microseconds (pretty_midi truncates them). Names and texts are
+    Latin-1 if that can encode them all, else UTF-8. No file can say which of two sounding notes of
+    one pitch and track ends, so a note within another ends both.
     """
     try:
         data = _file_bytes(midi)
@@ -254,7 +254,7 @@ def _file_bytes(midi: pretty_midi.PrettyMIDI) -> bytes:
     conductor._tick_scales = [(tick, scale * nudge) for tick, scale in midi._tick_scales]
     conductor._charset, conductor.instruments = charset, []
     conductor.write(memory)
-    tracks, n_drums = [memory.getvalue()[14:]], 0  # behind the header
+    tracks, n_drums = [memory.getvalue()[14:]], 0  # after the header
     for number, instrument in enumerate(midi.instruments):
         port, place = divmod(number, 15)
         channel = place + (place >= smf.DRUM_CHANNEL)
@@ -297,13 +297,13 @@ def _timed(midi: Any, events: list[Any], name: str) -> Iterator[tuple[int, Any]]
         raise ValueError("an event's time must be finite, 0 or later")
     ticks = ticks_at(midi, seconds)
     if (ticks > _LAST_TICK).any():
-        raise ValueError(f"an event lies behind tick {_LAST_TICK:,}")
+        raise ValueError(f"an event lies beyond tick {_LAST_TICK:,}")
     return zip(ticks.tolist(), events, strict=True)
 
 
 def _within(value: float, low: int, high: int, what: str) -> int:
     if not (low <= value <= high and value % 1 == 0):
-        raise ValueError(f"{what} of {value}, allowed are {low} to {high}")
+        raise ValueError(f"{what} of {value}; allowed: {low} to {high}")
     return int(value)
 
 
@@ -335,12 +335,12 @@ def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> 
     notes are ticks (as `PrettyMIDI.time_to_tick` finds them) divided by ``midi.resolution``, so
     they are exact to a tick whatever the tempo does.
 
-    With `sustain_pedal` notes sound on while the pedal is down: from a control change 64 of value
-    64 or more (MIDI 1.0) to the next one below, or to a reset of all controllers (121). A note
-    that ends while it is down, or at the moment when it goes down, sounds to its release, but no
-    further than the next onset of its pitch in the same instrument, and never shorter than played
-    (the rule of Hawthorne et al., Onsets and Frames, ISMIR 2018). A pedal that is not released
-    within `LATEST_RELEASE` of the last note's end is taken to be released there (our choice).
+    With `sustain_pedal` notes keep sounding while the pedal is down: from a control change 64 of
+    value 64 or more (MIDI 1.0) to the next one below, or to a reset of all controllers (121). A
+    note that ends while it is down, or as it goes down, sounds until its release, but not beyond
+    the next onset of its pitch in the same instrument, and never shorter than played (the rule of
+    Hawthorne et al., Onsets and Frames, ISMIR 2018). A pedal that is not released within
+    `LATEST_RELEASE` of the last note's end is taken to be released there (our choice).
     """
     last = _last_note_end(midi) if sustain_pedal else None
     parts = enumerate(midi.instruments)
@@ -351,7 +351,7 @@ def note_array(midi: pretty_midi.PrettyMIDI, *, sustain_pedal: bool = False) -> 
     if len(table) and not (start.min() >= 0 and np.isfinite(end).all() and (start <= end).all()):
         raise ValueError(
             "midi: a note's start must be 0 s or later, its end finite and not before its start; "
-            f"they start from {start.min()} s on and end by {end.max()} s"
+            f"the first starts at {start.min()} s, the last ends at {end.max()} s"
         )
     ticks = ticks_at(midi, np.concatenate([start, end])).reshape(2, -1)
     notes = np.zeros(len(table), dtype=NOTE_DTYPE)
@@ -374,7 +374,7 @@ def _last_note_end(midi: pretty_midi.PrettyMIDI) -> float:
 
 
 def _rows(instrument: pretty_midi.Instrument, track: int, last: float | None) -> np.ndarray:
-    """Return start, end, pitch, velocity, track; with the end of the last note the pedal counts."""
+    """Return start, end, pitch, velocity, track; the pedal counts if `last` is given."""
     notes = [(one.start, one.end, one.pitch, one.velocity, track) for one in instrument.notes]
     rows = np.array(notes, dtype=float).reshape(-1, 5)
     if last is None:
@@ -389,7 +389,7 @@ def _rows(instrument: pretty_midi.Instrument, track: int, last: float | None) ->
     now = np.searchsorted(times, end, side="right") - 1
     release = np.where(down[now], next_release[now], end)
     release = np.where(release > last + LATEST_RELEASE, last, release)
-    for key in np.unique(pitch):  # no further than where the pitch begins anew
+    for key in np.unique(pitch):  # no further than the pitch's next onset
         chosen = np.flatnonzero(pitch == key)
         onsets = np.append(np.sort(start[chosen]), np.inf)
         following = onsets[np.searchsorted(onsets, start[chosen], side="right")]

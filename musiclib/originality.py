@@ -4,7 +4,7 @@ Rolls are ``uint8 (T, 88, 2)``, a step is a sixteenth (see `musiclib.roll`). A w
 of 8, 16 or 32 steps from any step of a piece. Two windows are the same if every onset and every
 sounding key agrees, exactly or after one of them is transposed as a whole. A window counts only if
 three or more chords sound in it: two held chords are found everywhere. Held-out real music also
-repeats some of the training music, so read every rate beside theirs.
+repeats some of the training music, so read every rate beside its rate.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ FEWEST_CHORDS = 3  # different sets of sounding keys that a window must hold to 
 
 
 class CopiedRun(NamedTuple):
-    """The longest stretch that a piece shares with the training music: so many steps (`length`).
+    """The longest stretch, of `length` steps, that a piece shares with the training music.
 
     It begins at `step` of the piece and at `source_step` of training piece number `source` (-1 for
-    no run), which must be moved by so many `semitones` to agree.
+    no run), which agrees when moved by `semitones`.
     """
 
     length: int
@@ -51,8 +51,8 @@ class TrainingIndex:
     """Index whole training pieces, before augmentation, so that copies are found fast.
 
     Each step is a shape (its onsets and sounding keys, moved down so that the lowest is key 0) and
-    a lowest key. A window is the bytes of its shapes and of its lowest keys, as they are (exact) or
-    less the first (up to transposition): without the false matches of a short hash.
+    a lowest key. A window is the bytes of its shapes and of its lowest keys, either as they are
+    (exact) or relative to the first (up to transposition), so nothing is matched falsely.
     """
 
     def __init__(self, training: Iterable[np.ndarray]) -> None:
@@ -80,7 +80,7 @@ class TrainingIndex:
         return _Steps(np.array(shape, dtype=np.int32), low.astype(np.int8), silent, chord)
 
     def _token_places(self, moved: bool) -> dict[tuple[int, ...], np.ndarray]:
-        """Return where each token stands in the line of all training pieces, a gap before each."""
+        """Return each token's places in all training pieces laid end to end, a gap before each."""
         places: dict[tuple[int, ...], list[int]] = {}
         for start, steps in zip(self._starts.tolist(), self._pieces, strict=False):
             for place, token in enumerate(_tokens(steps, moved), start):
@@ -147,8 +147,8 @@ def _windows(steps: _Steps, length: int, moved: bool) -> list[bytes]:  # those t
 def _tokens(steps: _Steps, moved: bool) -> list[tuple[int, ...] | None]:
     """Return a token per step: its shape and lowest key.
 
-    If moved: the shapes of the last step and this one, and the move of the lowest key between them
-    (over silence, that from the last key before it); None for the first step.
+    If moved: the shapes of the previous step and this one, and the move of the lowest key between
+    them (over silence, that from the last key before it); None for the first step.
     """
     shape, low = steps.shape.tolist(), steps.low.astype(int)
     if not moved:

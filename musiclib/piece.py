@@ -21,7 +21,7 @@ from collections import Counter
 import numpy as np
 import pretty_midi
 
-from musiclib.files import atomic_path, inside, read_regular
+from musiclib.files import atomic_path, read_regular, safe_join
 from musiclib.midi import note_array
 from musiclib.roll import (
     DENOMINATORS,
@@ -33,18 +33,18 @@ from musiclib.roll import (
     STEPS_PER_BAR,
     STEPS_PER_QUARTER,
     SUSTAIN,
-    back_on_piano,
+    fold_to_piano,
     grid_notes,
     notes_to_roll,
     quantise,
 )
 
 MAX_LINES = 8  # files with more tracks than this are not read as lines
-MAX_BAR = 64  # longest bar that a position can count, in steps; longer ones count on from 0 again
-VERSION = 2  # of the prepared pieces' layout; another number prepares every piece again
+MAX_BAR = 64  # longest bar that a position can count, in steps; in longer ones it restarts at 0
+VERSION = 2  # layout of prepared pieces; pieces of another version are prepared again
 MAX_STORED, MAX_UNPACKED = 64_000_000, 256_000_000  # bytes of a piece's file, and of what is in it
 
-_TRIPLETS, _OFF = 6, 1 / 48  # sixteenths in triplets a quarter note; quarters
+_TRIPLETS, _OFF = 6, 1 / 48  # triplet sixteenths per quarter note; quarters
 _DAMAGE = (
     KeyError, ValueError, TypeError, EOFError, OverflowError, NotImplementedError, RuntimeError,
     zipfile.BadZipFile, zlib.error, struct.error,
@@ -60,8 +60,8 @@ class Piece:
     """Hold a prepared piece, named by its file's path in the source folder, without ``.mid``.
 
     `lines` has L = 0 unless every track is one line. `position` is uint8 (T,). `bar` is the
-    commonest bar in steps, `denominator` that of its time signature; `tempo` is in quarter notes a
-    minute at the start.
+    commonest bar in steps, `denominator` that of its time signature; `tempo` is in quarter notes
+    per minute, at the start.
     """
 
     name: str
@@ -77,15 +77,15 @@ class Piece:
 def piece_from_midi(
     midi: pretty_midi.PrettyMIDI, *, name: str, sustain_pedal: bool = False
 ) -> tuple[Piece, dict[str, float]]:
-    """Return one prepared MIDI piece, from its first bar that sounds, and what the grid cost it.
+    """Return a MIDI piece prepared from its first sounding bar on, and what the grid cost it.
 
-    The cost is of the notes as played, whatever the pedal does: `notes` (with a pitch that a piano
-    has), `off_grid` (share of them whose start or end moves by more than 1 % of a step), `merged`
-    (share that is a unison with another: same pitch, same start), `collided` (share that starts at
-    another time than another note of its pitch, but on the same step), `free` (share of all notes
-    that begin off the grid of sixteenths and triplets by a 48th of a quarter note or more, our
-    choice: near 0 for a score, about 2/3 for a performance that follows no beat of its file).
-    Skipped notes and bars of rest give a warning.
+    The cost is counted on the notes as played, whatever the pedal does: `notes` (with a pitch that
+    a piano has), `off_grid` (share of them whose start or end moves by more than 1 % of a step),
+    `merged` (share that is a unison with another: same pitch, same start), `collided` (share that
+    starts on the same step as another note of its pitch, but not at the same time), `free` (share
+    of all notes that begin off the grid of sixteenths and triplets by a 48th of a quarter note or
+    more, our choice: near 0 for a score, about 2/3 for a performance that follows no beat of its
+    file). A warning tells of skipped notes and bars of rest.
     """
     played = note_array(midi)
     notes = note_array(midi, sustain_pedal=True) if sustain_pedal else played
@@ -96,13 +96,13 @@ def piece_from_midi(
     whole = Piece(name, roll, lines, position, bar, shift, tempo, denominator)
     piece = trim_leading_rests(whole)
     if rest := len(whole.roll) - len(piece.roll):
-        message = f"it begins with {rest / STEPS_PER_QUARTER:g} quarters of rest, left out here"
+        message = f"it begins with {rest / STEPS_PER_QUARTER:g} quarters of rest, skipped here"
         warnings.warn(message, stacklevel=2)
     return piece, _grid_loss(played)
 
 
 def pedal_lengthens(midi: pretty_midi.PrettyMIDI) -> bool:
-    """Tell whether any note sounds longer because of the sustain pedal."""
+    """Return whether any note sounds longer because of the sustain pedal."""
     played, heard = (note_array(midi, sustain_pedal=held) for held in (False, True))
     return not np.array_equal(played["duration_quarter"], heard["duration_quarter"])
 
@@ -110,7 +110,7 @@ def pedal_lengthens(midi: pretty_midi.PrettyMIDI) -> bool:
 def notes_to_lines(notes: np.ndarray, *, steps: int) -> np.ndarray:
     """Return the tracks of a note array as lines, the highest by mean pitch first.
 
-    L is 0 when a track ever sounds two notes at once or leaves the piano, or there is only one.
+    L is 0 if a track ever sounds two notes at once or leaves the piano, or if it is the only one.
     """
     tracks = np.unique(notes["track"])
     none = np.zeros((steps, 0), np.int16)
@@ -136,10 +136,10 @@ def write_note(line: np.ndarray, start: int, end: int, key: int) -> None:
 def metre(midi: pretty_midi.PrettyMIDI, *, steps: int) -> tuple[np.ndarray, int, int]:
     """Return each step's position, the commonest bar in steps, and its denominator.
 
-    They follow the time signatures, 4/4 where none stands. A first bar that is shorter than the
-    next one is an upbeat and counted from its end.
+    They follow the time signatures, 4/4 where there is none. A first bar that is shorter than the
+    next one is an upbeat and is counted from its end.
     """
-    bars = {0: (STEPS_PER_BAR, 4)}  # from each step on; of two at a step the later counts
+    bars = {0: (STEPS_PER_BAR, 4)}  # from each step on; the later of two at a step counts
     for change in sorted(midi.time_signature_changes, key=lambda c: c.time):
         quarter = midi.time_to_tick(change.time) / midi.resolution
         length = int(STEPS_PER_BAR * change.numerator / change.denominator)
@@ -190,7 +190,7 @@ def _grid_loss(notes: np.ndarray) -> dict[str, float]:
 
 
 def estimate_shift(roll: np.ndarray) -> int:
-    """Estimate the shift of a roll by Krumhansl and Schmuckler; 0 where no key stands out.
+    """Estimate the shift of a roll by Krumhansl and Schmuckler's method; 0 if no key stands out.
 
     The probe-tone profile of the key correlates best with the time that each pitch class sounds.
     """
@@ -206,7 +206,7 @@ def estimate_shift(roll: np.ndarray) -> int:
 
 def to_common_key(piece: Piece) -> np.ndarray:
     """Return a piece's roll moved by its shift, on the piano; notes that meet become one."""
-    place = back_on_piano(np.arange(N_KEYS) + piece.shift)
+    place = fold_to_piano(np.arange(N_KEYS) + piece.shift)
     moved = np.zeros_like(piece.roll)
     for key in np.flatnonzero(piece.roll.any(axis=(0, 2))):
         moved[:, place[key]] |= piece.roll[:, key]
@@ -217,10 +217,10 @@ def to_common_key(piece: Piece) -> np.ndarray:
 
 
 def store_piece(piece: Piece, folder: str | os.PathLike[str]) -> str:
-    """Write a prepared piece to a file named by its own SHA-256, and return that."""
+    """Write a prepared piece to a file named by its own SHA-256, and return the hash."""
     data = _packed(piece)
     digest = hashlib.sha256(data).hexdigest()
-    with atomic_path(inside(folder, f"{digest}.npz")) as temporary:
+    with atomic_path(safe_join(folder, f"{digest}.npz")) as temporary:
         temporary.write_bytes(data)
     return digest
 
@@ -236,7 +236,7 @@ def _packed(piece: Piece) -> bytes:
 
 
 def load_piece(path: str | os.PathLike[str], *, sha256: str | None = None) -> Piece:
-    """Read a prepared piece, of this SHA-256 where it is given; no pickle is ever loaded."""
+    """Read a prepared piece, checking its SHA-256 if given; no pickle is ever loaded."""
     try:
         data = read_regular(path, limit=MAX_STORED)
         if sha256 not in (None, hashlib.sha256(data).hexdigest()):
@@ -244,7 +244,7 @@ def load_piece(path: str | os.PathLike[str], *, sha256: str | None = None) -> Pi
         return _unpacked(data)
     except (*_DAMAGE, OSError) as error:
         advice = "run notebook 01 (data preparation) again"
-        raise ValueError(f"{path} is no prepared piece ({error}); {advice}") from error
+        raise ValueError(f"{path} is not a prepared piece ({error}); {advice}") from error
 
 
 def _unpacked(data: bytes) -> Piece:
@@ -256,13 +256,13 @@ def _unpacked(data: bytes) -> Piece:
         if (version := int(stored["version"])) != VERSION:
             raise ValueError(f"version {version}, this musiclib reads {VERSION}")
         if not 0 <= (steps := int(stored["steps"])) <= MAX_STEPS:
-            raise ValueError(f"{steps:,} steps, allowed are 0 to {MAX_STEPS:,}")
+            raise ValueError(f"{steps:,} steps; allowed: 0 to {MAX_STEPS:,}")
         roll = np.unpackbits(stored["roll"], count=steps * N_KEYS * 2).reshape(steps, N_KEYS, 2)
         lines, position = stored["lines"], stored["position"]
         if lines.ndim != 2 or (len(lines), *position.shape) != (steps, steps):
             raise ValueError(f"{lines.shape} lines and {position.shape} places of {steps} steps")
         if (denominator := int(stored["denominator"])) not in DENOMINATORS:
-            raise ValueError(f"denominator {denominator}, allowed are {DENOMINATORS}")
+            raise ValueError(f"denominator {denominator}; allowed: {DENOMINATORS}")
         return Piece(
             str(stored["name"]), roll, lines, position,
             int(stored["bar"]), int(stored["shift"]), float(stored["tempo"]), denominator,

@@ -1,9 +1,9 @@
 """Show and play a piece in a notebook: its roll above a player, small enough to be committed.
 
 Conventions: sound is embedded as mono MP3, for listening only (measure the waveform, never this);
-nothing plays by itself. A clip of 24 s takes about 110 kB of the notebook.
-JupyterLab cleans the HTML of a notebook that it does not trust, such as that of a fresh clone: it
-keeps ``src`` of ``<audio>`` and strips that of ``<source>``, which IPython's own player has.
+nothing plays by itself. A clip of 24 s takes about 110 kB of the notebook. JupyterLab cleans the
+HTML of a notebook that it does not trust, such as that of a fresh clone: it keeps ``src`` of
+``<audio>`` but strips that of ``<source>``, which IPython's own player uses.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STEP = 60 / 80.0 / STEPS_PER_QUARTER  # seconds, at the tempo of `to_midi`
 
 
 class Player:
-    """An MP3 (`data`) in a notebook, played when the reader says so; trusted or not."""
+    """An MP3 (`data`) that a notebook's reader can play, whether the notebook is trusted or not."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -45,7 +45,7 @@ class Player:
 def play(x: np.ndarray, sr: int) -> Player:
     """Return a player of a waveform, shape (N,), float; shown as the last value of a cell.
 
-    Loudness is left as it is, but see `audio.encode_mp3`; `sr` is one of its `MP3_RATES`.
+    Loudness is kept, but see `audio.encode_mp3`; `sr` is one of its `MP3_RATES`.
     """
     return Player(encode_mp3(x, sr))
 
@@ -61,11 +61,11 @@ def show_piece(
     """Show the first `seconds` of a piece in a notebook: its roll, and below it a player.
 
     A roll, shape (T, 88, 2), is played on a piano at velocity 80 and 80 quarter notes per minute
-    (24 s are 128 steps); a MIDI piece as it stands. `model` and `position`: see `plot_roll`.
+    (24 s are 128 steps); a MIDI piece is played as it is. `model` and `position`: see `plot_roll`.
     """
     most = LONGEST - RELEASE_TAIL
     if not 0 < seconds <= most:
-        raise ValueError(f"seconds: got {seconds}, allowed is above 0 and up to {most:g}")
+        raise ValueError(f"seconds: got {seconds}; allowed: above 0 and up to {most:g}")
     if isinstance(piece, pretty_midi.PrettyMIDI):
         midi, duration = _beginning(piece, seconds), min(seconds, sound_end(piece))
         roll = to_piano_roll(midi)

@@ -2,8 +2,8 @@
 
 Conventions: ``plot_x(data, *, ax=None) -> Axes``: without `ax` a new figure is made; nothing is
 shown or saved here. Every axis names its unit (`unit`, where the data do not say it). `model` is a
-source of music, in lower case: it has the same colour everywhere, and a marker and a hatch beside
-it, so that a figure can be read without colours. Rolls have shape (T, 88, 2).
+source of music, in lower case: it has the same colour, marker and hatch everywhere, so that a
+figure can be read without colours. Rolls have shape (T, 88, 2).
 """
 
 from __future__ import annotations
@@ -26,25 +26,30 @@ from musiclib.roll import LOWEST_PITCH, N_KEYS, ONSET, STEPS_PER_QUARTER, check_
 Rolls = Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]]  # pieces, or pieces by model
 
 
-class Look(NamedTuple):  # The look of one source of music
+class Style(NamedTuple):  # The look of one source of music
     colour: str
     marker: str
     hatch: str
     label: str
 
 
-LOOKS = {  # VAE blue, GAN red, LSTM orange: as in the paper
-    "vae": Look("#0072B2", "o", "//", "VAE"),
-    "gan": Look("#C0392B", "s", "\\\\", "GAN"),
-    "lstm": Look("#E69F00", "^", "..", "LSTM"),
-    "real": Look("#666666", "D", "", "real"),
-    "training": Look("#56B4E9", "h", "oo", "training"),
-    "markov": Look("#009E73", "v", "xx", "Markov"),
-    "shuffled": Look("#CC79A7", "P", "++", "shuffled"),
-    "random": Look("#999933", "X", "--", "random"),
-}
-COLOURS = {name: one.colour for name, one in LOOKS.items()}
-LABELS = {name: one.label for name, one in LOOKS.items()}
+STYLES = {  # VAE blue, GAN red, LSTM orange: as in the paper
+    "vae": Style("#0072B2", "o", "//", "VAE"), "gan": Style("#C0392B", "s", "\\\\", "GAN"),
+    "lstm": Style("#E69F00", "^", "..", "LSTM"), "real": Style("#666666", "D", "", "real"),
+    "plain_vae": Style("#66AAD1", "o", "/", "plain VAE"),
+    "plain_gan": Style("#D98880", "s", "\\", "plain GAN"),
+    "plain_lstm": Style("#F0C566", "^", ".", "plain LSTM"),
+    "training": Style("#56B4E9", "h", "oo", "training"),
+    "markov": Style("#009E73", "v", "xx", "Markov"),
+    "shuffled": Style("#CC79A7", "P", "++", "shuffled"),
+    "random": Style("#999933", "X", "--", "random"),
+    "backwards": Style("#882255", "8", "/o", "backwards"),
+    "collage_bars": Style("#332288", "*", "|-", "bars"),
+    "collage_phrases": Style("#44AA99", "p", "+x", "phrases"),
+    "markov_common_key": Style("#661100", "d", ".x", "Markov in C"),
+}  # fmt: skip
+COLOURS = {name: one.colour for name, one in STYLES.items()}
+LABELS = {name: one.label for name, one in STYLES.items()}
 _SPARE_COLOURS = ("#5B4B8A", "#8C564B", "#2F4F4F", "#B07AA1", "#7F9F3F")
 _SPARE = list(zip(_SPARE_COLOURS, "<>pdH", ("||", "OO", "**", "/|", "-/"), strict=True))
 
@@ -61,9 +66,9 @@ def use_style() -> None:
     })  # fmt: skip
 
 
-def look(name: str, *, index: int = 0) -> Look:
+def style_of(name: str, *, index: int = 0) -> Style:
     """Return the look of a source of music; any other name takes the spare look at `index`."""
-    return LOOKS.get(name.lower(), Look(*_SPARE[index % len(_SPARE)], name))
+    return STYLES.get(name.lower(), Style(*_SPARE[index % len(_SPARE)], name))
 
 
 def tint(colour: str, strength: float) -> tuple[float, float, float]:
@@ -97,7 +102,7 @@ def plot_roll(
         used = np.flatnonzero(roll.any(axis=(0, 2)))
         keys = (int(used[0]) - 2, int(used[-1]) + 2) if used.size else (34, 53)
     _draw_keyboard(ax, max(keys[0], 0), min(keys[1], N_KEYS - 1))
-    _draw_notes(ax, roll, look(model).colour)
+    _draw_notes(ax, roll, style_of(model).colour)
     ax.set(xlim=(0, max(len(roll), 1)), title=title, ylabel="key")
     in_bar = np.arange(len(roll)) % bar if position is None else np.asarray(position)
     _draw_bars(ax, len(roll), np.flatnonzero(in_bar == 0))
@@ -150,9 +155,9 @@ _DURATIONS = {1: "¼", 2: "½", 3: "¾", 4: "1", 6: "1½", 8: "2", 12: "3", 16: 
 def plot_pitch_histogram(
     rolls: Rolls, *, ax: Axes | None = None, by: str = "pitch", title: str = ""
 ) -> Axes:
-    """Draw which share of the notes has each pitch, or each pitch class (`by` is ``"class"``)."""
+    """Draw the share of notes at each pitch, or in each pitch class (`by` is ``"class"``)."""
     if by not in ("pitch", "class"):
-        raise ValueError(f"by: got {by!r}, allowed are 'pitch' and 'class'")
+        raise ValueError(f"by: got {by!r}; allowed: 'pitch' and 'class'")
     groups = {name: notes[:, 2] + LOWEST_PITCH for name, notes in _notes(rolls).items()}
     label = "pitch class" if by == "class" else "pitch"
     if by == "class":
@@ -166,7 +171,7 @@ def plot_pitch_histogram(
 
 
 def plot_duration_histogram(rolls: Rolls, *, ax: Axes | None = None, title: str = "") -> Axes:
-    """Draw which share of the notes lasts how many steps, labelled in quarter notes."""
+    """Draw the share of notes of each duration in steps, labelled in quarter notes."""
     lengths = {name: notes[:, 1] - notes[:, 0] for name, notes in _notes(rolls).items()}
     groups = {name: np.minimum(length, _LONGEST + 1) for name, length in lengths.items()}
     values, label = np.arange(1, _LONGEST + 2), "duration (quarter notes)"
@@ -188,7 +193,7 @@ def _draw_shares(
     ax = axes_or_new(ax, size=(9, 3.2))
     for index, (name, found) in enumerate(groups.items()):
         share = 100 * np.array([(found == value).mean() for value in values])
-        style = look(name, index=index)
+        style = style_of(name, index=index)
         if len(groups) == 1:
             ax.bar(values, share, color=style.colour, width=0.8)
             continue
@@ -201,7 +206,7 @@ def _draw_shares(
     return ax
 
 
-_COLUMNS = 1500  # no screen can tell so many from all samples, and figure files stay small
+_COLUMNS = 1500  # no screen shows more, and figure files stay small
 
 
 def plot_waveform(
@@ -213,7 +218,7 @@ def plot_waveform(
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise ValueError(f"x must be finite with shape (N,), N > 0, got shape {x.shape}")
     ax = axes_or_new(ax, size=(11, 2.6))
-    colour = look(model).colour
+    colour = style_of(model).colour
     if x.size > 2 * _COLUMNS:
         time, low, high = envelope(x, columns=_COLUMNS)
         ax.fill_between(time / sr, low, high, color=colour, linewidth=0.5)
@@ -242,7 +247,7 @@ def plot_history(
     history: pd.DataFrame, *, ax: Axes | None = None, model: str = "real",
     terms: Sequence[str] | None = None, unit: str = "", title: str = "",
 ) -> Axes:  # fmt: skip
-    """Draw training curves against the first column without NaN; ``valid``, ``val`` are dashed."""
+    """Draw training curves against the first column; no NaN is drawn, ``val*`` is dashed."""
     curves = {}
     for column in map(str, history.columns[1:]):
         side = _SIDE.match(column)
@@ -254,7 +259,7 @@ def plot_history(
         found = f"{sorted(missing)} are not in the history, which has {sorted(known)}"
         raise ValueError(f"terms: {found}")
     ax = axes_or_new(ax, size=(9, 3.6))
-    colour, time = look(model).colour, history.iloc[:, 0]
+    colour, time = style_of(model).colour, history.iloc[:, 0]
     for column, (term, is_valid) in curves.items():
         if term not in terms:
             continue
@@ -277,7 +282,7 @@ def plot_intervals(
     table: pd.DataFrame, *, ax: Axes | None = None, value: str = "value", low: str = "low",
     high: str = "high", reference: float | None = None, unit: str = "", title: str = "",
 ) -> Axes:  # fmt: skip
-    """Draw one row per estimate, the first on top; NaN is not drawn, ``model`` gives the look."""
+    """Draw one row per estimate, the first on top; NaN is skipped, ``model`` gives the look."""
     missing = [column for column in (value, low, high) if column not in table]
     if missing:
         raise ValueError(f"table has no column {missing}; it has {list(table.columns)}")
@@ -286,14 +291,14 @@ def plot_intervals(
         raise ValueError(f"table: {int(outside.sum())} values lie outside their own interval")
     ax = axes_or_new(ax, size=(9, 1.2 + 0.4 * len(table)))
     names = table["model"] if "model" in table else ["real"] * len(table)
-    looks = [look(str(name), index=i) for i, name in enumerate(names)]
+    styles = [style_of(str(name), index=i) for i, name in enumerate(names)]
     ends = table[[value, low, high]].to_numpy(float)
-    for row, (one, (middle, first, last)) in enumerate(zip(looks, ends, strict=True)):
+    for row, (one, (middle, first, last)) in enumerate(zip(styles, ends, strict=True)):
         ax.plot([first, last], [row, row], color=one.colour, linewidth=3, alpha=0.6)
         ax.plot(middle, row, marker=one.marker, color=one.colour, markersize=9)
     if reference is not None:
         ax.axvline(reference, color="#333333", linewidth=1, linestyle=":")
-    shown = table["label"].astype(str) if "label" in table else [one.label for one in looks]
+    shown = table["label"].astype(str) if "label" in table else [one.label for one in styles]
     ax.set_yticks(range(len(table)), list(shown))
     ax.set(ylim=(len(table) - 0.5, -0.5), xlabel=unit, title=title)
     ax.grid(axis="x")
@@ -320,7 +325,7 @@ def plot_distribution(
     )["boxes"]  # fmt: skip
     names = []
     for index, (name, found) in enumerate(groups.items()):
-        one, n = look(name, index=index), len(found)
+        one, n = style_of(name, index=index), len(found)
         face = tint(one.colour, 0.25)
         boxes[index].set(facecolor=face, edgecolor=one.colour, hatch=one.hatch)
         # Multiples of the golden ratio modulo 1 spread neighbours in value far apart sideways.

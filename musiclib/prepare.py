@@ -1,9 +1,9 @@
 """Prepare a folder of MIDI files: every file becomes a piece, or a row that says why not.
 
 Conventions: a corpus is a folder of prepared pieces, one ``.npz`` per piece named by its own
-SHA-256, beside ``report.csv`` (one row per entry of the source folder). Its bytes depend on the
-source folder and on the code alone: not on the number of processes, nor on how often the run was
-killed. What a piece is stands in `musiclib.piece`.
+SHA-256, beside ``report.csv`` (one row per entry of the source folder). Its bytes depend only on
+the source folder and the code: not on the number of processes, nor on how often the run was killed.
+`musiclib.piece` says what a piece is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from musiclib.code_hash import code_hash
-from musiclib.files import explained, inside, locked, remove_leftovers, sha256_of, write_csv
+from musiclib.files import locked, remove_leftovers, safe_join, sha256_of, with_advice, write_csv
 from musiclib.midi import MidiFileError, parse_midi, printable, read_midi_bytes
 from musiclib.piece import VERSION, Piece, load_piece, pedal_lengthens, piece_from_midi, store_piece
 
@@ -50,19 +50,19 @@ def prepare_corpus(
 ) -> pd.DataFrame:  # fmt: skip
     """Prepare every MIDI file below `source` as a piece in `destination`; no file stops the others.
 
-    Run again, only new or changed files are read, and the pieces of files that are gone are
-    removed. A killed run resumes where it stopped; two at once take turns. A file that takes more
-    than ``MAX_SECONDS`` or ``MAX_MEMORY``, or whose process dies, is refused until the next run.
+    A second run reads only new or changed files, and removes the pieces of files that are gone. A
+    killed run resumes where it stopped; two at once take turns. A file that takes more than
+    ``MAX_SECONDS`` or ``MAX_MEMORY``, or whose process dies, is refused until the next run.
 
-    `max_files` reads so many MIDI files at most, spread evenly over the folder. `sustain_pedal`
-    says whether notes sound on while the pedal is down. By default they do where it lengthens notes
-    in at least half of the pieces (our choice: such a folder holds performances, whose notes are
+    At most `max_files` MIDI files are read, spread evenly over the folder. `sustain_pedal` says
+    whether notes keep sounding while the pedal is down. By default they do if it lengthens notes in
+    at least half of the pieces (our choice: such a folder holds performances, whose notes are
     released early because the pedal holds them). `progress` gets (entries done, entries in all).
 
-    Returns the report. Its status is ``converted``, ``refused``, or ``skipped`` for what is not a
-    MIDI file by its name or has the content of an earlier one; seconds are of this run; for the
-    grid's cost (off_grid to free) see `piece_from_midi`; pedal is ``held`` or ``ignored``, empty
-    where it lengthens no note; other_steps and other_sha256 are of the file read the other way.
+    Returns the report. Its status is ``converted``, ``refused``, or ``skipped`` (not a MIDI file by
+    its name, or the same content as an earlier one); seconds are of this run; for the grid's cost
+    (off_grid to free) see `piece_from_midi`; pedal is ``held`` or ``ignored``, empty where it
+    lengthens no note; other_steps and other_sha256 belong to the piece with the other pedal choice.
     """
     source, destination = Path(source), Path(destination)
     if source.exists() and destination.exists() and source.samefile(destination):
@@ -81,7 +81,7 @@ def pedal_from_environment() -> bool | None:
     """Return what MUSICLIB_PEDAL asks for: False for 0, True for 1, None if unset or empty."""
     asked = os.environ.get("MUSICLIB_PEDAL", "").strip()
     if asked not in ("", "0", "1"):
-        raise ValueError(f"MUSICLIB_PEDAL: got {asked!r}, allowed are 0, 1 and nothing")
+        raise ValueError(f"MUSICLIB_PEDAL: got {asked!r}; allowed: 0, 1 and nothing")
     return bool(int(asked)) if asked else None
 
 
@@ -95,7 +95,7 @@ class Entry(NamedTuple):
     file: str
     is_midi: bool
     problem: str = ""
-    status: str = "skipped"  # or "refused", where music may be lost by that
+    status: str = "skipped"  # or "refused", where music may be lost
 
 
 def scan_folder(
@@ -103,11 +103,11 @@ def scan_folder(
 ) -> list[Entry]:
     """List all entries below a folder except its subfolders and `skip`, sorted; open none of them.
 
-    A link to a folder is not followed, one to a file counts if that lies within the folder.
+    A link to a folder is not followed; a link to a file counts if the file lies within the folder.
     """
     source = Path(source)
     if not source.is_dir():
-        raise FileNotFoundError(f"corpus folder {source} does not exist or is no folder; name one")
+        raise FileNotFoundError(f"corpus folder {source} does not exist or is not a folder")
     root, without = source.resolve(), skip and Path(skip).resolve()
     found: list[Entry] = []
     folders = [source]
@@ -145,7 +145,7 @@ def _entry(path: Path, source: Path, root: Path) -> Entry | None:
     leaves = linked and not Path(os.path.realpath(path)).is_relative_to(root)
     why = ("a link that leaves the folder", "refused") if leaves else ()
     if linked and os.path.isdir(path):
-        why = why or ("a link to a folder that is read in its own place",)
+        why = why or ("a link to a folder, which is read in its own place",)
         return Entry(path, file, False, *why)
     if path.suffix.lower() in _SUFFIXES:
         return Entry(path, file, True, *why)
@@ -155,7 +155,7 @@ def _entry(path: Path, source: Path, root: Path) -> Entry | None:
 
 
 def is_macos_file(file: str) -> bool:
-    """Tell whether macOS wrote a file (its path, ``/`` between folders) beside what it archived."""
+    """Return whether macOS added a file (its path, ``/`` between folders) to an archive."""
     *folders, name = file.split("/")
     return "__MACOSX" in folders or name.startswith("._") or name == ".DS_Store"
 
@@ -166,7 +166,7 @@ def _spread(entries: list[Entry], max_files: int | None) -> list[Entry]:
     if max_files is None or max_files >= len(places):
         return entries
     if max_files < 1:
-        raise ValueError(f"max_files: got {max_files}, allowed is 1 or more")
+        raise ValueError(f"max_files: got {max_files}; allowed: 1 or more")
     taken = {places[k * len(places) // max_files] for k in range(max_files)}
     return [entry for i, entry in enumerate(entries) if i in taken or not entry.is_midi]
 
@@ -196,18 +196,18 @@ def _prepare(
     counted = len(rows) + len(copies)
     for number in range(1, counted + 1):
         progress(number, len(entries))
-    _note_rows(old.values(), destination)
+    _append_rows(old.values(), destination)
     with contextlib.closing(_prepare_missing(jobs)) as prepared:
         for number, (i, row) in enumerate(prepared, counted + 1):
             rows[i] = row
-            _note_rows([row], destination)
+            _append_rows([row], destination)
             progress(number, len(entries))
     for i in copies:
         first, status, reason = rows[firsts[digests[i]]], "skipped", ""
         if first["status"] != "converted":
             status, reason = "refused", f": {first['reason']}"
         reason = f"same content as {first['file']}{reason}"
-        rows[i] = row_of(entries[i].file, status, reason, sha256=first["sha256"])
+        rows[i] = report_row(entries[i].file, status, reason, sha256=first["sha256"])
     return [rows[i] for i in range(len(entries))]
 
 
@@ -219,7 +219,7 @@ def _digest(entry: Entry) -> str | Row:
             return hashlib.sha256(read_midi_bytes(entry.path)).hexdigest()
         except MidiFileError as error:
             status, reason = "refused", _with_name(str(error), entry.path, entry.file)
-    return row_of(entry.file, status, reason)
+    return report_row(entry.file, status, reason)
 
 
 def _prepare_missing(jobs: Mapping[int, Job]) -> Iterator[tuple[int, Row]]:
@@ -234,13 +234,13 @@ def _prepare_missing(jobs: Mapping[int, Job]) -> Iterator[tuple[int, Row]]:
     for number, answer in answers:
         if LOST in answer:
             file = given[number]["file"]
-            answer = row_of(file, "refused", f"cannot read {file}: {answer[LOST]}")
+            answer = report_row(file, "refused", f"cannot read {file}: {answer[LOST]}")
         yield places[number], answer
 
 
 # Give jobs to processes. Jobs and answers are dicts of JSON's types, passed over pipes: nothing is
-# pickled. A process that hangs, dies or runs out of memory costs the one job that it had. Not
-# pebble (5.2.3): there a job that writes nonsense into its pipe hangs the pool.
+# pickled. A process that hangs, dies or runs out of memory loses only the job that it had. pebble
+# (5.2.3) is not used: a job that writes nonsense into its pipe hangs the pool.
 
 LOST = "lost"  # key of the answer to a job whose process was lost; its value says why
 _START_SECONDS = 300  # imports on a busy machine
@@ -261,15 +261,15 @@ def cores() -> int:
 def run_jobs(
     target: str, jobs: Sequence[Job], *, workers: int, seconds: float, memory: int | None = None
 ) -> Iterator[tuple[int, Job]]:
-    """Call ``module:function`` with each job's entries by keyword, in up to `workers` processes.
+    """Call ``module:function`` with each job's entries as keywords, in up to `workers` processes.
 
-    A process is killed when one job takes more than `seconds` of wall-clock time; `memory` is the
-    bytes that it may hold, libraries included, where the system can limit it (Linux). Yields (place
-    in `jobs`, the dict returned or ``{LOST: why}``) as the jobs end. An ``OSError`` of a job, such
-    as a full disk, stops all; another error, or a process that does not start, is a `WorkerError`.
+    A process is killed when one job takes more than `seconds` of wall-clock time; `memory` limits
+    its bytes, libraries included, where the system can do so (Linux). Yields (place in `jobs`, the
+    dict returned or ``{LOST: why}``) as the jobs end. An ``OSError`` in a job, such as a full disk,
+    stops all; any other error, or a process that does not start, raises `WorkerError`.
     """
     if workers < 1:
-        raise ValueError(f"workers: got {workers}, allowed is 1 or more")
+        raise ValueError(f"workers: got {workers}; allowed: 1 or more")
     crew = [_Worker(target, seconds, memory) for _ in range(min(workers, len(jobs)))]
     idle = deque(crew)  # as many as there are threads
 
@@ -322,7 +322,7 @@ class _Worker:
         paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
         environment |= {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
-        # Whatever prints, imports among them, does not talk into the answers.
+        # What anything prints, imports included, stays out of the answers.
         code = "import os; out = os.dup(1); os.dup2(2, 1); from musiclib.prepare import _serve"
         command = [sys.executable, "-c", f"{code}; _serve(out)"]
         with self._lock:
@@ -355,7 +355,7 @@ class _Worker:
         if self._process is not None:
             self._process.kill()
             with contextlib.suppress(OSError, ValueError), self._process:
-                pass  # which waits for its end, and closes its pipes
+                pass  # leaving the block waits for its end and closes its pipes
 
 
 def _serve(out: int) -> None:
@@ -374,7 +374,7 @@ def _serve(out: int) -> None:
             return
         say({"ready": True})
         for line in sys.stdin:
-            # A watch in C, which works whatever Python does; for when the parent is gone.
+            # A timer in C works whatever Python does; it is for when the parent is gone.
             faulthandler.dump_traceback_later(settings["seconds"], exit=True, file=nowhere)
             say(_answer(function, json.loads(line)))
             faulthandler.cancel_dump_traceback_later()
@@ -414,7 +414,7 @@ def _result(answer: Job) -> Job:
 
 
 def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
-    """Prepare one MIDI file; its row has no ``made_by`` where a second try may end otherwise."""
+    """Prepare one MIDI file; its row has no ``made_by`` if a second try may end differently."""
     began, known = time.perf_counter(), {}
     try:
         data = read_midi_bytes(path)
@@ -425,15 +425,15 @@ def prepare_file(path: str, file: str, digest: str, folder: str) -> Row:
     except MemoryError:
         raise
     except ValueError as error:
-        row = row_of(file, "refused", _with_name(str(error), path, file), **known)
+        row = report_row(file, "refused", _with_name(str(error), path, file), **known)
     except Exception as error:  # a fault of ours must not stop the other files
-        row = row_of(file, "refused", f"cannot prepare {file}: {type(error).__name__}: {error}")
+        row = report_row(file, "refused", f"cannot prepare {file}: {type(error).__name__}: {error}")
     else:
         known |= {"piece_sha256": store_piece(piece, folder), "steps": len(piece.roll)}
         if held is not None:
             known |= {"pedal": IGNORED, "other_steps": len(held.roll)}
             known |= {"other_sha256": store_piece(held, folder)}
-        row = row_of(file, "converted", _with_name(remarks, path, file), **loss, **known)
+        row = report_row(file, "converted", _with_name(remarks, path, file), **loss, **known)
     return row | {"seconds": round(time.perf_counter() - began, 4)}
 
 
@@ -463,8 +463,8 @@ def _with_name(sentence: str, path: str | os.PathLike[str], file: str) -> str:
 
 
 # Write the report. Until a run has ended, a list of what is done grows by a line per file, so that
-# a killed run loses only the files in hand. A row holds as long as its file has the same name and
-# content, the code is the same, and the piece is, byte for byte, the one that was written.
+# a killed run loses only the files in hand. A row stays valid while its file has the same name and
+# content, the code is the same, and the stored piece has not changed by a byte.
 
 HELD, IGNORED = "held", "ignored"  # what was done about a sustain pedal that lengthens notes
 REPORT = "report.csv"
@@ -479,13 +479,13 @@ _NUMBERS = {name: type(value) for name, value in _NOTHING.items() if not isinsta
 _hash_once = functools.cache(code_hash)
 
 
-def row_of(file: str, status: str, reason: str, **values: object) -> Row:
+def report_row(file: str, status: str, reason: str, **values: object) -> Row:
     """Return a row of the report; the grid's cost is NaN where nothing was converted."""
     return _NOTHING | {"file": file, "status": status, "reason": reason} | values
 
 
 def made_by() -> str:
-    """Return what decides a piece beside its file: the layout, pretty_midi and the code."""
+    """Return what decides a piece besides its file: the layout, pretty_midi and the code."""
     return f"{VERSION}-{version('pretty_midi')}-{_hash_once(prepare_file)[:12]}"
 
 
@@ -500,24 +500,24 @@ def _known_rows(destination: Path) -> dict[tuple[str, str], Row]:
     return {
         (row["file"], row["sha256"]): {**row, "seconds": 0.0}
         for row in rows
-        if row["made_by"] == made and all(_is_whole(name, destination) for name in _pieces_of(row))
+        if row["made_by"] == made and all(_is_intact(name, destination) for name in _pieces_of(row))
     }
 
 
-def _is_whole(name: str, destination: Path) -> bool:
+def _is_intact(name: str, destination: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
-        return sha256_of(inside(destination, f"{name}.npz")) == name
+        return sha256_of(safe_join(destination, f"{name}.npz")) == name
     return False
 
 
-def _note_rows(rows: Iterable[Row], destination: Path) -> None:
+def _append_rows(rows: Iterable[Row], destination: Path) -> None:
     lines = "".join(f"\n{json.dumps(row)}" for row in rows if row["made_by"])
     path = destination / _UNFINISHED
     try:
         with path.open("ab") as file:
             file.write(lines.encode("ascii"))
     except OSError as error:
-        raise explained(error, path) from error
+        raise with_advice(error, path) from error
 
 
 def _choose_pedal(row: Row, *, held: bool) -> Row:
@@ -548,7 +548,7 @@ def load_corpus(destination: str | os.PathLike[str]) -> list[Piece]:
     """Read all prepared pieces of a corpus, in the report's order; refuse one that was changed."""
     rows = read_report(destination)
     done = rows.loc[rows["status"] == "converted", "piece_sha256"]
-    return [load_piece(inside(destination, f"{name}.npz"), sha256=name) for name in done]
+    return [load_piece(safe_join(destination, f"{name}.npz"), sha256=name) for name in done]
 
 
 def read_report(destination: str | os.PathLike[str]) -> pd.DataFrame:

@@ -1,19 +1,19 @@
 """Piano rolls on a beat grid: MIDI <-> rolls <-> notes, chords, bar lines.
 
-Conventions: a *roll* is ``uint8 (T, 88, 2)``. Time comes first, in sixteenths (four steps a quarter
-note, 16 a bar of 4/4); key 0 is MIDI pitch 21 (A0), key 87 is pitch 108 (C8). Channel 0, *onset*,
-is 1 at the step in which a note starts. Channel 1, *sustain*, is 1 at every step in which the key
-sounds, the onset step included. So a held note has one onset and a repeated note several.
+Conventions: a *roll* is ``uint8 (T, 88, 2)``. Time comes first, in sixteenths (four steps per
+quarter note, 16 per bar of 4/4); key 0 is MIDI pitch 21 (A0), key 87 is pitch 108 (C8). Channel 0,
+*onset*, is 1 at the step in which a note starts. Channel 1, *sustain*, is 1 at every step in which
+the key sounds, the onset step included. So a held note has one onset and a repeated note several.
 
 A *note* starts at an onset, and also where a key begins to sound without one (the start of a window
 cut the note). It ends where the key falls silent or is struck again. Notes of one key that overlap
 are merged: each keeps its onset, and the key sounds until the last of them ends.
 
 *Voices* are ``int16 (T, V)``: V monophonic lines, highest first, of the codes 0 (rest), 1 (hold:
-the note goes on) and ``2 + k`` (onset of key k).
+the note continues) and ``2 + k`` (onset of key k).
 
-*Bars* are counted from the first bar line: an upbeat, what stands before that line, belongs to no
-bar, and neither does a last bar that is not whole. Every measure that counts bars keeps to this.
+*Bars* are counted from the first bar line. An upbeat (the steps before that line) belongs to no
+bar, and neither does an incomplete last bar. Every measure that counts bars follows this rule.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ ONSET, SUSTAIN = 0, 1
 REST, HOLD, FIRST_KEY = 0, 1, 2
 N_VOICE_CODES = FIRST_KEY + N_KEYS
 DENOMINATORS = (1, 2, 4, 8, 16, 32, 64)  # of the time signatures that are read and written
-MAX_STEPS = 500_000  # longest roll that is built (88 MB, 26 hours at 80 quarters a minute)
-_RESOLUTION, _FINEST = 480, 2**15 - 1  # ticks a quarter note: the usual, and the most of a file
+MAX_STEPS = 500_000  # longest roll that is built (88 MB, 26 hours at 80 quarters per minute)
+_RESOLUTION, _FINEST = 480, 2**15 - 1  # ticks per quarter note: the usual, and a file's maximum
 
 
 def check_roll(roll: np.ndarray, *, name: str = "roll") -> np.ndarray:
@@ -67,7 +67,7 @@ def to_piano_roll(
     """Turn a MIDI piece into a piano roll on its own beat grid (tempo changes are followed).
 
     Percussion is skipped, and by default the pedal: a roll shows keys. Our choice: the paper says
-    "arrays representing notes, chords, and rhythms" and no more. Else as `notes_to_roll`.
+    only "arrays representing notes, chords, and rhythms". Otherwise as `notes_to_roll`.
     """
     notes = note_array(midi, sustain_pedal=sustain_pedal)
     return notes_to_roll(notes, steps_per_quarter=steps_per_quarter, length=length)
@@ -80,11 +80,11 @@ def to_midi(
 ) -> pretty_midi.PrettyMIDI:  # fmt: skip
     """Turn a roll into a MIDI piece of one instrument: the inverse of `to_piano_roll`.
 
-    `tempo` is 4 to 1,000 quarters a minute, `velocity` 1 to 127 or ``(T, 88)``, read at each onset.
-    Where `steps_per_bar` is given a time signature is written; an `upbeat` has one of its own.
+    `tempo` is 4 to 1,000 quarters per minute, `velocity` 1 to 127 or ``(T, 88)``, read at each
+    onset. If `steps_per_bar` is given, a time signature is written; an `upbeat` gets its own.
     """
     if not 4 <= tempo <= 1000:
-        raise ValueError(f"tempo must lie between 4 and 1000 quarters a minute, got {tempo}")
+        raise ValueError(f"tempo must lie between 4 and 1000 quarters per minute, got {tempo}")
     if not 0 <= program <= 127:
         raise ValueError(f"program must lie between 0 and 127, got {program}")
     if denominator not in DENOMINATORS:
@@ -97,7 +97,7 @@ def to_midi(
     if loudness.size and not (loudness.min() >= 1 and loudness.max() <= 127):
         got = f"{loudness.min()} to {loudness.max()}"
         raise ValueError(f"velocity must lie between 1 and 127, got {got}")
-    resolution = max(_RESOLUTION, int(steps_per_quarter))  # a tick a step at least
+    resolution = max(_RESOLUTION, int(steps_per_quarter))  # at least one tick per step
     midi = pretty_midi.PrettyMIDI(resolution=resolution, initial_tempo=float(tempo))
     midi.instruments = [pretty_midi.Instrument(program=program)]
     seconds = 60.0 / tempo / steps_per_quarter
@@ -120,7 +120,7 @@ def _signature(bar: int, steps_per_quarter: int, denominator: int) -> tuple[int,
         numerator, rest = divmod(bar * unit, 4 * steps_per_quarter)
         if not rest and 1 <= numerator <= 255:
             return numerator, unit
-    steps = f"{bar} steps of {steps_per_quarter} a quarter"
+    steps = f"{bar} steps at {steps_per_quarter} per quarter"
     raise ValueError(f"steps_per_bar: no time signature has {steps}")
 
 
@@ -138,7 +138,7 @@ def quantise(quarters: np.ndarray, *, steps_per_quarter: int = STEPS_PER_QUARTER
 def grid_notes(
     notes: np.ndarray, *, steps_per_quarter: int = STEPS_PER_QUARTER
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return start step, end step and key of a note array; each note lasts a step at least."""
+    """Return start step, end step and key of a note array; each note lasts at least a step."""
     onset = notes["onset_quarter"]
     edges = np.stack([onset, onset + notes["duration_quarter"]])
     start, end = quantise(edges, steps_per_quarter=steps_per_quarter)
@@ -154,7 +154,7 @@ def notes_to_roll(
     inside = (key >= 0) & (key < N_KEYS)
     if not inside.all():
         lost = f"{int((~inside).sum())} of {len(notes)} notes lie outside a piano's 88 keys"
-        warnings.warn(f"{lost} (MIDI pitches 21 to 108) and are left out", stacklevel=2)
+        warnings.warn(f"{lost} (MIDI pitches 21 to 108) and are skipped", stacklevel=2)
     start, end, key = grid_notes(notes[inside], steps_per_quarter=steps_per_quarter)
     length = end.max(initial=0) if length is None else length
     if not (length >= 0 and length % 1 == 0):
@@ -219,7 +219,7 @@ def note_list(roll: np.ndarray) -> NoteList:
 
 
 def note_starts(roll: np.ndarray) -> np.ndarray:
-    """Return where notes start, as bool (T, 88): onsets, and sound that begins without."""
+    """Return where notes start, as bool (T, 88): onsets, and sound that begins without one."""
     return _starts(require_piece(roll))
 
 
@@ -235,14 +235,14 @@ def sounding_keys(roll: np.ndarray) -> np.ndarray:
 
 
 def chord_sequence(roll: np.ndarray) -> np.ndarray:
-    """Return the successive different chords, bool (C, 88); one struck again stays one chord."""
+    """Return the successive different chords, bool (C, 88); a chord struck again counts once."""
     sound = sounding_keys(roll)
     sound = sound[sound.any(axis=1)]
     return sound[np.r_[sound[:1].any(axis=1), (sound[1:] != sound[:-1]).any(axis=1)]]
 
 
 def transpose(roll: np.ndarray, semitones: int) -> np.ndarray:
-    """Move every note up by `semitones`; refuse what would leave the keyboard, dropping nothing."""
+    """Move every note up by `semitones`; refuse to move any off the keyboard."""
     if semitones % 1 != 0:
         raise ValueError(f"semitones must be a whole number, got {semitones}")
     used = np.flatnonzero(check_roll(roll)[..., SUSTAIN].any(axis=0))
@@ -252,13 +252,13 @@ def transpose(roll: np.ndarray, semitones: int) -> np.ndarray:
     return np.roll(roll, int(semitones), axis=1)
 
 
-def back_on_piano(key: np.ndarray) -> np.ndarray:
+def fold_to_piano(key: np.ndarray) -> np.ndarray:
     """Move keys that left the piano, by less than an octave, back by an octave."""
     return np.where(key < 0, key + 12, np.where(key >= N_KEYS, key - 12, key))
 
 
 class Bars(NamedTuple):
-    """Say where the bar lines of a piece stand; `upbeat` counts the steps before the first one."""
+    """Say where the bar lines of a piece are; `upbeat` counts the steps before the first one."""
 
     steps_per_bar: int = STEPS_PER_BAR
     upbeat: int = 0
@@ -269,7 +269,7 @@ class Bars(NamedTuple):
         return {"steps_per_bar": self.steps_per_bar, "upbeat": self.upbeat}
 
 
-COMMON_BARS = Bars()  # of 4/4: those of a roll of which nothing else is known
+COMMON_BARS = Bars()  # 4/4: for a roll of which nothing else is known
 
 
 def bars_at(position: np.ndarray, steps_per_bar: int, denominator: int = 4) -> Bars:

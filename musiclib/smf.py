@@ -1,25 +1,25 @@
 """Read a Standard MIDI File, damaged or not: from bytes to events, and to a score in ticks.
 
 Times are ticks, never seconds. A *channel* is 16 times its port (0 unless a track names one) plus
-its number, 0 to 15. What can be repaired is counted in a `Repairs` (what: how many), and reading
-goes on; what cannot be read raises `SmfError`. Notes are made by pretty_midi's rules:
+its number, 0 to 15. Repairable damage is counted in a `Repairs` (what: how many), and reading
+continues; what cannot be read raises `SmfError`. Notes follow pretty_midi's rules:
 
 - An instrument is what one track plays on one channel with one program. Its name is the one that
   its track had when its first note ended. Channel 9 (counted from 0) is percussion.
-- A note-off (or note-on of velocity 0) ends every open note of its channel and pitch that began
-  at an earlier tick. Notes that began at the same tick go on if others ended; else they are lost.
+- A note-off (or note-on of velocity 0) ends every open note of its channel and pitch that began at
+  an earlier tick. Notes that began at the same tick go on if others ended; otherwise they are lost.
 
-Ours differ in these points:
+Our rules differ in these points:
 
 - Tempo, key and time signature count on any track, as for sequencers (pretty_midi: on the first).
-- Program, bank, controllers and pitch bends are the channel's, on any track (pretty_midi keeps
-  them to one track), and outlast a change of program. In force is what was set last up to a tick:
-  at one tick settings come before notes, and of two settings the one on the later track counts.
-  But if two tracks that both play notes set a program at the same tick, each keeps its own: files
-  of more than 15 instruments (pretty_midi's, for one) use a channel twice in that way.
+- Program, bank, controllers and pitch bends are the channel's, on any track (pretty_midi keeps them
+  to one track), and outlast a change of program. The last setting up to a tick is in force: at one
+  tick, settings come before notes, and the setting on the later track counts. But if two tracks
+  that both play notes set a program at the same tick, each keeps its own: files of more than 15
+  instruments (pretty_midi's, for one) use a channel twice in this way.
 - A note has the program that is set when it starts, not when it ends.
 - "All notes off" and "all sound off" end the notes of their channel.
-- Drum kits on other channels than 9 are percussion too: by their bank, or by the track's name.
+- Drum kits on channels other than 9 are percussion too: by their bank or the track's name.
 - Where a track was cut short, notes still open end at the cut.
 
 Sources: Standard MIDI Files 1.0 (MIDI Manufacturers Association, RP-001, 1996); MIDI 1.0 Detailed
@@ -43,7 +43,7 @@ import numpy as np
 META = 0xFF
 TEXT, TRACK_NAME, LYRIC, PORT, END_OF_TRACK = 0x01, 0x03, 0x05, 0x21, 0x2F
 TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x51, 0x58, 0x59
-MAX_TRACKS = 65_535  # the header's own field ends there
+MAX_TRACKS = 65_535  # the most that the header's field can hold
 MAX_EVENTS = 2_000_000  # a dense piano piece of an hour holds about 100,000
 MAX_NOTES = 1_000_000
 MAX_META_EVENTS = 200_000  # tempo changes, signatures, lyrics and texts, in all
@@ -81,7 +81,7 @@ class SmfError(ValueError):
 
 
 class _DamageError(Exception):
-    """Leave a track here, and say at what: what follows cannot be told apart."""
+    """Stop reading a track, and say at what: the rest cannot be interpreted."""
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Instrument:  # What one track plays on one channel with one program
 
 @dataclass
 class Score:
-    """All that a file says, in ticks from its start; tables are by tick.
+    """Everything a file says, in ticks from its start; tables are sorted by tick.
 
     The value of a meta event is for ``TEMPO`` microseconds per quarter note, 1 to 16,777,215; for
     ``KEY_SIGNATURE`` 0 to 11 for C to B major, 12 to 23 for C to B minor; for ``TIME_SIGNATURE``
@@ -264,7 +264,7 @@ def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repa
             if position > end:
                 raise _DamageError(_OVERLONG)
             if a > 0x7F:
-                repairs["events with a number above 127 left out"] += 1
+                repairs["events with a number above 127 skipped"] += 1
                 continue
             if b > 0x7F:
                 repairs["values above 127 set to 127"] += 1
@@ -283,7 +283,7 @@ def read_events(data: bytes, *, start: int, end: int, budget: int, repairs: Repa
 
 
 def _read_other(data: bytes, position: int, end: int, tick: int, status: int, track: Track) -> int:
-    """Read no channel message; running status is kept across it, as some files need it."""
+    """Read an event that is not a channel message; keep running status, as some files need."""
     kind = data[position] if status == META else -1
     position += status == META
     if status in (META, 0xF0, 0xF7):
@@ -374,7 +374,7 @@ class _ScoreReader:
         if ended and len(ended) < len(started):
             self.open[channel, pitch] = [note for note in started if note[0] == tick]
         elif started and not ended:
-            self.repairs["notes of no length left out"] += len(started)
+            self.repairs["notes of no length skipped"] += len(started)
         return len(ended)
 
     def _add_meta(self, tick: int, kind: int, payload: bytes) -> None:
@@ -384,7 +384,7 @@ class _ScoreReader:
         elif kind == PORT:
             self.port = payload[0] << 4 if payload else 0
         elif (value := _meta_value(kind, payload)) is None:
-            self.repairs[f"{_METAS[kind]} out of range left out"] += 1
+            self.repairs[f"{_METAS[kind]} out of range skipped"] += 1
         else:
             self.score.metas[kind].append((tick, value))
 
@@ -435,7 +435,7 @@ def _end_at_silences(notes: Table, controls: Table, repairs: Repairs) -> tuple[T
     rows = np.lexsort((notes[:, 3], notes[:, 0]))
     kept = rows[notes[rows, 3] < _NEVER]
     if len(kept) < len(rows):
-        repairs["notes that never end left out"] += len(rows) - len(kept)
+        repairs["notes that never end skipped"] += len(rows) - len(kept)
     _check_bound(len(kept), MAX_NOTES, "notes")
     return kept, notes[kept]
 
@@ -464,13 +464,13 @@ def _programs_in_force(changes: Table, controls: Table, notes: Table) -> tuple[T
     row = np.where((own >= 0) & plays[row] & (tick[own] == tick[row]), own, row)
     banks = controls[controls[:, 2] == _BANK]
     bank = np.append(banks[:, 3], 0)[_row_in_force(banks, changes[:, 1], changes[:, 2])]
-    # A change chooses a drum kit if it enters the bank of one, set before.
+    # A program change chooses a drum kit if the bank set before it is one of drum kits.
     is_kit = np.append(np.isin(bank, _DRUM_BANKS), False)[row]
     return np.append(changes[:, 3], 0)[row], (channel % 16 == DRUM_CHANNEL) | is_kit
 
 
 def _find_named_drums(instruments: list[Instrument], repairs: Repairs) -> None:
-    """Take for percussion what its track's name says is, if the track plays one channel only."""
+    """Treat an instrument as percussion if its track's name says so and has only one channel."""
     n_channels = Counter(track for track, _ in {(one.track, one.channel) for one in instruments})
     for one in instruments:
         words = set(re.findall(r"[^\W\d_]+", one.name.lower().replace("hi-hat", "hihat")))

@@ -1,10 +1,10 @@
 """Render notes with FluidSynth, at one fixed gain: piece -> events -> waveform.
 
-Conventions: a waveform is ``float32``, mono unless asked, full scale 1.0 and not a limit; `sr` is
-audio samples per second. Loudness is never evened out unless asked: a soft piece stays soft, so
-that levels of different pieces can be compared. The same notes give the same bytes, in every
-process of one machine: reverb and chorus are off, one core is used, and the float output is neither
-dithered nor clipped (the 16-bit one, pyfluidsynth's `get_samples`, is both).
+Conventions: a waveform is ``float32``, mono unless asked, full scale is 1.0 and may be exceeded;
+`sr` is audio samples per second. Loudness is never evened out unless asked: a soft piece stays
+soft, so that levels of different pieces can be compared. The same notes give the same bytes, in
+every process of one machine: reverb and chorus are off, one core is used, and the float output is
+neither dithered nor clipped (the 16-bit one, pyfluidsynth's `get_samples`, is both).
 
 Times become samples by ``round(seconds * sr)``; FluidSynth works in blocks of 64 samples, so a note
 starts up to 1.5 ms later at 44.1 kHz. Tracks of one program share one channel, like several hands
@@ -33,7 +33,7 @@ from musiclib.midi import sound_end
 # 80 quarter notes a minute) peaks at 0.307 with a gain of 1, so at 0.707, -3.0 dBFS, with 2.3.
 GAIN = 2.3
 RELEASE_TAIL = 1.0  # seconds, in which a damped piano note falls by more than 100 dB
-FADE = 0.02  # seconds at the end of the tail in which what still sounds fades, without a click
+FADE = 0.02  # seconds: the fade-out at the end of the tail, which avoids a click
 MAX_SAMPLES = 80_000_000  # 30 minutes at 44.1 kHz, 320 MB (stereo 640)
 POLYPHONY = 512  # notes at once, dying ones included; FluidSynth drops the weakest beyond it
 MAX_CHANNELS = 256  # FluidSynth's own limit
@@ -45,7 +45,7 @@ _PEDALS = (64, 66)
 _QUIET = 2.0**-16  # half a step of 16 bits
 _CHUNK = 65_536
 _INSTALL = (
-    "FluidSynth is not there ({reason}). Install its library: Debian or Ubuntu 'sudo apt-get "
+    "FluidSynth is missing ({reason}). Install its library: Debian or Ubuntu 'sudo apt-get "
     "install libfluidsynth3'; Fedora 'sudo dnf install fluidsynth-libs'; macOS 'brew install "
     "fluidsynth'; conda 'conda install -c conda-forge fluidsynth'; Windows 'choco install "
     "fluidsynth'. Its Python binding: 'pip install pyfluidsynth'. Then start Python again."
@@ -76,26 +76,26 @@ def synthesize(
 ) -> np.ndarray:  # fmt: skip
     """Render a piece with FluidSynth, at `sr` of 8,000 to 96,000.
 
-    `normalize` divides by the peak, which erases loudness: it shows what pretty_midi does unasked.
-    `duration` is how many seconds the piece lasts, for pieces that end with rests; None stands for
-    `midi.sound_end`. `stereo` gives both channels, shape (N, 2); mono, shape (N,), is their mean.
+    `normalize` divides by the peak, which erases loudness: it shows what pretty_midi does by
+    default. `duration` is how many seconds the piece lasts, for pieces that end with rests; None
+    means `midi.sound_end`. `stereo` gives both channels, (N, 2); mono, (N,), is their mean.
 
-    N is the samples of the piece and `RELEASE_TAIL`; past `MAX_SAMPLES` a piece is refused before
-    anything is rendered. No notes give N zeros. A `ValueError` names what is out of range, or a
-    piece of which the soundfont plays nothing; a `RuntimeWarning` a peak above full scale (the
+    N is the samples of the piece and of `RELEASE_TAIL`; more than `MAX_SAMPLES` are refused before
+    rendering. Without notes, N zeros are returned. A `ValueError` names a value out of range, or a
+    piece that the soundfont has no sound for; a `RuntimeWarning` a peak above full scale (the
     samples are kept) or too low for 16 bits, or a missing program.
 
     Our choice: the paper names neither renderer nor level.
     """
     if isinstance(sr, bool) or not 8000 <= sr <= 96000 or int(sr) != sr:
-        raise ValueError(f"sr: {sr!r} samples a second; allowed are whole numbers, 8000 to 96000")
+        raise ValueError(f"sr: {sr!r} samples per second; allowed: whole numbers, 8000 to 96000")
     seconds = _seconds(midi, duration)
     size = math.ceil(round((seconds + RELEASE_TAIL) * sr, 6))
     shape = (size, 2) if stereo else (size,)
     if size > MAX_SAMPLES:
         raise ValueError(
             f"midi: it lasts {seconds:,.0f} s, which is {size:,} samples at {sr} Hz and "
-            f"{4 * math.prod(shape) / 1e6:,.0f} MB; allowed are {MAX_SAMPLES:,} samples"
+            f"{4 * math.prod(shape) / 1e6:,.0f} MB; allowed: {MAX_SAMPLES:,} samples"
         )
     parts, events = plan_events(midi, sr=sr)
     if not parts:
@@ -113,7 +113,7 @@ def synthesize(
 def _seconds(midi: pretty_midi.PrettyMIDI, duration: float | None) -> float:
     seconds = sound_end(midi) if duration is None else duration
     if not (math.isfinite(seconds) and seconds >= 0):
-        raise ValueError(f"duration: {seconds} s; allowed are finite numbers, 0 and above")
+        raise ValueError(f"duration: {seconds} s; allowed: finite numbers, 0 and above")
     end = max((note.end for track in midi.instruments for note in track.notes), default=0.0)
     if seconds < end - 1e-6:
         raise ValueError(f"duration: {seconds} s, but the last note ends at {end} s")
@@ -156,7 +156,7 @@ def plan_events(midi: pretty_midi.PrettyMIDI, *, sr: int) -> tuple[list[Part], l
 
 
 def _in_order(events: list[Event]) -> list[Event]:
-    """Sort by sample, kind and key, as sums of floats depend on it; controls as they were given."""
+    """Sort by sample, kind and key, as float sums depend on the order; controls as given."""
     return sorted(events, key=lambda event: event[: 4 if event.kind in (OFF, ON) else 2])
 
 
@@ -214,11 +214,11 @@ def _key_events(notes: list[pretty_midi.Note], *, channel: int, sr: int) -> list
 
 def _check_track(track: pretty_midi.Instrument, controls: _Controls) -> None:
     if not 0 <= track.program <= 127:
-        raise ValueError(f"midi: an instrument has program {track.program}; allowed are 0 to 127")
+        raise ValueError(f"midi: an instrument has program {track.program}; allowed: 0 to 127")
     for note in track.notes:
         if not (0 <= note.pitch <= 127 and 1 <= note.velocity <= 127):
             got = f"midi: a note has pitch {note.pitch} and velocity {note.velocity}"
-            raise ValueError(f"{got}; allowed are pitch 0 to 127 and velocity 1 to 127")
+            raise ValueError(f"{got}; allowed: pitch 0 to 127 and velocity 1 to 127")
         if not (0 <= note.start <= note.end and math.isfinite(note.end)):
             raise ValueError(
                 f"midi: a note lasts from {note.start} to {note.end} s; its start must be 0 or "
@@ -229,7 +229,7 @@ def _check_track(track: pretty_midi.Instrument, controls: _Controls) -> None:
         if not (seconds >= 0 and math.isfinite(seconds) and low <= value <= high):
             raise ValueError(
                 f"midi: {'a pitch bend' if kind == BEND else f'control {number}'} is {value} at "
-                f"{seconds} s; allowed are {low} to {high} at finite times of 0 or later"
+                f"{seconds} s; allowed: {low} to {high} at finite times of 0 or later"
             )
 
 

@@ -1,1 +1,1 @@
-"""The study of the paper: its models, its measures, its claims. It imports musiclib, never back."""
+"""The study of the paper: its models, measures and claims. It imports musiclib, not the reverse."""

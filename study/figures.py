@@ -1,7 +1,7 @@
 """Plot the study's results, its workflow and its models, and show figures in a notebook.
 
-Conventions: as in `musiclib.plots`. Nothing is shown or saved but by `show`; only `draw_verdict`
-makes a whole figure. Tables have one row per piece and name its set in the column ``model``.
+Conventions: as in `musiclib.plots`. Only `show` shows or saves anything; only `draw_verdict` makes
+a whole figure. Tables have one row per piece and name its set in the column ``model``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from matplotlib.path import Path
 from PIL import Image as Pixels
 from scipy.optimize import isotonic_regression
 
-from musiclib.plots import axes_or_new, look, plot_distribution, plot_intervals, tint
+from musiclib.plots import axes_or_new, plot_distribution, plot_intervals, style_of, tint
 from study.benchmarks import OUTPUTS
 from study.claims import CLAIMS
 from study.measuring import real_range
@@ -51,13 +51,15 @@ def plot_measure(
             line.set(markersize=min(6.0, 36 / n**0.5), alpha=min(1.0, 45 / n))
         else:
             line.set_zorder(4)
-    names = [f"{look(name, index=i).label}\n{len(x)}" for i, (name, x) in enumerate(groups.items())]
+    names = [
+        f"{style_of(name, index=i).label}\n{len(x)}" for i, (name, x) in enumerate(groups.items())
+    ]
     ax.set_xticks(range(1, len(groups) + 1), names, fontsize=9)
     return ax
 
 
 def _without(what: str, names: Sequence[str]) -> str:
-    return f"{what}: {', '.join(look(name).label for name in names)}" if names else ""
+    return f"{what}: {', '.join(style_of(name).label for name in names)}" if names else ""
 
 
 def _no_value(ax: Axes | None, unit: str, title: str) -> Axes:
@@ -75,7 +77,7 @@ def plot_scatter(
     ax = axes_or_new(ax, size=(6, 4))
     shown = table[np.isfinite(table[[x, y]]).all(axis=1)]
     for index, (model, rows) in enumerate(shown.groupby("model", sort=False)):
-        one = look(str(model), index=index)
+        one = style_of(str(model), index=index)
         edge = {"markeredgecolor": "white", "markeredgewidth": 0.4, "alpha": 0.65}
         style = {"color": one.colour, "marker": one.marker, "markersize": 6, **edge}
         ax.plot(rows[x], rows[y], linestyle="", label=f"{one.label} (n = {len(rows)})", **style)
@@ -90,10 +92,10 @@ def plot_lines(
     lines: Mapping[str, tuple[np.ndarray, np.ndarray]], *, ax: Axes | None = None,
     xlabel: str, ylabel: str, every: int = 1,
 ) -> Axes:  # fmt: skip
-    """Draw one curve (x, y) per set, with its marker at every so many points."""
+    """Draw one curve (x, y) per set, with a marker at every so-many-th point (`every`)."""
     ax = axes_or_new(ax, size=(6, 4))
     for index, (name, (x, y)) in enumerate(lines.items()):
-        one = look(name, index=index)
+        one = style_of(name, index=index)
         style = {"color": one.colour, "marker": one.marker, "label": one.label}
         ax.plot(x, y, markevery=every, markersize=6, linewidth=1.6, **style)
     ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -119,7 +121,7 @@ def plot_heatmap(
         text = "-" if np.isnan(values[i, j]) else f"{values[i, j]:.2f}"
         colour = "white" if dark[i, j] else "black"
         ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=10)
-    ax.set_xticks(range(columns), [look(str(name)).label for name in table.columns])
+    ax.set_xticks(range(columns), [style_of(str(name)).label for name in table.columns])
     ax.set_yticks(range(rows), [str(name).replace("_", " ") for name in table.index])
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
@@ -135,7 +137,9 @@ def plot_distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         return _no_value(ax, "", title)
     values, rows = ["distance", "low", "high"], shown.itertuples()
     shown[values] = shown[values].clip(lower=0.01)
-    shown["label"] = [f"{look(row.model).label} (n = {row.n}, seeds: {row.seeds})" for row in rows]
+    shown["label"] = [
+        f"{style_of(row.model).label} (n = {row.n}, seeds: {row.seeds})" for row in rows
+    ]
     unit = "distance to held-out real music (its standard deviations)"
     ax = plot_intervals(shown, ax=ax, value="distance", unit=unit, title=title)
     low, high = 0.85 * shown["low"].min(), 1.15 * shown["high"].max()
@@ -153,7 +157,7 @@ def plot_copied(table: pd.DataFrame, *, kind: str, ax: Axes | None = None, title
     shown = table[table["kind"] == kind]
     lengths, last = sorted(shown["length"].unique()), shown["model"].nunique() - 1
     for index, (model, rows) in enumerate(shown.groupby("model", sort=False)):
-        rows, one = rows.set_index("length").loc[lengths], look(str(model), index=index)
+        rows, one = rows.set_index("length").loc[lengths], style_of(str(model), index=index)
         x = np.arange(len(lengths)) + 0.08 * (index - last / 2)
         ends = (100 * rows["low"], 100 * rows["high"])
         ax.vlines(x, *ends, color=one.colour, alpha=0.6, linewidth=3)
@@ -173,7 +177,7 @@ def plot_beside_paper(
     ax = axes_or_new(ax, size=(5.5, 3.6))
     models = list(table["model"].unique())
     for place, model in enumerate(models):
-        rows, one = table[table["model"] == model], look(model)
+        rows, one = table[table["model"] == model], style_of(model)
         x = place + np.linspace(-0.06, 0.06, len(rows))
         style = {"color": one.colour, "marker": one.marker, "markersize": 9, "markeredgewidth": 1.8}
         for column, shift, fill in ((f"paper_{quantity}", -0.15, "white"), (quantity, 0.15, None)):
@@ -183,14 +187,14 @@ def plot_beside_paper(
         ax.set_yscale("log")
     else:
         ax.axhline(0, color="#333333", linewidth=0.8)
-    ax.set_xticks(range(len(models)), [look(model).label for model in models])
+    ax.set_xticks(range(len(models)), [style_of(model).label for model in models])
     ax.set(xlim=(-0.5, len(models) - 0.5), ylabel=quantity, title=title)
     ax.grid(axis="y")
     return ax
 
 
 def plot_rankings(rankings: pd.DataFrame, *, ax: Axes | None = None, paper: str = "") -> Axes:
-    """Draw the shares of `printed.picked_rankings`; what the `paper` found is hatched."""
+    """Draw the shares of `printed.picked_rankings`; the ranking of the `paper` is hatched."""
     ax = axes_or_new(ax, size=(8, 3.6))
     places, names = range(len(rankings)), []
     bars = ax.barh(places, 100 * rankings["by_means"], color="#9DB4C0", edgecolor="#333333")
@@ -220,7 +224,7 @@ def plot_benchmark(
     rows = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     unknown = set(rows["outputs"]) - set(OUTPUTS)
     if unknown or not len(rows):
-        raise ValueError(f"outputs: got {sorted(unknown)}, allowed are {', '.join(OUTPUTS)}")
+        raise ValueError(f"outputs: got {sorted(unknown)}; allowed: {', '.join(OUTPUTS)}")
     rows = rows.sort_values("outputs", key=lambda kind: kind.map(OUTPUTS.index), kind="stable")
     ax = axes_or_new(ax, size=(9, 1.2 + 0.34 * (len(rows) + rows["outputs"].nunique())))
     place, ticks, names = 0.0, [], []
@@ -236,7 +240,7 @@ def plot_benchmark(
             names.append(row["model"])
         place += 0.8
     ax.set_yticks(ticks, names)
-    ax.set(ylim=(place, 0.0), xlabel="test NLL (nats a frame, lower is better)", title=title)
+    ax.set(ylim=(place, 0.0), xlabel="test NLL (nats per frame, lower is better)", title=title)
     ax.grid(axis="x")
     return ax
 
@@ -244,7 +248,7 @@ def plot_benchmark(
 def _draw_likelihood(ax: Axes, row: dict[str, Any], place: float) -> None:
     value, is_floor = float(row["test_nll"]), row["outputs"] == "floor"
     is_model = row["ours"] and not is_floor
-    one = look(("vae" if row["model"].startswith("VAE") else "lstm") if is_model else "real")
+    one = style_of(("vae" if row["model"].startswith("VAE") else "lstm") if is_model else "real")
     if is_model:
         ends = [float(row.get(end, value)) for end in ("low", "high")]
         ax.plot(ends, [place, place], color=one.colour, linewidth=4, alpha=0.5)
@@ -256,7 +260,7 @@ def _draw_likelihood(ax: Axes, row: dict[str, Any], place: float) -> None:
 
 
 def draw_verdict(parts: pd.DataFrame, verdict: pd.DataFrame) -> Figure:
-    """Draw a row per claim: intervals, margins (shaded is where it holds), and the answer."""
+    """Draw a row per claim: intervals, margins (the claim holds in the shade), and the answer."""
     own = [parts[(parts["claim"] == claim.name) & parts["decides"]] for claim in CLAIMS]
     heights = [0.75 + 0.42 * len(rows) for rows in own]
     sizes = {"width_ratios": [3.0, 5.4, 1.3], "height_ratios": heights}
@@ -293,7 +297,8 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
         ax.plot(row.effect, place, marker="D", color=colour, markersize=7)
         ax.plot([row.margin] * 2, edges, color="#222222", linewidth=1.6)
         ax.fill_between([row.margin, high], *edges, color="#1B7837", alpha=0.10, linewidth=0)
-        size = f"{look(row.first).label} {row.n_first}, {look(row.second).label} {row.n_second}"
+        first, second = style_of(row.first).label, style_of(row.second).label
+        size = f"{first} {row.n_first}, {second} {row.n_second}"
         if row.n_first == row.n_second:
             size = f"n = {row.n_first}"
         names.append(f"{row.measure + ': ' if len(measures) > 1 else ''}{row.part} ({size})")
@@ -305,7 +310,7 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
     ax.axvline(0, color="#999999", linewidth=0.8, linestyle=":")
 
 
-# Diagrams of boxes and arrows. Lengths are inches at natural size; all shrinks with small axes.
+# Diagrams of boxes and arrows. Lengths are inches at natural size; all shrink with small axes.
 # The paper's workflow (its Fig. 1), one for all three models: title and text of each stage.
 WORKFLOW = (
     ("Data collection", "real piano music\nas MIDI files"),
@@ -334,7 +339,7 @@ def plot_workflow(*, ax: Axes | None = None) -> Axes:
             _centred(ax, middle, 0.58, content, 10 * scale, color=_INK)
             content = ()
         for place, name in enumerate(reversed(content)):
-            bottom, colour = 0.08 + 0.32 * place, look(name).colour
+            bottom, colour = 0.08 + 0.32 * place, style_of(name).colour
             _draw_box(ax, left + 0.35, bottom, (width - 0.7, 0.26), tint(colour, 0.25), colour)
             _centred(ax, middle, bottom + 0.13, name, 11 * scale, color="black")
         if index:
@@ -355,7 +360,7 @@ def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real
         middle = x + plan.width * _BOX / 2
         _centred(ax, middle, y, title, 12 * scale, weight="bold")
         _centred(ax, middle, y - 0.26, f"{one.count_params():,} parameters", 10 * scale)
-        _draw_stage(ax, some, plan, x, height - _TITLE, look(colour).colour, scale)
+        _draw_stage(ax, some, plan, x, height - _TITLE, style_of(colour).colour, scale)
         if x:
             _draw_arrow(ax, [(x - _STAGE_GAP + 0.1, y), (x - 0.1, y)], scale, heavy=True)
     return ax
@@ -363,13 +368,13 @@ def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real
 
 @dataclass
 class Block:
-    """A box of a diagram: a layer or operation of a Keras model, and what was folded into it."""
+    """A box of a diagram: a layer or operation of a Keras model, and the layers folded into it."""
 
     name: str
     kinds: list[str]  # its class, then those of the layers folded into it
     shape: str  # of its output; None is any size, the batch comes first
     parameters: int
-    parents: list[int]  # the blocks that it takes from, by their place in the list
+    parents: list[int]  # the blocks that it takes its input from, by index
 
 
 def read_blocks(model: Any) -> list[Block]:
@@ -377,7 +382,7 @@ def read_blocks(model: Any) -> list[Block]:
     graph = getattr(model, "_functional", None) or model
     if not getattr(graph, "_nodes_by_depth", None):
         kind = type(model).__name__
-        raise ValueError(f"model: got {kind}, allowed is a functional or built sequential model")
+        raise ValueError(f"model: got {kind}; allowed: a functional or built sequential model")
     depths = sorted(graph._nodes_by_depth.items(), reverse=True)
     nodes = [node for _, some in depths for node in some]
     takers = Counter(source for node in nodes for source in node.parent_nodes)
@@ -410,7 +415,7 @@ class Layout(NamedTuple):
 
 
 def arrange(blocks: Sequence[Block]) -> Layout:
-    """Place blocks in rows below what they take from, and route the arrows (after Sugiyama)."""
+    """Place blocks in rows below their inputs, and route the arrows (after Sugiyama)."""
     row_of: list[int] = []
     for block in blocks:
         row_of.append(1 + max((row_of[parent] for parent in block.parents), default=-1))

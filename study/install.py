@@ -4,8 +4,8 @@
     python3 study/install.py --test     and what `make test` needs
     python3 study/install.py clean      remove the environment, runs and caches
 
-Run by the machine's own Python, so only the standard library is used here. After a failure the same
-command resumes. uv installs the packages, in less than half of pip's time, or pip where uv fails.
+The machine's own Python runs this, so it uses only the standard library. After a failure the same
+command resumes. uv installs the packages, in less than half of pip's time, or pip if uv fails.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def require_python(version: Sequence[int]) -> None:
     """Refuse a Python for which TensorFlow has no packages."""
     if not OLDEST <= tuple(version[:2]) <= NEWEST:
         got, low, high = (".".join(map(str, v[:2])) for v in (version, OLDEST, NEWEST))
-        advice = f"install Python {low} to {high} and try again, or say PYTHON=python{high}"
+        advice = f"install Python {low} to {high} and try again, or set PYTHON=python{high}"
         raise InstallError(f"Python {got} cannot run the study; {advice}")
 
 
@@ -101,7 +101,7 @@ def install_packages(venv: Path, *, test: bool) -> None:
     packages = [part for name in lists for part in ("-r", str(ROOT / name))]
     if not _install(python, [*packages, "-e", str(ROOT)]):
         advice = "check the network and the disk, and run the same command again"
-        raise InstallError(f"The packages were not installed (the reason stands above); {advice}")
+        raise InstallError(f"The packages were not installed (see the reason above); {advice}")
     stamp.write_text("\n".join(wanted), encoding="utf-8")
 
 
@@ -114,7 +114,7 @@ def make_venv(venv: Path) -> Path:
     command = [sys.executable, "-m", "venv", "--clear", str(venv)]
     package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
     if not _succeeds(command) and not (apt_install(package) and _succeeds(command)):
-        advice = f"'sudo apt-get install {package}' helps, else look at: {' '.join(command)}"
+        advice = f"try 'sudo apt-get install {package}'; otherwise check: {' '.join(command)}"
         raise InstallError(f"Python could not make {venv}; on Debian and Ubuntu {advice}")
     return python
 
@@ -130,7 +130,7 @@ def _install(python: Path, packages: list[str]) -> bool:
 
 
 def _has_own_index(pip: list[str]) -> bool:
-    """Return whether pip was told of another package index, which uv would not know of."""
+    """Return whether pip uses another package index, which uv would not know about."""
     listed = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False)
     return "PIP_INDEX_URL" in os.environ or ".index-url=" in listed.stdout.replace("_", "-")
 
@@ -143,7 +143,7 @@ def _succeeds(command: list[str]) -> bool:
 
 
 def clean(venv: str = ".venv") -> int:
-    """Remove all that was made, but for listeners' answers, and say what that frees."""
+    """Remove all that was made except listeners' answers, and say how much that frees."""
     made = [*sorted((ROOT / "runs").glob("*")), ROOT / venv, *(ROOT / name for name in CACHES)]
     made += ROOT.glob("*.egg-info")
     for package in ("musiclib", "study", "tests"):

@@ -1,14 +1,14 @@
-"""The blind listening test: which clips are heard, in which order, and what is answered.
+"""The blind listening test: which clips are played, in which order, and what listeners answer.
 
 A *clip* is the beginning of a piece, known by a *code* that names no model. A *trial* is one
 question: rate a clip, or choose between two. What a listener hears follows from the test's seed and
 the listener's name alone, so a broken session can be resumed.
 
-Answers are kept at the moment they are given, as CSV files that only grow. Where an answer comes
-from, its *provenance*, stands in the header's first column (``provenance_listener`` or
+Answers are saved as soon as they are given, as CSV files that only grow. The *provenance* of an
+answer (where it comes from) is in the header's first column (``provenance_listener`` or
 ``provenance_simulated``), in every row and, for simulated answers, in the file's name. Seconds come
-last and have one decimal, so that a line cut short anywhere is no answer. This guards against
-mistakes, not against forgers. Nothing that the browser sees tells where a clip comes from.
+last and have one decimal, so that a line cut short anywhere is not an answer. This guards against
+mistakes, not against forgers. Nothing that the browser sees reveals where a clip comes from.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from study.stats import MODELS
 
 HEARD = ("lstm", "gan", "vae", "real", "markov")  # with real music above, one baseline below
 CLIPS = 10  # of each set: two of each of five trainings
-CLIP_STEPS = 64  # sixteenths of a clip: 4 bars of 4/4, 12 s at 80 quarters a minute (our choice)
+CLIP_STEPS = 64  # sixteenths of a clip: 4 bars of 4/4, 12 s at 80 quarters per minute (our choice)
 RATED = 2  # clips of each set that a listener rates
 CHOSEN, BETWEEN_MODELS = 2, 4  # choices between each two sets, and each two of the paper's models
 RATING, CHOICE = "rating", "choice"
@@ -44,7 +44,7 @@ MAX_BYTES = 20_000_000  # of a file of answers: a class gives some ten thousand 
 
 _ALLOWED = {RATING: RATINGS, CHOICE: CHOICES}
 _CODE, _WORD = re.compile(r"[0-9a-f]{8}"), re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-_SECONDS = re.compile(r"[0-9]+\.[0-9]")  # which nothing cut short matches
+_SECONDS = re.compile(r"[0-9]+\.[0-9]")  # no number cut short matches
 _CUT = "half-written last line"
 
 
@@ -88,7 +88,7 @@ class Merged(NamedTuple):
     """Answers (fields of `Answer`, file, line), and the lines skipped: file, line, reason."""
 
     answers: pd.DataFrame
-    left_out: pd.DataFrame
+    skipped: pd.DataFrame
 
 
 class ProvenanceError(ValueError):
@@ -96,12 +96,12 @@ class ProvenanceError(ValueError):
 
 
 def choose_clips(samples: Iterable[Sample], *, n: int = CLIPS) -> list[Clip]:
-    """Return the first n pieces of each set in `HEARD`, or all it has: nothing is picked.
+    """Return the first n pieces of each set in `HEARD`, or all it has: nothing is hand-picked.
 
-    Trainings come in turn: the first piece of every training, then the second of every training.
+    Training runs take turns: the first piece of every training, then the second of every training.
     """
     if n < 1:
-        raise ValueError(f"n: got {n}; allowed is 1 and more")
+        raise ValueError(f"n: got {n}; allowed: 1 or more")
     by_set: dict[str, dict[int, list[Sample]]] = {name: {} for name in HEARD}
     for sample in sorted(samples, key=lambda sample: sample.seed):
         by_set.get(sample.model, {}).setdefault(sample.seed, []).append(sample)
@@ -134,7 +134,7 @@ def clip_seconds(clips: Sequence[Clip], *, tempo: float) -> float:
     """Return how long the notes of each clip last, in seconds, if all have one length."""
     lengths = sorted({len(clip.roll) for clip in clips})
     if len(lengths) != 1:
-        raise ValueError(f"clips: got lengths {lengths} in steps; allowed is one length for all")
+        raise ValueError(f"clips: got lengths {lengths} in steps; allowed: one length for all")
     return lengths[0] / STEPS_PER_QUARTER * 60 / tempo
 
 
@@ -147,25 +147,25 @@ def design(clips: Sequence[Clip], *, seed: int) -> str:
 
 
 def listener_name(name: str) -> str:
-    """Return what was typed as files know it: lower case letters, digits and hyphens."""
+    """Return a typed name as files use it: lower case letters, digits and hyphens."""
     found = re.sub(r"[^a-z0-9]+", "-", name.strip().lower()).strip("-")
     if not _WORD.fullmatch(found):
-        raise ValueError(f"name: got {name!r}; allowed are 1 to 40 letters a to z, digits, hyphens")
+        raise ValueError(f"name: got {name!r}; allowed: 1 to 40 letters a to z, digits, hyphens")
     if found.startswith(SIMULATED):
-        raise ValueError(f"name: got {name!r}; names of that kind belong to simulated listeners")
+        raise ValueError(f"name: got {name!r}; such names belong to simulated listeners")
     return found
 
 
 def deal(clips: Sequence[Clip], *, listener: str, seed: int) -> list[Trial]:
     """Return one listener's trials: 10 ratings, then 26 choices, each in random order.
 
-    In the choices between two sets the one that comes first alternates from a random one, and no
-    clip comes a second time before all of its set have been used.
+    In the choices between two sets, the one played first alternates, starting at random. No clip is
+    used again before all of its set have been used.
     """
     names = dict.fromkeys(clip.model for clip in clips)
     codes = {name: [clip.code for clip in clips if clip.model == name] for name in names}
     if len(codes) < 2:
-        raise ValueError(f"clips: got clips of {list(codes) or 'no set'}; allowed are two or more")
+        raise ValueError(f"clips: got clips of {list(codes) or 'no set'}; allowed: two or more")
     rng = np.random.default_rng([seed, int(hashlib.sha256(listener.encode()).hexdigest()[:8], 16)])
     singles = [code for own in codes.values() for code in rng.permutation(own)[:RATED]]
     pairs = []
@@ -186,7 +186,7 @@ def header(provenance: str) -> str:
 
 
 def answer_line(answer: Answer, *, provenance: str) -> str:
-    """Return the line of an answer; refuse what would not be read again."""
+    """Return the line of an answer; refuse one that could not be read back."""
     line = ",".join([provenance, *map(str, answer[:-1]), f"{answer.seconds:.1f}"])
     if isinstance(wrong := _parsed(line, provenance), str):
         raise ValueError(f"answer: {wrong}, got {answer}")
@@ -209,7 +209,7 @@ def _parsed(line: str, provenance: str) -> Answer | str:
 
 
 def append_answer(path: str | os.PathLike[str], answer: Answer) -> None:
-    """Add a real listener's answer to a file, on the disk before this returns."""
+    """Add a real listener's answer to a file, and flush it to disk before returning."""
     path, first = Path(path), f"{header(LISTENER)}\n"
     data = f"{answer_line(answer, provenance=LISTENER)}\n".encode()
     if not path.exists() or not path.stat().st_size:
@@ -228,8 +228,8 @@ def append_answer(path: str | os.PathLike[str], answer: Answer) -> None:
 def read_answers(path: str | os.PathLike[str], *, provenance: str) -> Merged:
     """Read one file of answers; damaged lines, such as a half-written last one, are skipped.
 
-    Raises `ProvenanceError` if header, name or any row says another provenance or none; if the word
-    "simulated" occurs anywhere in a file that is read as real; or if all lines are damaged.
+    Raises `ProvenanceError` if header, name or any row names another provenance or none; if the
+    word "simulated" occurs anywhere in a file that is read as real; or if all lines are damaged.
     """
     path = Path(path)
     text = read_regular(path, limit=MAX_BYTES).decode("utf-8", errors="replace")
@@ -254,12 +254,12 @@ def read_answers(path: str | os.PathLike[str], *, provenance: str) -> Merged:
 
 def _require_provenance(path: Path, text: str, provenance: str) -> None:
     if provenance not in (LISTENER, SIMULATED):
-        raise ValueError(f"provenance: got {provenance!r}, allowed are {LISTENER}, {SIMULATED}")
+        raise ValueError(f"provenance: got {provenance!r}; allowed: {LISTENER}, {SIMULATED}")
     named = SIMULATED in path.name.lower()
     if provenance == LISTENER and (named or SIMULATED in text.lower()):
         raise ProvenanceError(f"{path}: simulated answers, which stand for no listener")
     if provenance == SIMULATED and not named:
-        raise ProvenanceError(f"{path}: simulated answers must be called so, in the file's name")
+        raise ProvenanceError(f"{path}: simulated answers need a file name that says so")
 
 
 def merge_answers(
@@ -267,8 +267,8 @@ def merge_answers(
 ) -> Merged:
     """Read several listeners' files as one table; one file of wrong provenance refuses all.
 
-    Answers to another design or about clips that are not in `codes` are skipped. Of an answer given
-    twice the first stays, in the order of the files.
+    Answers to another design or about clips that are not in `codes` are skipped. If an answer was
+    given twice, the first stays, in the order of the files.
     """
     read = [read_answers(path, provenance=provenance) for path in paths]
     tables = [part.answers for part in read] or [pd.DataFrame(columns=_COLUMNS)]
@@ -281,14 +281,14 @@ def merge_answers(
     repeats = whole.duplicated(list(Answer._fields[:-1]))[own.index]
     whole.loc[own.index, "reason"] = np.where(repeats, "duplicate", "duplicate that differs")
     kept = whole["reason"] == ""
-    left_out = [whole[~kept], *(part.left_out for part in read)]
-    bad = [row for part in left_out for row in part[_REPORT].to_numpy().tolist()]
+    skipped = [whole[~kept], *(part.skipped for part in read)]
+    bad = [row for part in skipped for row in part[_REPORT].to_numpy().tolist()]
     answers = whole.loc[kept, _COLUMNS].reset_index(drop=True)
     return Merged(answers, pd.DataFrame(bad, columns=_REPORT))
 
 
 def real_answers(folder: str | os.PathLike[str], *, design: str, codes: Collection[str]) -> Merged:
-    """Read every ``*.csv`` of real answers in a folder, the only way to the verdict."""
+    """Read every ``*.csv`` of real answers in a folder; the verdict uses no others."""
     paths = sorted(Path(folder).glob("*.csv"))
     return merge_answers(paths, provenance=LISTENER, design=design, codes=codes)
 
@@ -304,7 +304,7 @@ _QUESTIONS = {
 
 
 class Session:
-    """One listener's way through the test; the same name resumes where it stopped."""
+    """One listener's session; the same name resumes where it stopped."""
 
     def __init__(self, clips: Sequence[Clip], *, listener: str, seed: int, folder: Any) -> None:
         self.listener = listener_name(listener)
@@ -322,9 +322,9 @@ class Session:
         return next((trial for trial in self.trials if trial.number not in self.done), None)
 
     def answer(self, said: str) -> None:
-        """Keep the answer to the current trial; where it cannot be written, the trial stays."""
+        """Save the answer to the current trial; if it cannot be written, the trial stays open."""
         if (trial := self.current) is None:
-            raise ValueError("said: every trial is answered already")
+            raise ValueError("said: every trial has been answered")
         spent = time.monotonic() - self._shown
         append_answer(self.path, Answer(self.design, self.listener, *trial, said, spent))
         self.done.add(trial.number)
@@ -348,8 +348,8 @@ class Screen:
         self.status = widgets.HTML()
         self.players = [widgets.Audio(autoplay=False, loop=False) for _ in range(2)]
         self.labels = [widgets.HTML() for _ in range(2)]
-        self.rating = _row(RATINGS, RATING_WORDS, self._said)
-        self.choice = _row(CHOICES, CHOICE_WORDS, self._said)
+        self.rating = _row(RATINGS, RATING_WORDS, self._on_answer)
+        self.choice = _row(CHOICES, CHOICE_WORDS, self._on_answer)
         self.sounds = [widgets.HBox(pair) for pair in zip(self.labels, self.players, strict=True)]
         parts = [widgets.HBox([self.name, self.begin]), self.status, *self.sounds]
         self.box = widgets.VBox([*parts, self.rating, self.choice])
@@ -364,7 +364,7 @@ class Screen:
         else:
             self._ask()
 
-    def _said(self, value: str) -> None:
+    def _on_answer(self, value: str) -> None:
         if self.session is None or self.session.current is None:
             return
         try:

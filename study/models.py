@@ -1,8 +1,8 @@
-"""Layers and draws that two lessons share; the lesson that needs one first explains it.
+"""Layers and sampling that two lessons share; the first lesson that needs one explains it.
 
 Conventions: *codes* (B, T, V) are integers, 0 rest, 1 hold, 2 + k onset of key k; *sounds* are 0
 for a rest and 1 + k for sounding key k. B pieces, T steps, V voices, C codes. The voices of a step
-are decided one after the other: the highest, the lowest, then the inner ones downwards.
+are decided one after another: the highest, the lowest, then the inner ones downwards.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers, ops
+
+from musiclib.piece import Piece
+from musiclib.roll import N_KEYS, sounding_keys
+from study.sets import PIECE_STEPS
 
 Tensor = Any
 
@@ -61,7 +65,7 @@ class JointOutput(layers.Layer):
 
 
 def favour(logits: Tensor, temperature: Tensor, top_p: Tensor) -> Tensor:
-    """Return probabilities (B, N) under temperature and top-p; at 0 either takes the likeliest."""
+    """Return probabilities (B, N) under temperature and top-p; at 0 either picks the likeliest."""
     likeliest = ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1])
     sharp = ops.softmax(logits / ops.maximum(temperature, 1e-6))
     sharp = ops.where(temperature > 0, sharp, likeliest)
@@ -94,10 +98,10 @@ def draw_voices(
     joint: JointOutput, state: Tensor, before: Tensor, *, chance: Tensor, temperature: Tensor,
     top_p: Tensor, forced: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Draw a step's codes and sounds (B, V), each voice knowing those decided before it.
+    """Draw a step's codes and sounds (B, V), each voice given those decided before it.
 
     `before` (B, V) are the sounds of the step before, `chance` (B, V) uniform numbers,
-    `temperature` and `top_p` (B, 1); codes of `forced` (B, V) that are not negative are taken.
+    `temperature` and `top_p` (B, 1); codes of `forced` (B, V) replace the draw unless negative.
     """
     decided, codes, sounds = [], {}, {}
     for v in joint.order:
@@ -114,7 +118,7 @@ def draw_voices(
 
 
 class Batches(keras.utils.PyDataset):
-    """Training batches, `steps` to an epoch: each is what `draw` makes of a numbered generator."""
+    """Training batches, `steps` to an epoch: each is `draw` of a generator with its own number."""
 
     def __init__(self, steps: int, draw: Callable, *, seed: int) -> None:
         super().__init__()
@@ -128,3 +132,42 @@ class Batches(keras.utils.PyDataset):
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
+
+
+# What the plain models read and write: which of the 88 keys sound, nothing else.
+
+
+class BarWindows:
+    """Excerpts of pieces from a bar line on, (n, steps, 88): 1.0 where a key sounds, else 0.0.
+
+    A piece that is shorter than an excerpt ends in silence.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], *, steps: int = PIECE_STEPS) -> None:
+        self.sounds, self.steps = [sounding_keys(piece.roll) for piece in pieces], steps
+        self.places = [
+            (i, int(start))
+            for i, piece in enumerate(pieces)
+            for start in np.flatnonzero(np.asarray(piece.position) == 0)
+            if start + steps <= len(piece.roll) or start < piece.bar
+        ]
+
+    def cut(self, places: Sequence[int]) -> np.ndarray:
+        """Return the excerpts of these numbers, counted over all pieces."""
+        found = np.zeros((len(places), self.steps, N_KEYS), "float32")
+        for window, place in zip(found, places, strict=True):
+            i, start = self.places[place]
+            sound = self.sounds[i][start : start + self.steps]
+            window[: len(sound)] = sound
+        return found
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return n excerpts drawn at random."""
+        return self.cut(rng.integers(len(self.places), size=n))
+
+
+def rolls_of_keys(sounding: np.ndarray) -> list[np.ndarray]:
+    """Return rolls (T, 88, 2) of what sounds (n, T, 88): a note starts where it did not before."""
+    sounding = np.asarray(sounding) > 0
+    struck = sounding & ~np.pad(sounding, ((0, 0), (1, 0), (0, 0)))[:, :-1]
+    return list(np.stack([struck, sounding], axis=-1).astype(np.uint8))

@@ -3,9 +3,9 @@
 Scores are log odds: a set whose score lies d above another's is chosen over it with probability
 1 / (1 + exp(-d)); the scores of all sets sum to 0.
 
-Listeners and trainings are samples of many that might have been, and crossed: listeners are drawn
-with replacement, and so are each set's *groups* (trainings, or clips where a set has only one
-training); their variances add up. What simulated listeners like is put in here and is no finding.
+Listeners and training runs are samples of many possible ones, and are crossed: listeners are drawn
+with replacement, and so are each set's *groups* (training runs, or clips if a set has only one);
+their variances add up. The taste of simulated listeners is put in here and is not a finding.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Weights(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """Ratings and choices of several listeners, with what was hidden from them.
+    """Ratings and choices of several listeners, with what they were not told.
 
     `key`: code, model, seed, group. `ratings`: listener, clip (numbers), model, rating (1 to 5) and
     ``centred``, less the listener's mean. `choices`: listener, first_clip, second_clip (numbers),
@@ -86,31 +86,31 @@ class Evidence:
 
     def draw_listeners(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of listeners, with all their answers."""
-        people, of = _drawn(len(self.listeners), rng), self.arrays
+        people, of = _draw_counts(len(self.listeners), rng), self.arrays
         heard = (people[of[f"{kind}_listener"]] for kind in ("rating", "choice"))
         return Weights(*heard, self.ones.clips)
 
-    def draw_trainings(self, rng: np.random.Generator) -> Weights:
+    def draw_groups(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of each set's groups: a choice counts for both."""
         clips, of = np.zeros(len(self.key)), self.arrays
         for rows, number in self._places:
-            clips[rows] = _drawn(number.max() + 1, rng)[number]
+            clips[rows] = _draw_counts(number.max() + 1, rng)[number]
         pairs = clips[of["choice_first_clip"]] * clips[of["choice_second_clip"]]
         return Weights(clips[of["rating_clip"]], pairs, clips)
 
     def draw_answers(self, rng: np.random.Generator) -> Weights:
         """Return the weights of one resample of single answers."""
-        return Weights(*(_drawn(len(some), rng) for some in self.ones[:2]), self.ones.clips)
+        return Weights(*(_draw_counts(len(some), rng) for some in self.ones[:2]), self.ones.clips)
 
 
-def _drawn(n: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_counts(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.bincount(rng.integers(n, size=n), minlength=n) if n else np.zeros(0)
 
 
 def gather(answers: pd.DataFrame, key: pd.DataFrame) -> Evidence:
     """Join answers, as `listening.merge_answers` returns them, with the key of the test."""
     if answers.empty:
-        raise ValueError("answers: got none; allowed is one or more")
+        raise ValueError("answers: got none; allowed: one or more")
     key = key.assign(group=_groups(key)).reset_index(drop=True)
     model, place = key["model"].to_numpy(), pd.Series(key.index, key["code"])
     people, names = pd.factorize(answers["listener"], sort=True)
@@ -137,15 +137,15 @@ def resampled(
 ) -> np.ndarray:  # fmt: skip
     """Return a statistic of k numbers with intervals: estimate, low, high, shape (3, k).
 
-    An answer compares one or two `clips`. With one listener the ends, which are unknown, are NaN.
+    An answer compares one or two `clips`. With one listener the ends are unknown: NaN.
 
     Estimate -+ z sqrt(L f_L^2 + max(0, T - c A) f_T^2). L, T and A are the bootstrap variances when
     listeners, trainings or single answers are drawn; f widens for few of them (`stats.few_seeds`).
-    Of two clips two draws multiply in T, which counts the noise A threefold (A. B. Owen: The
+    With two clips, two draws multiply in T, which counts the noise A threefold (A. B. Owen: The
     pigeonhole bootstrap. Annals of Applied Statistics 1(2), 2007): c = 2, or 0 for one clip. C.
     Cameron et al. (Robust inference with multiway clustering. Journal of Business and Economic
-    Statistics 29(2), 2011) take A off once more: then 91 % of simulated intervals held the truth,
-    of these, which err towards width, 95 to 97 %.
+    Statistics 29(2), 2011) subtract A once more: then 91 % of simulated intervals held the truth.
+    Of ours, which err on the wide side, 95 to 97 %.
     """
     if n_resamples < 100 or not 0 < level < 1:
         raise ValueError(f"n_resamples, level: got {n_resamples}, {level}; allowed >= 100, 0 to 1")
@@ -153,7 +153,7 @@ def resampled(
     if len(evidence.listeners) < 2:
         return np.array([estimate, *np.full((2, len(estimate)), math.nan)])
     rng, sizes, variances = np.random.default_rng(seed), evidence.sizes, []
-    for draw in (evidence.draw_listeners, evidence.draw_trainings, evidence.draw_answers):
+    for draw in (evidence.draw_listeners, evidence.draw_groups, evidence.draw_answers):
         drawn = [statistic(evidence, draw(rng)) for _ in range(n_resamples)]
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # too few draws
             variances.append(np.nanvar(drawn, axis=0, ddof=1))
@@ -170,7 +170,7 @@ PRIOR = 0.5  # wins of each side before any answer: scores stay finite (our choi
 def logistic(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Fit P(first) = 1 / (1 + exp(-x b)) to weighted choices by Newton's method; return b.
 
-    x, shape (n, k), is what the first has more of; y 1, 0 or 0.5. Of several maxima the shortest.
+    x, shape (n, k), is how much more the first has; y 1, 0 or 0.5. Of several maxima the shortest.
     """
     b, length = np.zeros(x.shape[1]), 0.0
     for _ in range(100):
@@ -196,9 +196,9 @@ def bradley_terry(wins: np.ndarray, *, prior: float = PRIOR) -> np.ndarray:
     """
     wins = np.asarray(wins, float)
     if wins.ndim != 2 or len(wins) != wins.shape[-1] or len(wins) < 2 or not (wins >= 0).all():
-        raise ValueError(f"wins: shape {wins.shape}; allowed is (k, k), counts of 0 and more")
+        raise ValueError(f"wins: shape {wins.shape}; allowed: (k, k), counts of 0 or more")
     if prior < 0:
-        raise ValueError(f"prior: got {prior}, allowed is 0 or more")
+        raise ValueError(f"prior: got {prior}; allowed: 0 or more")
     i, j = np.triu_indices(len(wins), 1)
     up, down, x = wins[i, j] + prior, wins[j, i] + prior, np.eye(len(wins))
     share = np.divide(up, up + down, out=np.full(len(i), 0.5), where=up + down > 0)
@@ -252,14 +252,14 @@ def preference_table(evidence: Evidence, *, seed: int, n_resamples: int = 400) -
     return table.assign(listeners=len(evidence.listeners))
 
 
-def clip_liking(evidence: Evidence, weights: Weights | None = None) -> np.ndarray:
+def clip_scores(evidence: Evidence, weights: Weights | None = None) -> np.ndarray:
     """Return each clip's mean rating, less its listeners' averages; NaN for one not rated."""
     weight, of = (weights or evidence.ones).ratings, evidence.arrays
     return _means(of["rating_clip"], of["rating_centred"], weight, len(evidence.key))
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> float:
-    """Return Spearman's correlation of the finite pairs, counted so often; NaN for fewer than 3."""
+    """Return Spearman's correlation of the finite pairs, weighted by `counts`; NaN for under 3."""
     counts = np.where(np.isfinite(x) & np.isfinite(y), counts, 0).astype(int)
     pairs = [np.repeat(values, counts) for values in (x, y)]
     if counts.astype(bool).sum() < 3 or any(np.ptp(values) == 0 for values in pairs):
@@ -302,12 +302,12 @@ def prediction_table(
     ends = [f"{what}{end}" for what in ("rho", "within", "slope") for end in ("", "_low", "_high")]
     table = pd.DataFrame(rows, columns=ends)
     table.insert(0, "measure", list(names))
-    rated = int(np.isfinite(clip_liking(evidence)).sum())
+    rated = int(np.isfinite(clip_scores(evidence)).sum())
     return table.assign(clips=rated, choices=len(evidence.choices))
 
 
 def _prediction(values: np.ndarray, evidence: Evidence, weights: Weights) -> np.ndarray:
-    pair, inner, group = (values, clip_liking(evidence, weights)), [], evidence.arrays["clip_model"]
+    pair, inner, group = (values, clip_scores(evidence, weights)), [], evidence.arrays["clip_model"]
     for some in pair:  # less the mean of its set
         known, k = ~np.isnan(some), len(evidence.models)
         rest = some - _means(group[known], some[known], weights.clips[known], k)[group]
@@ -353,7 +353,7 @@ def krippendorff_alpha(ratings: np.ndarray) -> float:
 
 
 def alpha_interval(ratings: np.ndarray, *, seed: int, n_resamples: int) -> tuple[float, float]:
-    """Return the 95 % interval of alpha over units: a listener drawn twice agrees with himself."""
+    """Return the 95 % interval of alpha over units: one listener drawn twice would agree."""
     if math.isnan(krippendorff_alpha(ratings)):
         return math.nan, math.nan
     rng, units = np.random.default_rng(seed), ratings.shape[1]
@@ -398,13 +398,13 @@ LISTENERS, SEED, DESIGN = 20, 0, SIMULATED
 
 
 def placeholder_clips(n: int) -> list[Clip]:
-    """Return n clips of each set with their codes and without a note."""
+    """Return n clips of each set with their codes and without notes."""
     silent, every = np.zeros((1, 88, 2), np.uint8), itertools.product(HEARD, range(n))
     return [Clip(listening.clip_code(name, k), name, 0, k, "", silent) for name, k in every]
 
 
 def simulated_answers(clips: Sequence[Clip], *, listeners: int = LISTENERS) -> list[Answer]:
-    """Return the answers of simulated listeners: they choose by the logistic law, rate about 3."""
+    """Return the answers of simulated listeners: they choose by a logistic law, rate about 3."""
     rng = np.random.default_rng(SEED)
     liking = {clip.code: LIKING[clip.model] + rng.normal(0, CLIP_SPREAD) for clip in clips}
     found = []
@@ -426,7 +426,7 @@ def simulated_answers(clips: Sequence[Clip], *, listeners: int = LISTENERS) -> l
 
 
 def expected_scores(sets: Sequence[str] = HEARD) -> np.ndarray:
-    """Return the scores that endless simulated listeners and clips would give to sets."""
+    """Return the scores that infinitely many simulated listeners and clips would give to sets."""
     points, share = np.polynomial.hermite_e.hermegauss(40)
     spread = points * np.sqrt(2 * (CLIP_SPREAD**2 + LISTENER_SPREAD**2))
     liking = np.array([LIKING[name] for name in sets])
@@ -440,7 +440,7 @@ def expected_scores(sets: Sequence[str] = HEARD) -> np.ndarray:
 def write_simulated(clips: Sequence[Clip], path: str | Path) -> Path:
     """Write simulated answers to a file whose name, header and rows say what it is."""
     if SIMULATED not in Path(path).name:
-        raise listening.ProvenanceError(f"{path}: a file of simulated answers must be called so")
+        raise listening.ProvenanceError(f"{path}: simulated answers need a file name that says so")
     lines = [listening.answer_line(said, provenance=SIMULATED) for said in simulated_answers(clips)]
     write_text("\n".join([listening.header(SIMULATED), *lines]) + "\n", path)
     return Path(path)

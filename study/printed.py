@@ -17,7 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from musiclib.audio import AES17_OFFSET_DB, validate
+from musiclib.audio import AES17_OFFSET_DB, energy, mean, peak, validate
+from musiclib.files import upsert_csv
+from study.measuring import SR, render
+from study.run import Paths
 
 # The paper's only table, which prints energy in dBFS and mean in dB (G. S. R. Pavan and others,
 # Exploring the Potential of GANs, LSTM, and VAEs in Advancing Music Generation).
@@ -44,7 +47,7 @@ def clip_length_bounds(energy: float, mean: float) -> ClipLength:
     for rounding. If `shortest` exceeds `longest`, no clip within full scale has both.
     """
     if not (0 < energy < math.inf and math.isfinite(mean)):
-        allowed = "allowed are a finite energy above 0 and a finite mean"
+        allowed = "allowed: a finite energy above 0 and a finite mean"
         raise ValueError(f"energy, mean: {energy!r}, {mean!r}; {allowed}")
     longest = math.floor(energy / mean**2 * (1 + 1e-12)) if mean else math.inf
     return ClipLength(math.ceil(energy * (1 - 1e-12)), longest)
@@ -59,7 +62,7 @@ def paper_bounds(*, sr: int = 44_100) -> pd.DataFrame:
 
 SAMPLE_RATES = (44_100, 22_050, 16_000, 8_000)
 COLUMNS = ["quantity", "reading", "scale", "channel", "sr", "unit", "value"]
-FACTOR = 10.0  # of amplitudes (20 dB), by which a printed number may lie beyond our clips' range
+FACTOR = 10.0  # of amplitudes (20 dB), by which a printed number may lie outside our clips' range
 
 
 class _Sums(NamedTuple):
@@ -118,8 +121,8 @@ READINGS: tuple[tuple[str, str, str, Callable[[_Sums], float]], ...] = (
 def readings(x: np.ndarray, sr: int, *, sample_rates: Sequence[int] = SAMPLE_RATES) -> pd.DataFrame:
     """Return every reading of one clip, shape (N,) or (N, 2), with the columns `COLUMNS`.
 
-    Of two channels the mean (mono), the left and the right are read, each at every sample rate, by
-    polyphase resampling. Of silence, what is divided by the peak is NaN.
+    With two channels, their mean (mono), the left and the right are read, each at every sample
+    rate, by polyphase resampling. For silence, what is divided by the peak is NaN.
     """
     from scipy.signal import resample_poly
 
@@ -138,13 +141,13 @@ def readings(x: np.ndarray, sr: int, *, sample_rates: Sequence[int] = SAMPLE_RAT
 
 
 def roll_readings(roll: np.ndarray, *, fs: float) -> pd.DataFrame:
-    """Return the readings of a piano roll, in case the paper's numbers are not of audio at all.
+    """Return the readings of a piano roll, in case the paper's numbers are not about audio at all.
 
     The channels "onset" and "sustain" of a roll of shape (T, 88, 2) are each read as one long
     signal of 0 and 1 (scale "binary"), and of 0 and 80 ("velocity"); `fs` stands in the column sr.
     """
     if roll.ndim != 3 or roll.shape[1:] != (88, 2) or not len(roll):
-        raise ValueError(f"roll: shape {roll.shape}; allowed is (T, 88, 2) with T at least 1")
+        raise ValueError(f"roll: shape {roll.shape}; allowed: (T, 88, 2) with T at least 1")
     rows = []
     for channel, name in enumerate(("onset", "sustain")):
         signal = (roll[:, :, channel] > 0).astype(float).ravel()
@@ -162,7 +165,7 @@ def plausible(table: pd.DataFrame, printed: pd.DataFrame = PAPER_TABLE) -> pd.Da
     """
     finite = table[np.isfinite(table["value"])]
     if finite.empty:
-        raise ValueError("table: 0 rows with a finite value; allowed is at least one")
+        raise ValueError("table: 0 rows with a finite value; allowed: at least one")
     keys, rows = COLUMNS[:-1], []
     for key, values in finite.groupby(keys, sort=False, dropna=False)["value"]:
         row, ours = dict(zip(keys, key, strict=True)), values.to_numpy(float)
@@ -230,7 +233,7 @@ def _checked(values: Values) -> dict[str, np.ndarray]:
 
 
 def picked_rankings(values: Values, *, rng: np.random.Generator) -> pd.DataFrame:
-    """Return how often each ranking comes out by chance, and whether a picker can make it.
+    """Return how often each ranking comes out by chance, and whether a picker can produce it.
 
     Of `N_DRAWS` draws without replacement, ``by_means`` is the share whose means rank so, and
     ``separated`` that in which every piece lies above every one of the next model's.
@@ -303,3 +306,55 @@ def adjusted_means(
     means = [(int(own.sum()), y[own > 0].mean()) for own in groups.T]
     out = pd.DataFrame(means, present, ["n", "mean"]).rename_axis("model").reset_index()
     return out.assign(adjusted=solution[: len(present)], explained=explained)
+
+
+# What plausible plain training might print the paper's pairs. This list was written before any of
+# it ran; the last three read the clips of a setting above for two seconds only.
+SETTINGS = (
+    ("lstm", "drawn"), ("lstm", "threshold 0.5"), ("lstm", "a tenth of the steps"),
+    ("gan", "threshold 0.5"), ("gan", "drawn"), ("gan", "a tenth of the steps"),
+    ("vae", "threshold 0.5"), ("vae", "drawn"), ("vae", "a tenth of the steps"),
+    ("lstm", "drawn, two seconds"), ("gan", "threshold 0.5, two seconds"),
+    ("vae", "threshold 0.5, two seconds"),
+)  # fmt: skip
+NEAR = 2.0  # a clip's energy may lie so many times beyond the range that the paper prints
+_SHORT = ", two seconds"
+
+
+def keep_clips(paths: Paths, model: str, setting: str, rolls: Sequence[np.ndarray]) -> None:
+    """Write energy and mean of a setting's clips to ``paper_settings.csv``, one row per clip."""
+    rows = []
+    for sample, roll in enumerate(rolls):
+        x = render(roll)
+        clips = {setting: x, setting + _SHORT: x[: 2 * SR]}
+        for name in (name for name in clips if (model, name) in SETTINGS):
+            clip, loudest = clips[name], peak(clips[name]) or 1.0
+            row = {"model": model, "setting": name, "sample": sample}
+            row |= {"energy": energy(clip), "energy_normalised": energy(clip) / loudest**2}
+            rows.append(row | {"mean": mean(clip), "mean_normalised": mean(clip) / loudest})
+    keys = ["model", "setting", "sample"]
+    upsert_csv(rows, paths.results / "paper_settings.csv", keys=keys)
+
+
+def judge_settings(clips: pd.DataFrame) -> pd.DataFrame:
+    """Return per setting and reading whether all its clips have the energies that the paper prints.
+
+    `clips` is ``paper_settings.csv``. An energy fits within `NEAR` times of the printed range; a
+    mean if it has the printed sign and lies as near to the range of the printed means.
+    """
+    rows = []
+    for (model, setting), own in clips.groupby(["model", "setting"], sort=False):
+        theirs = PAPER_TABLE[PAPER_TABLE["model"] == model.upper()]
+        for reading in ("", "_normalised"):
+            energies, means = own[f"energy{reading}"], own[f"mean{reading}"]
+            row = {"model": model, "setting": setting, "reading": reading[1:] or "fixed gain"}
+            row |= {"least": energies.min(), "most": energies.max()}
+            row |= {"printed_least": theirs["energy"].min(), "printed_most": theirs["energy"].max()}
+            row["energy_fits"] = _near(energies, theirs["energy"])
+            row["mean_fits"] = _near(means * np.sign(theirs["mean"].iloc[0]), theirs["mean"].abs())
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _near(ours: pd.Series, printed: pd.Series) -> bool:
+    return bool(ours.between(printed.min() / NEAR, printed.max() * NEAR).all())

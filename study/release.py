@@ -2,11 +2,12 @@
 
     python -m study.release runs/full-chorales-0
 
-A full run gives everything that it finished: pieces, histories and costs by model and seed, so that
-a release may be made over several days; tables and figures; looks at test sets, which are appended.
-A classroom run gives the outputs of the notebooks that train, a run of another budget its rows of
-the table of budgets and its look at test pieces, a benchmark its looks. Nothing is written unless
-everything is in form. ``data/released.json`` holds a hash of each folder, and versions.
+A full run gives everything that it finished: pieces, histories and costs by model, kind and seed,
+so that a release may be made over several days; tables and figures; looks at test sets, which are
+appended. A plain run gives the same of the plain models, a classroom run the outputs of the
+notebooks that train, a run of another budget its rows of the table of budgets and its look at test
+pieces, a benchmark its looks. Nothing is written unless everything is in form.
+``data/released.json`` holds a hash of each folder and the versions that made it.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from typing import Any
 import nbformat
 import pandas as pd
 
-from musiclib.files import append_new, atomic_path, upsert_csv, write_json, write_text
+from musiclib.files import append_csv, atomic_path, upsert_csv, write_json, write_text
 from study import runner
 from study.measuring import versions
 from study.runner import ABOUT, MANIFEST, ROOT, FormError, read_notebook
+from study.sets import REFINED
 
 MERGED = {  # tables that several runs add to, and the columns that name a row
-    "fairness.csv": ["model", "seed"],
-    "speed.csv": ["model", "seed"],
+    "fairness.csv": ["model", "kind", "seed"],
+    "speed.csv": ["model", "kind", "seed"],
     "lstm_paths.csv": ["corpus", "seed", "path"],
     "budgets.csv": ["corpus", "trained_with", "model"],
 }
@@ -71,13 +73,16 @@ def release(run: Path, root: Path = ROOT) -> list[str]:
     if preset == "smoke":
         raise ReleaseError(f"{run}: results of the smoke preset are never released")
     done = runner.State(run / "rendered").done()
-    wanted = {"full": done, "classroom": done & {*_TRAINERS.values()}}.get(preset, ())
+    lessons = done & {*_TRAINERS.values()}
+    wanted = {"full": done, "classroom": lessons, "plain": lessons}.get(preset, ())
     sources = [p for p in sorted((root / "notebooks").glob("0*.ipynb")) if p.stem in wanted]
     ran = {source: run / "rendered" / source.name for source in sources}
     texts = {s: committable(s, path) for s, path in ran.items() if _parameter("seed", path) == 0}
     said = list(_tables(run, root, preset))
+    if preset in ("full", "plain"):
+        said += _models(run, root, done)
     if preset == "full":
-        said += _full(run, root, done)
+        said += _comparison(run, root, done)
     for path, text in texts.items():
         write_text(text, path)
         said.append(f"notebooks/{path.name}")
@@ -94,7 +99,7 @@ def _parameter(name: str, path: Path) -> Any:
 def committable(source: Path, run: Path) -> str:
     """Return the notebook `source` with the outputs of `run`, but for log lines and warnings."""
     name, output = source.stem, _parameter("output", source)
-    result = runner.merged(read_notebook(source), read_notebook(run), name=name, output=output)
+    result = runner.add_outputs(read_notebook(source), read_notebook(run), name=name, output=output)
     for cell in runner.code_cells(result):
         cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     text = nbformat.writes(result) + "\n"
@@ -106,6 +111,7 @@ def committable(source: Path, run: Path) -> str:
 def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
     """Add the run's rows to the tables that several runs share."""
     names = {"full": (*MERGED, *LEDGERS), "classroom": (), "benchmark": LEDGERS}
+    names["plain"] = ("fairness.csv", "speed.csv")
     for name in names.get(preset, ("budgets.csv", "test_looks.csv")):
         path, target = (folder / "data" / "results" / name for folder in (run, root))
         if not path.exists():
@@ -114,21 +120,20 @@ def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
         if name in MERGED:
             upsert_csv(rows, target, keys=MERGED[name])
         else:
-            for row in rows.to_dict("records"):
-                append_new(row, target)
+            append_csv(rows, target)
         yield f"data/results/{name}: {len(rows)} rows"
 
 
-def _full(run: Path, root: Path, done: set[str]) -> Iterator[str]:
-    """Copy what the finished notebooks of a full run wrote."""
+def _models(run: Path, root: Path, done: set[str]) -> Iterator[str]:
+    """Copy the pieces, histories and weights of the models that the run trained."""
     trained = [
-        (model, int(folder.name))
+        (model, folder.parent.name, int(folder.name))
         for model, notebook in _TRAINERS.items()
-        for folder in sorted((run / "data" / "generated" / model).glob("[0-9]*"))
+        for folder in sorted((run / "data" / "generated" / model).glob("*/[0-9]*"))
         if {notebook, f"{notebook}_seed_{folder.name}"} & done
     ]
-    for model, seed in trained:
-        pieces = Path("data", "generated", model, str(seed))
+    for model, kind, seed in trained:
+        pieces = Path("data", "generated", model, kind, str(seed))
         target = root / pieces
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as aside:
@@ -137,9 +142,16 @@ def _full(run: Path, root: Path, done: set[str]) -> Iterator[str]:
                 target.rename(Path(aside, "old"))
             Path(aside, "new").rename(target)
         yield pieces.as_posix()
-        _copy(run, root, f"data/results/history_{model}_{seed}.csv")
+        name = model if kind == REFINED else f"{kind}_{model}"
+        _copy(run, root, f"data/results/history_{name}_{seed}.csv")
         if seed == 0:
-            yield from _copy(run, root, f"data/weights/{model}.*")
+            yield from _copy(run, root, f"data/weights/{name}.*")
+    if trained and not {"05_comparison", "06_listening_test"} <= done:
+        yield "The comparison is of other pieces now: run make remeasure, and release that too."
+
+
+def _comparison(run: Path, root: Path, done: set[str]) -> Iterator[str]:
+    """Copy what the notebooks that train nothing wrote, and the figures."""
     if "01_data_preparation" in done:
         yield from _copy(run, root, "data/splits/chorales.csv", "data/results/corpus_facts.csv")
     if {"05_comparison", "06_listening_test"} <= done:
@@ -147,8 +159,6 @@ def _full(run: Path, root: Path, done: set[str]) -> Iterator[str]:
         skip = {*MERGED, *LEDGERS, "corpus_facts.csv", *histories}
         tables = ("data/results/*.csv", "data/results/measures.json", "data/listening/*.csv")
         yield from _copy(run, root, *tables, skip=skip)
-    elif trained:
-        yield "The comparison is of other pieces now: run make remeasure, and release that too."
     yield from _copy(run, root, "figures/*.png", "figures/*.svg")
 
 

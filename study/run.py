@@ -26,19 +26,23 @@ from musiclib.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PRESET_NAMES = ("smoke", "standard", "classroom", "half", "double", "full")
+PRESET_NAMES = ("smoke", "standard", "classroom", "plain", "half", "double", "full")
 
-BUDGETS: Mapping[str, tuple[int, int, int, int, int, int]] = {
-    #             smoke  standard  classroom  half  double  full
-    "max_pieces": (60, 400, 400, 400, 400, 400),  # pieces of the corpus that are read, at most
-    "seeds": (1, 1, 5, 1, 1, 5),  # trainings of each model, each from its own seed
-    "n_samples": (4, 20, 12, 40, 40, 40),  # pieces that each training generates
-    "lstm_units": (32, 192, 256, 256, 256, 256),  # cells of each LSTM layer
-    "lstm_steps": (20, 350, 0, 400, 1_600, 800),  # optimizer steps; 0: released weights
-    "keys_steps": (4, 24, 0, 0, 0, 240),  # of the LSTM of keys, each of two trainings
-    "gan_steps": (20, 600, 0, 800, 3_200, 1_600),
-    "vae_steps": (20, 700, 0, 1_000, 4_000, 2_000),
-    "minutes": (4, 12, 4, 15, 45, 240),  # expected on two cores, first estimate of time left
+BUDGETS: Mapping[str, tuple[int, int, int, int, int, int, int]] = {
+    #             smoke  standard  classroom  plain  half  double  full
+    "max_pieces": (60, 400, 400, 400, 400, 400, 400),  # most pieces of the corpus to read
+    "seeds": (1, 1, 5, 5, 1, 1, 5),  # training runs of each model, each with its own seed
+    "n_samples": (4, 20, 12, 40, 40, 40, 40),  # pieces that each training generates
+    # Optimizer steps; 0: released weights.
+    "plain_lstm_steps": (6, 600, 0, 1_200, 0, 0, 1_200),
+    "plain_gan_steps": (6, 500, 0, 1_000, 0, 0, 1_000),
+    "plain_vae_steps": (6, 600, 0, 1_200, 0, 0, 1_200),
+    "lstm_units": (32, 192, 256, 256, 256, 256, 256),  # cells of each LSTM layer
+    "lstm_steps": (20, 350, 0, 0, 400, 1_600, 800),
+    "keys_steps": (4, 24, 0, 0, 0, 0, 240),  # of the LSTM of keys, each of two runs
+    "gan_steps": (20, 600, 0, 0, 800, 3_200, 1_600),
+    "vae_steps": (20, 700, 0, 0, 1_000, 4_000, 2_000),
+    "minutes": (4, 12, 4, 30, 15, 45, 260),  # expected on two cores, to begin with
 }
 
 
@@ -55,8 +59,8 @@ class Preset:
 
     @property
     def trainings(self) -> int:
-        """How often each model is trained; 0 where the released pieces are read instead."""
-        return self["seeds"] if self["lstm_steps"] else 0
+        """How often each model is trained; 0 if the released pieces are read instead."""
+        return self["seeds"] if self["lstm_steps"] or self["plain_lstm_steps"] else 0
 
     def full(self, key: str) -> int:
         """Return the value of the full preset, to print beside a reduced one."""
@@ -72,18 +76,19 @@ def preset(name: str) -> Preset:
     """Return the budgets of the preset `name`.
 
     ``smoke`` (does it run?), ``standard`` (everything trained, in minutes), ``classroom`` (released
-    weights, nothing trained), ``full`` (in hours), ``half`` and ``double`` (of full's steps).
+    weights, nothing trained), ``plain`` (the plain models alone), ``full`` (in hours), ``half`` and
+    ``double`` (the refined models, with half and twice of full's steps).
     """
     if name not in PRESET_NAMES:
-        raise ValueError(f"preset: got {name!r}, allowed are {', '.join(PRESET_NAMES)}")
+        raise ValueError(f"preset: got {name!r}; allowed: {', '.join(PRESET_NAMES)}")
     return Preset(name)
 
 
 # Corpus and folders
 
-CORPORA = ("chorales",)  # what `corpus` may say beside a folder of MIDI files
-BENCHMARK_SETS = ("jsb", "piano_midi", "nottingham", "musedata")  # what notebook 02 alone reads
-CHECKOUT = Path(__file__).resolve().parent.parent  # its data/ and figures/ are what is released
+CORPORA = ("chorales",)  # what `corpus` may say besides a folder of MIDI files
+BENCHMARK_SETS = ("jsb", "piano_midi", "nottingham", "musedata")  # only notebook 02 reads them
+CHECKOUT = Path(__file__).resolve().parent.parent  # its data/ and figures/ are the released ones
 
 
 def corpus_folder(corpus: str) -> Path | None:
@@ -97,15 +102,15 @@ def corpus_folder(corpus: str) -> Path | None:
             f"notebook alone with: make benchmark DATASET={corpus} SEEDS=3"
         )
     if not corpus.strip() or not folder.is_dir():
-        raise ValueError(f"corpus: got {corpus!r}, allowed are chorales or a folder that exists")
+        raise ValueError(f"corpus: got {corpus!r}; allowed: chorales or a folder that exists")
     return folder
 
 
 class Paths:
-    """The folders of a run, and those of what the repository carries, which no run changes.
+    """The folders of a run, and the released ones in the repository, which no run changes.
 
-    A relative `output` stays relative, so that what a notebook prints names no machine. What is
-    released was made of the chorales, so a run on a folder of MIDI files never reads it.
+    A relative `output` stays relative, so that a notebook's output names no machine. The released
+    files come from the chorales, so a run on a folder of MIDI files never reads them.
     """
 
     def __init__(
@@ -126,7 +131,7 @@ class Paths:
         self.figures = self.output / "figures"  # each as PNG and SVG
         self.data = self.output / "data"
         self.prepared = self.data / "prepared"  # the corpus as rolls
-        self.generated = self.data / "generated"  # pieces: <model>/<seed>/NNN.mid
+        self.generated = self.data / "generated"  # pieces: <model>/<kind>/<seed>/NNN.mid
         self.results = self.data / "results"  # tables as CSV
         self.audio = self.data / "audio"  # rendered pieces
         self.weights = self.data / "weights"  # trained weights and their cards
@@ -166,7 +171,7 @@ class Paths:
 
 KERNEL_THREADS = 1  # results depend on it in the last digits, so it is fixed, not the machine's
 MAX_SEED = 2**32 - 1
-RUN_KEY = "MUSICLIB_RUN_KEY"  # the variable in which the runner tells a notebook its key
+RUN_KEY = "MUSICLIB_RUN_KEY"  # the variable in which the runner gives a notebook its key
 
 
 def seed_everything(seed: int) -> np.random.Generator:
@@ -177,7 +182,7 @@ def seed_everything(seed: int) -> np.random.Generator:
     """
     is_integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
     if not is_integer or not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"seed: got {seed!r}, allowed is an integer from 0 to {MAX_SEED}")
+        raise ValueError(f"seed: got {seed!r}; allowed: an integer from 0 to {MAX_SEED}")
     import keras
 
     if keras.backend.backend() == "tensorflow":
@@ -187,14 +192,14 @@ def seed_everything(seed: int) -> np.random.Generator:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
-        except RuntimeError:  # TensorFlow runs already, with another number
+        except RuntimeError:  # TensorFlow is running already, with another number
             warnings.warn(
                 "TensorFlow was started before seed_everything, so its number of threads is this "
                 "machine's and results may differ in their last digits; restart the kernel",
                 stacklevel=2,
             )
         tf.config.experimental.enable_op_determinism()
-        tf.get_logger().setLevel("ERROR")  # it warns of models that meet windows of a few sizes
+        tf.get_logger().setLevel("ERROR")  # it warns about windows of several sizes
     keras.utils.set_random_seed(int(seed))
     return np.random.default_rng(int(seed))
 
@@ -222,9 +227,9 @@ _FIGURE_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 class Progress(Iterable[Any]):
     """Count steps in one line of text that updates in place and leaves only its last state.
 
-    `items` is what to go through; an integer n stands for ``range(n)``. Set `note` to show a loss.
-    Where a library owns the loop, call `step` and `close`. Outside a notebook the line is a plain
-    one now and then. No time is shown: what stays in a notebook is the same at each run.
+    `items` is what to loop over; an integer n means ``range(n)``. Set `note` to show a loss. Where
+    a library owns the loop, call `step` and `close`. Outside a notebook a plain line is printed now
+    and then. No time is shown, so a notebook's output is the same in every run.
     """
 
     def __init__(self, items: Iterable[Any] | int, label: str) -> None:
@@ -244,13 +249,13 @@ class Progress(Iterable[Any]):
             self.close()
 
     def step(self, note: str = "") -> None:
-        """Count one step; `note` says how it goes, such as ``loss 1.23``."""
+        """Count one step; `note` says how it is going, such as ``loss 1.23``."""
         self.done, self.note = self.done + 1, note
         if time.monotonic() - self._last >= self._every:
             self.show()
 
     def show(self) -> None:
-        """Show the state so far, unless it is shown."""
+        """Show the state so far, unless it is already shown."""
         count = f"{self.done}" if self.total is None else f"{self.done} of {self.total}"
         text = f"{self.label}: {count}" + (f", {self.note}" if self.note else "")
         first = not self._shown
@@ -274,7 +279,7 @@ def save_figure(fig: Figure, name: str, paths: Paths) -> Path:
     import matplotlib as mpl
 
     if not _FIGURE_NAME.fullmatch(name):
-        raise ValueError(f"name: got {name!r}, allowed are lowercase letters, digits and _")
+        raise ValueError(f"name: got {name!r}; allowed: lowercase letters, digits and _")
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
     for ending, words in metadata.items():
         target = paths.figures / f"{name}.{ending}"
@@ -284,14 +289,14 @@ def save_figure(fig: Figure, name: str, paths: Paths) -> Path:
 
 
 def skip_cells(reason: str) -> None:
-    """Let every later cell print `reason` instead of running, until the parameters cell runs again.
+    """Make all later cells print `reason` instead of running, until the parameters cell runs again.
 
     Nothing is raised, so a run that needs only the beginning of a notebook still ends well.
     """
     shell = get_ipython()
     if shell is None:
         raise RuntimeError("skip_cells: works in a notebook's kernel only")
-    chain = shell.input_transformers_cleanup  # they see a cell's lines before IPython runs them
+    chain = shell.input_transformers_cleanup  # they get a cell's lines before IPython runs them
 
     def replace(lines: list[str]) -> list[str]:
         if any(line.startswith("corpus =") for line in lines):  # the parameters cell

@@ -84,15 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("study", argparse.SUPPRESS, "Run every notebook in order.")
     add, presets = parser.add_argument, ", ".join(study_run.PRESET_NAMES)
     add("--preset", default="standard", help=f"{presets} (default: standard)")
-    add("--seed", type=whole(0), default=0, help="default: 0")
+    add("--seed", type=at_least(0), default=0, help="default: 0")
     add("--corpus", default="chorales", help="chorales, or a folder of MIDI files")
-    add("--samples", type=whole(3), help="pieces of each training (default: the preset's)")
+    add("--samples", type=at_least(3), help="pieces of each training (default: the preset's)")
     add("--output", type=Path, help="the run's folder (default: runs/PRESET-CORPUS-SEED)")
-    add("--seeds", type=whole(1), help="trainings of each model, at most the preset's")
+    add("--seeds", type=at_least(1), help="trainings of each model, at most the preset's")
     add("--only", nargs="+", metavar="NOTEBOOK", help="run these notebooks alone")
     add("--remeasure", action="store_true", help="only measure the released pieces anew")
-    add("--jobs", type=whole(1), default=default_jobs(), help="notebooks at once")
-    add("--threads", type=whole(1), default=study_run.KERNEL_THREADS, help="of each kernel")
+    add("--jobs", type=at_least(1), default=default_jobs(), help="notebooks at once")
+    add("--threads", type=at_least(1), default=study_run.KERNEL_THREADS, help="of each kernel")
     add("--force", action="store_true", help="run every notebook, changed or not")
     add("--notebooks", type=Path, default=NOTEBOOKS, help="folder of the notebooks")
     options = parser.parse_args(arguments)
@@ -118,9 +118,9 @@ def _refuse(error: Exception | str) -> int:
 
 def _run(study: Study) -> int:
     paths = Paths(study.output)
-    for line in move_old(ROOT):
+    for line in move_old_outputs(ROOT):
         say(line)
-    if not study.trainings and (found := changed(ROOT)):
+    if not study.trainings and (found := changed_releases(ROOT)):
         say(f"Not as it was released: {', '.join(found)}; git checkout brings it back.")
     write_json(study.about, study.rendered / ABOUT)
     for root in (study.rendered, paths.data, paths.figures):
@@ -139,7 +139,7 @@ def _run(study: Study) -> int:
     return status
 
 
-def move_old(root: Path) -> list[str]:
+def move_old_outputs(root: Path) -> list[str]:
     """Move what an earlier version left in the checkout, never over anything, and say what."""
     moved = {name: f"runs/earlier/{name}" for name in _LAY_IN_THE_CHECKOUT}
     for path in (path.relative_to(root) for path in root.glob("data/weights/*_[0-9]*")):
@@ -154,7 +154,7 @@ def move_old(root: Path) -> list[str]:
     return said
 
 
-def whole(low: int) -> Callable[[str], int]:
+def at_least(low: int) -> Callable[[str], int]:
     """Return the type of an option that is a whole number from `low` on."""
 
     def number(text: str) -> int:
@@ -195,7 +195,7 @@ class Study:
             raise ValueError(f"seed: got {options.seed}, allowed is up to {highest}")
         self.force, self.jobs, self.threads = options.force, options.jobs, options.threads
         folder = corpus_folder(options.corpus)
-        if folder is not None and not self.budget.trainings:
+        if folder is not None and not self.budget["lstm_steps"]:
             raise ValueError(
                 f"corpus: the {options.preset} preset reads the released models, which are of "
                 "chorales; to study a folder of your own, train on it with PRESET=standard"
@@ -207,7 +207,7 @@ class Study:
         self.rendered = self.output / "rendered"
         notebooks = options.notebooks.resolve()
         given = {**self.about, "remeasure": options.remeasure}
-        given["output"] = seen_from(notebooks, self.output)
+        given["output"] = relative_output(notebooks, self.output)
         if options.samples is not None:
             given["n_samples"] = options.samples
         self.notebooks = read_notebooks(notebooks, given, trainings=self.trainings)
@@ -215,8 +215,8 @@ class Study:
             self.notebooks = [nb for nb in self.notebooks if not trains(nb)]
         if options.only:
             self.notebooks = _only(self.notebooks, options.only)
-        around = surroundings(self.budget, threads=self.threads, corpus=folder)
-        set_keys(self.notebooks, surroundings=around, output=self.output)
+        environment = run_environment(self.budget, threads=self.threads, corpus=folder)
+        set_keys(self.notebooks, environment=environment, output=self.output)
 
     async def run(self) -> int:
         self.stopping, self.failed = False, set[str]()
@@ -389,20 +389,20 @@ def _with_seed(nb: Notebook, further: int) -> Notebook:
     return dataclasses.replace(nb, name=f"{nb.name}_seed_{seed['seed']}", **more)
 
 
-def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], output: Path) -> None:
+def set_keys(notebooks: list[Notebook], *, environment: Mapping[str, Any], output: Path) -> None:
     """Give each notebook its key; of the tables of budgets only the run's own values count."""
     budgets = [f"{Preset.__module__}:{name}" for name in ("BUDGETS", "PRESET_NAMES")]
     keys: dict[str, str] = {}
     for nb in notebooks:
         cells = [cell.source for cell in code_cells(nb.node) if not _has_parameters(cell)]
         try:
-            code = code_hash(cells=cells, leave_out=budgets)
+            code = code_hash(cells=cells, skip=budgets)
         except CodeError as error:
             raise CodeError(f"{nb.name}: {error}") from error
         parts = {
             "code": code,
             "parameters": {k: v for k, v in nb.parameters.items() if k != "output"},
-            "surroundings": surroundings,
+            "environment": environment,
             "added": nb.added(output),
             "depends": [keys[name] for name in nb.depends],
         }
@@ -410,7 +410,7 @@ def set_keys(notebooks: list[Notebook], *, surroundings: Mapping[str, Any], outp
         nb.key = keys[nb.name] = hashlib.sha256(text.encode()).hexdigest()
 
 
-def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[str, Any]:
+def run_environment(budget: Preset, *, threads: int, corpus: Path | None) -> dict[str, Any]:
     """Return what decides the results of every notebook beside its own code and parameters."""
     released = ROOT / MANIFEST  # a run that trains nothing depends on it
     counted = [key for key in study_run.BUDGETS if key != "minutes"]
@@ -423,7 +423,7 @@ def surroundings(budget: Preset, *, threads: int, corpus: Path | None) -> dict[s
         "threads": threads,
         "corpus": _listing(corpus) if corpus else [],
         "pedal": str(pedal_from_environment()),
-        "released": sha256_of(released) if not budget.trainings and released.is_file() else "",
+        "released": sha256_of(released) if not budget["lstm_steps"] and released.is_file() else "",
     }
 
 
@@ -469,7 +469,7 @@ class State:
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_LONGEST_SENTENCE, _LAST_WORDS = 300, 10_000
+_LONGEST_SENTENCE, _LOG_CHARACTERS = 300, 10_000
 _PATIENCE = 600  # seconds for a kernel to start or to send its last output, on a busy machine
 
 
@@ -494,13 +494,11 @@ class Run:
     def cell_seconds(self) -> float:
         return time.monotonic() - self._cell_began
 
-    def last_words(self) -> str:
-        """Return the last line of text that the cell at work has shown."""
+    def last_line(self) -> str:
+        """Return the last line that the cell at work has printed; a picture or a sound is none."""
         outputs = self.node.cells[self._code[self.cell - 1]].outputs if self.cell else []
-        outputs = [out for out in outputs if out.get("name") != "stderr"]
-        texts = [out.get("text") or out.get("data", {}).get("text/plain", "") for out in outputs]
-        lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        lines = [line.strip() for out in outputs for line in _printed(out).splitlines()]
+        return next(filter(None, reversed(lines)), "")
 
     async def execute(self, *, threads: int) -> None:
         with tempfile.TemporaryDirectory(prefix="study-") as profile:
@@ -521,7 +519,7 @@ class Run:
                     raise NotebookError(self._where(f"{error.ename}: {error.evalue}")) from error
                 except (DeadKernelError, RuntimeError) as error:
                     said = Path(log.name).read_text(encoding="utf-8", errors="replace")
-                    error.add_note(f"The kernel's last words:\n{said[-_LAST_WORDS:]}")
+                    error.add_note(f"The kernel's last output:\n{said[-_LOG_CHARACTERS:]}")
                     reason = f"the kernel died, perhaps for lack of memory ({error})"
                     raise NotebookError(self._where(reason)) from error
 
@@ -549,12 +547,21 @@ class Run:
         return log
 
 
+def _printed(output: NotebookNode) -> str:
+    """Return an output's text; what a page shows otherwise has only a bare repr as its text."""
+    if output.output_type == "stream":
+        return output.text if output.name == "stdout" else ""
+    data = output.get("data", {})
+    text = data.get("text/plain", "")
+    return "" if len(data) > 1 or text.startswith("<") else text
+
+
 def _write_rendered(nb: Notebook, run: NotebookNode, rendered: Path) -> None:
     """Write a notebook with the outputs of `run`, and as a page, unless both stand there."""
     from nbconvert import HTMLExporter
 
     path, page = (rendered / f"{nb.name}.{ending}" for ending in ("ipynb", "html"))
-    result = merged(nb.node, run, name=nb.name, output=str(nb.parameters.get("output", "")))
+    result = add_outputs(nb.node, run, name=nb.name, output=str(nb.parameters.get("output", "")))
     text = nbformat.writes(result) + "\n"
     if path.exists() and page.exists() and text == path.read_text("utf-8"):
         return
@@ -584,7 +591,7 @@ class _Client(NotebookClient):
 
 
 _NEXT_CELL_SECONDS, _SAME_CELL_SECONDS = 5.0, 20.0  # at most one line in this time
-_WORDS = 60
+_LINE_CHARACTERS = 60
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?")
 _PACE = 10.0  # seconds after which a loop's own pace says more than what was expected
 _COUNT = re.compile(r": (\d+) of (\d+)")
@@ -601,7 +608,7 @@ class Watch:
         self._running: dict[str, Run] = {}
         self._ended: set[str] = set()
         self._took: dict[str, float] = {}
-        self._told: dict[str, tuple[int, float]] = {}
+        self._reported: dict[str, tuple[int, float]] = {}
 
     @property
     def seconds(self) -> float:
@@ -609,7 +616,7 @@ class Watch:
 
     def start(self, run: Run) -> None:
         self._running[run.nb.name] = run
-        self._told[run.nb.name] = (0, time.monotonic())
+        self._reported[run.nb.name] = (0, time.monotonic())
         say(f"{self._label(run.nb)}  starts, {run.cells} cells  {self._times()}")
 
     def end(self, nb: Notebook, what: str) -> None:
@@ -623,40 +630,40 @@ class Watch:
         while True:
             await asyncio.sleep(1.0)
             for name, run in self._running.items():
-                cell, when = self._told[name]
+                cell, when = self._reported[name]
                 wait = _NEXT_CELL_SECONDS if run.cell != cell else _SAME_CELL_SECONDS
                 if time.monotonic() - when >= wait:
-                    self._told[name] = (run.cell, time.monotonic())
-                    words = run.last_words()[:_WORDS]
+                    self._reported[name] = (run.cell, time.monotonic())
+                    printed = run.last_line()[:_LINE_CHARACTERS]
                     line = f"{self._label(run.nb)}  cell {run.cell} of {run.cells}  {self._times()}"
-                    say(f"{line} | {words}" if words else line)
+                    say(f"{line} | {printed}" if printed else line)
 
     def _label(self, nb: Notebook) -> str:
         return f"[{self._all.index(nb) + 1}/{len(self._all)}] {nb.name}"
 
     def _times(self) -> str:
-        return f"{clock(self.seconds)} elapsed, about {clock(self.left())} left"
+        return f"{clock(self.seconds)} elapsed, about {clock(self.seconds_left())} left"
 
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Estimate the seconds left: what each notebook still takes, trainings side by side."""
         rests: dict[bool, list[float]] = {True: [], False: []}
         for nb in (nb for nb in self._all if nb.name not in self._ended):
-            rests[trains(nb)].append(self._rest(nb))
+            rests[trains(nb)].append(self._seconds_left(nb))
         return sum(rests[False]) + max([*rests[True], sum(rests[True]) / self._jobs])
 
-    def _rest(self, nb: Notebook) -> float:
+    def _seconds_left(self, nb: Notebook) -> float:
         """Expect a loop to go on at its own pace, and anything else to be as slow as what ran."""
-        expected, run = self._slower(nb) * self._expected[nb.name], self._running.get(nb.name)
+        expected, run = self._slowdown(nb) * self._expected[nb.name], self._running.get(nb.name)
         if run is None:
             return expected
-        if run.cell_seconds > _PACE and (found := _COUNT.search(run.last_words())):
+        if run.cell_seconds > _PACE and (found := _COUNT.search(run.last_line())):
             done, total = map(int, found.groups())
             if 0 < done < total:
                 in_loop = run.cell_seconds * (total - done) / done
                 return in_loop + expected * (run.cells - run.cell) / run.cells
         return max(expected - run.seconds, 0.25 * run.seconds)
 
-    def _slower(self, nb: Notebook) -> float:
+    def _slowdown(self, nb: Notebook) -> float:
         """Return how many times as long as expected those of its kind took, or take."""
         took = dict(self._took)
         took |= {n: r.seconds for n, r in self._running.items() if r.seconds > self._expected[n]}
@@ -762,14 +769,14 @@ def _assignments(source: str) -> Iterator[tuple[str, Any]]:
         yield targets[0].id, value
 
 
-def seen_from(notebooks: Path, output: Path) -> str:
+def relative_output(notebooks: Path, output: Path) -> str:
     """Return the output relative to a checkout's notebooks, so that they name no machine."""
     if not output.is_relative_to(notebooks.parent):
         return str(output)
     return Path("..", output.relative_to(notebooks.parent)).as_posix()
 
 
-def merged(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -> NotebookNode:
+def add_outputs(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -> NotebookNode:
     """Put a run's outputs into the notebook as it stands, if its code is the same."""
     result = copy.deepcopy(source)
     old, new = code_cells(run), code_cells(result)
@@ -840,7 +847,7 @@ def problems(nb: NotebookNode, *, size: int) -> list[str]:
     return found
 
 
-def changed(root: Path) -> list[str]:
+def changed_releases(root: Path) -> list[str]:
     """Return the released folders that are not as they were released."""
     try:
         told = json.loads((root / MANIFEST).read_text(encoding="utf-8"))["sha256"]
@@ -852,7 +859,9 @@ def changed(root: Path) -> list[str]:
 def released_hashes(root: Path) -> dict[str, str]:
     """Return the hash of each released folder."""
     folders = ["data/results", "data/splits", "data/weights", "figures"]
-    folders += sorted(p.relative_to(root).as_posix() for p in root.glob("data/generated/*/[0-9]*"))
+    folders += sorted(
+        p.relative_to(root).as_posix() for p in root.glob("data/generated/*/*/[0-9]*")
+    )
     return {name: folder_hash(root / name) for name in folders}
 
 

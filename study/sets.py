@@ -4,8 +4,9 @@ Conventions: a *piece* is a roll of 128 sixteenths (8 bars of 4/4; 24 s at 80 qu
 ``uint8 (128, 88, 2)`` as in `musiclib.roll`. A *set* is all pieces of one origin, by the name in
 `SETS`. `seed` is the training seed of a model's piece, the drawing seed of a baseline's, and -1 for
 real music. `sample` counts from 0 within a set and seed. A generated piece is the file
-``<model>/<seed>/NNN.mid``, in the order in which the model made them: nothing is picked. ``bars``
-say where a piece's bar lines stand: 4/4 without an upbeat where nothing else is said.
+``<model>/<kind>/<seed>/NNN.mid``, in the order in which the model wrote them: nothing is picked.
+`kind` is "plain" (the model as the paper's text says it) or "refined", and "" for other music.
+``bars`` say where a piece's bar lines stand: 4/4 without an upbeat where nothing else is said.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +29,7 @@ from musiclib.codec import commonest_bars
 from musiclib.files import atomic_path, sha256_of, write_json
 from musiclib.measures import check_piece, measures
 from musiclib.midi import load_midi, save_midi
-from musiclib.piece import Piece, metre, trim_leading_rests
+from musiclib.piece import Piece, metre, to_common_key, trim_leading_rests
 from musiclib.roll import (
     COMMON_BARS,
     ONSET,
@@ -133,6 +135,88 @@ def random_pieces(
     return np.stack(pieces)
 
 
+# Controls: real music with one thing undone that marginal features do not see. They take whole
+# training pieces, and return rolls of `PIECE_STEPS` with their bars; none if the corpus cannot.
+
+Made = list[tuple[np.ndarray, Bars]]
+
+
+def backwards_pieces(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+    """Return the beginnings of training pieces reversed in time, bar lines too.
+
+    Each note keeps its length, and starts where it ended. Pieces are drawn as for
+    `shuffled_pieces`.
+    """
+    long, made = _long(training), []
+    for index in _draw(len(long), n, rng) if long else ():
+        start, key, length = note_list(long[index].roll[:PIECE_STEPS])
+        bars = _bars(long[index])
+        upbeat = (PIECE_STEPS - bars.upbeat) % bars.steps_per_bar
+        roll = draw_roll(PIECE_STEPS - start - length, key, length, steps=PIECE_STEPS)
+        made.append((roll, bars._replace(upbeat=upbeat)))
+    return made
+
+
+def collage_of_bars(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+    """Return pieces of single bars (8 of 4/4), each from another training piece, in its own key."""
+    return _collages(training, n, rng, lambda bar: 1)
+
+
+def collage_of_phrases(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+    """Return pieces of two cuts of whole bars (4 of 4/4), from two training pieces."""
+    return _collages(training, n, rng, lambda bar: -(-PIECE_STEPS // (2 * bar)))
+
+
+def _collages(
+    training: Sequence[Piece], n: int, rng: np.random.Generator, bars_each: Callable[[int], int]
+) -> Made:
+    """Return pieces of cuts that begin on bar lines of different pieces of one time signature.
+
+    The signature is that of a piece drawn uniformly; one with too few pieces is never drawn.
+    """
+    cuts = defaultdict(list)
+    for piece in training:
+        steps = bars_each(piece.bar) * piece.bar
+        if starts := _cut_starts(piece, steps):
+            cuts[piece.bar, piece.denominator, steps].append((piece.roll, starts))
+    parts = {signature: -(-PIECE_STEPS // signature[2]) for signature in cuts}
+    able = [s for s, sources in cuts.items() for _ in sources if len(sources) >= max(parts[s], 2)]
+    made = []
+    for _ in range(n if able else 0):
+        bar, denominator, steps = signature = able[rng.integers(len(able))]
+        sources = cuts[signature]
+        drawn = [sources[i] for i in rng.permutation(len(sources))[: parts[signature]]]
+        places = [(roll, starts[rng.integers(len(starts))]) for roll, starts in drawn]
+        roll = np.concatenate([_restruck(roll[at : at + steps]) for roll, at in places])
+        made.append((roll[:PIECE_STEPS], Bars(bar, 0, denominator)))
+    return made
+
+
+def _cut_starts(piece: Piece, steps: int) -> list[int]:
+    whole = np.arange(steps) % piece.bar
+    lines = np.flatnonzero(piece.position == 0).tolist()
+    return [at for at in lines if np.array_equal(piece.position[at : at + steps], whole)]
+
+
+def _restruck(roll: np.ndarray) -> np.ndarray:
+    """Return a copy of a cut in which the notes that it found sounding start with it."""
+    roll = roll.copy()
+    roll[0, :, ONSET] = roll[0, :, SUSTAIN]
+    return roll
+
+
+def markov_in_common_key(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+    """Return `markov_pieces` of training pieces moved to one key, as the models see them.
+
+    Each is moved back by the shift of a training piece drawn uniformly.
+    """
+    made, bars = [], commonest_bars(training)
+    for roll in markov_pieces([to_common_key(piece) for piece in training], n=n, rng=rng):
+        piece = training[rng.integers(len(training))]
+        made.append((to_common_key(replace(piece, roll=roll, shift=-piece.shift)), bars))
+    return made
+
+
 def _draw(size: int, n: int, rng: np.random.Generator) -> np.ndarray:
     orders = [rng.permutation(size) for _ in range(-(-n // size))]
     return np.concatenate(orders)[:n]
@@ -152,11 +236,19 @@ def _require_training(training: Rolls, n: int, steps: int, *, shortest: int = 1)
 
 
 REAL = "real"  # held-out real music: what every set is compared with
+PLAIN, REFINED = "plain", "refined"  # the kinds of a model
 TRAINING = "training"  # real music that the models saw: how near `REAL` real music comes
 BASELINES = {"markov": markov_pieces, "shuffled": shuffled_pieces, "random": random_pieces}
-SETS = (*MODELS, REAL, TRAINING, *BASELINES)  # in the order of every table and figure
+CONTROLS = {  # what a ruler that hears music must find far from it; absent where a corpus has none
+    "backwards": backwards_pieces,
+    "collage_bars": collage_of_bars,
+    "collage_phrases": collage_of_phrases,
+    "markov_common_key": markov_in_common_key,
+}
+SETS = (*MODELS, REAL, TRAINING, *BASELINES, *CONTROLS)  # in the order of every table and figure
 NO_SEED = -1  # of a piece that no training run and no draw made
 _WRITERS = {"lstm": "02 (LSTM)", "gan": "03 (GAN)", "vae": "04 (VAE)"}
+_NAMES = ("seed", "sample", "file")
 
 
 class Sample(NamedTuple):
@@ -168,29 +260,33 @@ class Sample(NamedTuple):
     file: str
     roll: np.ndarray
     bars: Bars = COMMON_BARS
+    kind: str = ""
 
     @property
     def keys(self) -> dict[str, object]:
-        return dict(zip(("model", "seed", "sample", "file"), self[:4], strict=True))
+        return {"model": self.model, "kind": self.kind, **dict(zip(_NAMES, self[1:4], strict=True))}
 
 
 def read_generated(
-    generated: AnyPath, *, models: Sequence[str] = MODELS, seeds: Sequence[int] | None = None
-) -> list[Sample]:
+    generated: AnyPath, *, models: Sequence[str] = MODELS, kind: str = REFINED,
+    seeds: Sequence[int] | None = None,
+) -> list[Sample]:  # fmt: skip
     """Read what the model notebooks wrote, for these seeds or all, as long as `PIECE_STEPS`."""
     generated, samples = Path(generated), []
     for model in models:
-        runs = [f for f in _seeds(generated / model) if seeds is None or int(f.name) in seeds]
+        folders = _seeds(generated / model / kind)
+        runs = [f for f in folders if seeds is None or int(f.name) in seeds]
         found = [path for folder in runs for path in _numbered(folder.glob("*.mid"))]
         if not found:
-            missing = f"{generated / model} holds no piece (<seed>/000.mid and on)"
+            missing = f"{generated / model / kind} holds no piece (<seed>/000.mid and on)"
             raise FileNotFoundError(f"{missing}; run notebook {_WRITERS[model]} first")
         for path in found:
             midi = load_midi(path)
             file = Path("data", generated.name, path.relative_to(generated)).as_posix()
             roll = to_piano_roll(midi, length=PIECE_STEPS)
             bars = bars_at(*metre(midi, steps=PIECE_STEPS))
-            samples.append(Sample(model, int(path.parent.name), int(path.stem), file, roll, bars))
+            seed, sample = int(path.parent.name), int(path.stem)
+            samples.append(Sample(model, seed, sample, file, roll, bars, kind))
     return samples
 
 
@@ -203,17 +299,19 @@ def _numbered(paths: Iterable[Path]) -> list[Path]:
     return sorted(found, key=lambda path: int(path.stem))
 
 
-def read_models(paths: Paths, *, seed: int, budget: Preset) -> tuple[list[Sample], dict[str, str]]:
+def read_models(
+    paths: Paths, *, kind: str, seed: int, budget: Preset
+) -> tuple[list[Sample], dict[str, str]]:
     """Read the pieces to compare, and say whether each model's are "this run" or "released"."""
     samples, whose = [], {}
     trains = budget.trainings or not paths.reads_released
     seeds = range(seed, seed + budget["seeds"]) if trains else ()
     for model in MODELS:
-        trained = any(int(folder.name) in seeds for folder in _seeds(paths.generated / model))
-        own = trained or not paths.reads_released
+        folders = _seeds(paths.generated / model / kind)
+        own = any(int(folder.name) in seeds for folder in folders) or not paths.reads_released
         folder = paths.generated if own else paths.released / "data" / "generated"
         whose[model] = "this run" if own else "released"
-        samples += read_generated(folder, models=[model], seeds=seeds if own else None)
+        samples += read_generated(folder, models=[model], kind=kind, seeds=seeds if own else None)
     return samples, whose
 
 
@@ -231,13 +329,15 @@ def first_pieces(samples: Iterable[Sample]) -> list[Sample]:
     return chosen
 
 
-def real_samples(pieces: Iterable[Piece], split: pd.DataFrame) -> list[Sample]:
+def real_samples(
+    pieces: Iterable[Piece], split: pd.DataFrame, *, side: str = "test"
+) -> list[Sample]:
     """Return the beginnings of the held-out pieces that are long enough, in the corpus's order."""
-    held_out = _long(_side(pieces, split, "test"))
+    held_out = _long(_side(pieces, split, side))
     if len(held_out) < 2:
         raise ValueError(
-            f"pieces: {len(held_out)} of the test split have {PIECE_STEPS} steps or more; at least "
-            "2 are needed to compare with, so give a larger corpus"
+            f"pieces: {len(held_out)} of the {side} split have {PIECE_STEPS} steps or more; at "
+            "least 2 are needed to compare with, so give a larger corpus"
         )
     return [_beginning(piece, REAL, NO_SEED, i) for i, piece in enumerate(held_out)]
 
@@ -267,17 +367,24 @@ def _bars(piece: Piece) -> Bars:
 
 
 def baseline_samples(training: Sequence[Piece], *, n: int, seed: int) -> list[Sample]:
-    """Return n pieces of each of `BASELINES`, and n training pieces or all that are long enough."""
+    """Return n pieces of each of `BASELINES` and of `CONTROLS` (or none, where they cannot be).
+
+    Before them stand n training pieces, or all that are long enough.
+    """
     rolls, long = [piece.roll for piece in training], _long(training)
-    *streams, last = np.random.default_rng(seed).spawn(len(BASELINES) + 1)
+    streams = np.random.default_rng(seed).spawn(len(BASELINES) + 1 + len(CONTROLS))
+    last, later = streams[len(BASELINES)], streams[len(BASELINES) + 1 :]
     chosen = np.sort(last.permutation(len(long))[:n])
     samples = [_beginning(long[k], TRAINING, seed, i) for i, k in enumerate(chosen)]
-    for (name, make), rng in zip(BASELINES.items(), streams, strict=True):
+    for (name, make), rng in zip(BASELINES.items(), streams, strict=False):
         again = copy.deepcopy(rng)
         made, bars = make(rolls, n=n, rng=rng), [commonest_bars(training)] * n
         if make is shuffled_pieces:
             bars = [_bars(long[k]) for k in _draw(len(long), n, again)]
         samples += [Sample(name, seed, i, "", roll, bars[i]) for i, roll in enumerate(made)]
+    for (name, control), rng in zip(CONTROLS.items(), later, strict=True):
+        made = control(training, n=n, rng=rng)
+        samples += [Sample(name, seed, i, "", *one) for i, one in enumerate(made)]
     return samples
 
 

@@ -1,8 +1,8 @@
-"""Training, validation and test pieces: grouped by tune and work, dealt evenly, kept as files.
+"""Split pieces into training, validation and test: by tune and work, evenly, stored as files.
 
 Conventions: a split is a table with the columns piece, group (name of the group's first piece) and
-split (``train``, ``valid``, ``test``). Pieces that share a tune have one group, and a group stands
-on one side only. Pairs of pieces are indices i < j.
+split (``train``, ``valid``, ``test``). Pieces that share a tune have one group, and a group is on
+one side only. Pairs of pieces are indices i < j.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def tune_pairs(melodies: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """List the pairs of pieces that share a tune, whatever their key, from their `melody`.
 
     Our choice, which errs towards grouping too much: at least 20 % of the shorter one's distinct
-    runs of 7 melodic intervals occur in the other, or the first 7 intervals agree; a melody of
-    fewer agrees with its equals. No interval, or eight times the same note, is no tune.
+    runs of 7 melodic intervals occur in the other, or the first 7 intervals agree; a shorter melody
+    must be equal. A melody of no interval, or of one note eight times, is not a tune.
     """
     intervals = [tuple(np.diff(m).tolist()) for m in melodies]
     runs = [
@@ -84,11 +84,11 @@ def split_by_group(
 ) -> pd.DataFrame:  # fmt: skip
     """Deal groups of pieces to training, validation and test; rows in the order of `names`.
 
-    `order_by` (N,) is a property that the sides shall share; `long_enough` (N,) marks pieces that
-    can be compared with generated ones: at least two on each side, of two tunes where six have one.
+    `order_by` (N,) is a property that the sides should share; `long_enough` (N,) marks pieces that
+    can be compared with generated ones: at least two go to each side, of two tunes if six have one.
 
-    Our choice, as the paper states no split: groups are sorted by their size and their mean of
-    `order_by`, and each run of 20 neighbours is dealt 14 / 2 / 4 at random. Where that leaves less
+    Our choice, because the paper states no split: groups are sorted by their size and their mean of
+    `order_by`, and each run of 20 neighbours is dealt 14 / 2 / 4 at random. If that leaves less
     than half of the pieces for training, the largest groups go there instead, the next to test. A
     side that lacks long pieces takes the smallest group that has one from the side with most.
     """
@@ -104,7 +104,7 @@ def split_by_group(
     rng, dealt = np.random.default_rng(seed), {}
     for start in range(0, len(ordered), len(DEAL)):
         run = ordered[start : start + len(DEAL)]
-        dealt |= zip(run, _deal(len(run), rng), strict=True)
+        dealt |= zip(run, _assign_sides(len(run), rng), strict=True)
     pieces = Counter(groups.tolist())
     if sum(pieces[g] for g, side in dealt.items() if side == "train") < len(names) / 2:
         large = sorted(unique, key=lambda g: (-pieces[g], g))
@@ -119,7 +119,7 @@ def split_by_group(
     return pd.DataFrame(rows, columns=["piece", "group", "split"])
 
 
-def _deal(n: int, rng: np.random.Generator) -> list[str]:
+def _assign_sides(n: int, rng: np.random.Generator) -> list[str]:
     """Return the sides of n neighbours, drawn evenly from `DEAL` and shuffled; all 3 if n > 2."""
     sides = [DEAL[int((i + 0.5) * len(DEAL) / n)] for i in range(n)]
     if n >= len(SPLITS) and "valid" not in sides:
@@ -140,9 +140,9 @@ def _require_long_enough(long_of: Mapping[int, int], n_pieces: int) -> None:
 
 
 def _spread_long(dealt: dict[int, str], long_of: Mapping[int, int], order: Sequence[int]) -> None:
-    """Move groups, the first of the order that will do, until each side has two long pieces."""
+    """Move groups, the first in `order` that fits, until each side has two long pieces."""
     if sum(n > 0 for n in long_of.values()) >= FEWEST_LONG * len(SPLITS):
-        long_of = {g: min(n, 1) for g, n in long_of.items()}  # there are tunes enough
+        long_of = {g: min(n, 1) for g, n in long_of.items()}  # there are enough tunes
     have = {s: sum(long_of[g] for g in order if dealt[g] == s) for s in SPLITS}
     for side in SPLITS[::-1]:
         while have[side] < FEWEST_LONG:
@@ -154,13 +154,13 @@ def _spread_long(dealt: dict[int, str], long_of: Mapping[int, int], order: Seque
 
 
 def load_split(path: str | Path) -> pd.DataFrame:
-    """Read a split; a ValueError says what is malformed, or which tunes stand on two sides."""
+    """Read a split; a ValueError says what is malformed, or which tunes are on two sides."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; run notebook 01 (data preparation) first")
     try:
         split = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as error:
-        raise ValueError(f"{path} is no table ({error}); run notebook 01 again") from error
+        raise ValueError(f"{path} is not a table ({error}); run notebook 01 again") from error
     if list(split.columns) != ["piece", "group", "split"] or set(split["split"]) - set(SPLITS):
         raise ValueError(f"{path} must have columns piece, group, split (train, valid or test)")
     check_no_leak(split)
@@ -168,12 +168,12 @@ def load_split(path: str | Path) -> pd.DataFrame:
 
 
 def check_no_leak(split: pd.DataFrame) -> None:
-    """Raise a ValueError that names the tunes on two sides, or if a piece stands twice."""
+    """Raise a ValueError that names the tunes on two sides, or if a piece is listed twice."""
     sides = split.groupby("group")["split"].nunique()
     if leaks := sides.index[sides > 1].tolist():
-        raise ValueError(f"{len(leaks)} tunes stand on two sides of the split: {leaks[:5]}")
+        raise ValueError(f"{len(leaks)} tunes are on two sides of the split: {leaks[:5]}")
     if split["piece"].duplicated().any():
-        raise ValueError("a piece stands twice in the split")
+        raise ValueError("a piece is listed twice in the split")
 
 
 def split_pieces(prepared: str | Path, split: str | Path) -> dict[str, list[Piece]]:
@@ -195,8 +195,8 @@ def corpus_summary(
     facts = {
         "pieces": len(pieces),
         "files refused or skipped": len(report) - len(done),
-        **_split_facts(pieces, split, piece_steps),
-        **_music_facts(pieces),
+        **_split_counts(pieces, split, piece_steps),
+        **_music_summary(pieces),
         "notes that the grid moved (%)": f"{100 * moved:.3f}",
         "notes merged with a unison (%)": f"{100 * merged:.2f}",
         "pieces with a note that the grid moved": str((done["off_grid"] > 0).sum()),
@@ -207,7 +207,7 @@ def corpus_summary(
 
 
 def corpus_hash(report: pd.DataFrame) -> str:
-    """Return one SHA-256 of the converted files: of their own hashes, sorted, a line each."""
+    """Return one SHA-256 of the converted files: of their own hashes, sorted, one per line."""
     digests = sorted(report.loc[report["status"] == "converted", "sha256"])
     return hashlib.sha256("".join(f"{d}\n" for d in digests).encode()).hexdigest()
 
@@ -232,7 +232,7 @@ def describe_leak(share: float, report: pd.DataFrame) -> str:
     return unknown if free.mean() >= MOSTLY else f"{known}, but {unknown}"
 
 
-def _split_facts(pieces: Sequence[Piece], split: pd.DataFrame, piece_steps: int) -> dict[str, Any]:
+def _split_counts(pieces: Sequence[Piece], split: pd.DataFrame, piece_steps: int) -> dict[str, Any]:
     long_enough = np.array([len(piece.roll) >= piece_steps for piece in pieces])
     by_side = [(split["split"] == side).to_numpy() for side in SPLITS]
     long_by_side = [str((long_enough & side).sum()) for side in by_side]
@@ -245,7 +245,7 @@ def _split_facts(pieces: Sequence[Piece], split: pd.DataFrame, piece_steps: int)
     }
 
 
-def _music_facts(pieces: Sequence[Piece]) -> dict[str, Any]:
+def _music_summary(pieces: Sequence[Piece]) -> dict[str, Any]:
     quarters = np.array([len(piece.roll) for piece in pieces]) / STEPS_PER_QUARTER
     bars = Counter(f"{piece.bar / STEPS_PER_QUARTER:g} quarters: {{}}" for piece in pieces)
     used = np.flatnonzero(np.any([piece.roll.any(axis=(0, 2)) for piece in pieces], axis=0))
@@ -261,28 +261,28 @@ def _music_facts(pieces: Sequence[Piece]) -> dict[str, Any]:
     }
 
 
-# Pieces that are one work are compared as keys in the order in which they are struck, chords from
-# the lowest key up: tempo, half or double note values and the key make no difference.
+# To find pieces that are one work, their keys are compared in the order in which they are struck,
+# chords from the lowest up: tempo, half or double note values and key make no difference.
 
 FEWEST_NOTES, MOST_NOTES = 8, 1000  # of a piece that are compared, from its beginning
 IN_COMMON, A_FEW, NEARLY_ALL = 0.72, 48, 0.95  # share of the shorter piece's notes; of a few notes
 PER_LENGTH = 0.12  # added to that share where the longer piece has twice the notes, in proportion
-LONGEST = 2.2  # notes of the longer piece over the shorter's, beyond which a pair is not compared
+LONGEST = 2.2  # notes of the longer piece over the shorter's: above it a pair is not compared
 ABOVE_CHANCE = 0.4
 TOP_IN_COMMON, TOP_ABOVE_CHANCE = 0.65, 0.35  # songs over one accompaniment are different songs
 _REACH = 12  # semitones that a piece is moved, at most
 _Bits = tuple[int, dict[int, int]]
 
 
-def same_works(rolls: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+def same_work_pairs(rolls: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """List the pairs of pieces that are one work.
 
-    Our choice. With L notes in the longest common subsequence, n in the shorter piece and C in the
-    longest one that it has with the other piece read backwards (what chance gives, with the same
-    notes and steps), two pieces are one work when L / n and (L - C) / (n - C) reach the bounds
-    above, for all notes and for the top lines. One piece is moved to where the two have the most
-    notes in common. Of simulated performances of one work L / n was 0.74 and more, of two different
-    works 0.65 at most. Among Bach's chorales the rule finds no pair beyond those of `tune_pairs`.
+    Our choice. The longest common subsequence has L notes, the shorter piece n, and C is L with the
+    other piece read backwards (what chance gives, with the same notes and steps). Two pieces are
+    one work if L / n and (L - C) / (n - C) reach the bounds above, for all notes and for the top
+    lines. One piece is first moved to where the two share the most notes. In simulated performances
+    of one work L / n was 0.74 and more, of two different works 0.65 at most. In Bach's chorales the
+    rule finds no pair beyond those of `tune_pairs`.
     """
     orders = [roll_to_notes(roll)[:MOST_NOTES, 2] for roll in rolls]
     tops = [_top_order(roll) for roll in rolls]
@@ -290,7 +290,7 @@ def same_works(rolls: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     found = []
     for j in range(1, len(rolls)):
         shifts, common = _best_shifts(counts[j], counts[:j])
-        order, top = (_bits(keys[j].tolist()) for keys in (orders, tops))
+        order, top = (_bit_masks(keys[j].tolist()) for keys in (orders, tops))
         for i in range(j):
             few, many = sorted((len(orders[i]), len(orders[j])))
             if few < FEWEST_NOTES or many > LONGEST * few:
@@ -315,7 +315,7 @@ def _top_order(roll: np.ndarray) -> np.ndarray:
 
 
 def _best_shifts(counts: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return by how much a piece is moved to meet each other, and the notes then in common."""
+    """Return by how much a piece is moved to meet each other one, and the notes then shared."""
     wide, shifts = np.pad(counts, _REACH), np.arange(-_REACH, _REACH + 1)
     moved = np.stack([wide[_REACH - s : _REACH - s + N_KEYS] for s in shifts])
     common = np.stack([np.minimum(each, others).sum(axis=1) for each in moved])
@@ -323,21 +323,21 @@ def _best_shifts(counts: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _agree(one: _Bits, other: np.ndarray, share: float, above: float) -> bool:
-    """Tell whether two sequences have that share in common in order, and not by chance."""
+    """Return whether two sequences share that much in order, and not by chance."""
     b = other.tolist()
-    few, common = min(one[0], len(b)), _common(one, b)
+    few, common = min(one[0], len(b)), _lcs_length(one, b)
     if common < share * few:
         return False
-    chance = _common(one, b[::-1])
+    chance = _lcs_length(one, b[::-1])
     return chance < few and common - chance >= above * (few - chance)
 
 
-def longest_common(a: Sequence[int], b: Sequence[int]) -> int:
+def lcs_length(a: Sequence[int], b: Sequence[int]) -> int:
     """Return the longest common subsequence's length (H. Hyyrö: Bit-parallel LCS. AWOCA 2004)."""
-    return _common(_bits(a), b)
+    return _lcs_length(_bit_masks(a), b)
 
 
-def _bits(keys: Sequence[int]) -> _Bits:
+def _bit_masks(keys: Sequence[int]) -> _Bits:
     """Return how many keys there are, and the places of each of them as bits of a number."""
     places: dict[int, int] = defaultdict(int)
     for i, key in enumerate(keys):
@@ -345,7 +345,7 @@ def _bits(keys: Sequence[int]) -> _Bits:
     return len(keys), dict(places)
 
 
-def _common(a: _Bits, b: Sequence[int]) -> int:
+def _lcs_length(a: _Bits, b: Sequence[int]) -> int:
     n, places = a
     row = every = (1 << n) - 1
     for key in b:
@@ -368,7 +368,7 @@ class Corpus(NamedTuple):
 
 
 def ready_corpus(corpus: str, paths: Paths, *, max_pieces: int) -> Corpus:
-    """Return a corpus, prepared and split; what is missing of it is made in the run's folders."""
+    """Return a corpus, prepared and split; missing parts are made in the run's folders."""
     name, source = corpus_name(corpus), corpus_folder(corpus)
     if source is None:
         source = paths.data / "corpora" / name
@@ -378,15 +378,15 @@ def ready_corpus(corpus: str, paths: Paths, *, max_pieces: int) -> Corpus:
     pieces, path = load_corpus(prepared), paths.data / "splits" / f"{name}.csv"
     split = load_split(path) if path.exists() else None
     if split is None or list(split["piece"]) != [piece.name for piece in pieces]:
-        split = deal(pieces)
+        split = split_by_tune(pieces)
         write_csv(split, path)
     return Corpus(name, pieces, split)
 
 
-def deal(pieces: Sequence[Piece]) -> pd.DataFrame:
+def split_by_tune(pieces: Sequence[Piece]) -> pd.DataFrame:
     """Deal pieces to training, validation and test by their tunes, as notebook 01 explains."""
     rolls = [piece.roll for piece in pieces]
-    pairs = [*tune_pairs([melody(roll) for roll in rolls]), *same_works(rolls)]
+    pairs = [*tune_pairs([melody(roll) for roll in rolls]), *same_work_pairs(rolls)]
     return split_by_group(
         [piece.name for piece in pieces],
         join_pairs(pairs, len(pieces)),

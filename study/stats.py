@@ -1,8 +1,8 @@
-"""Say how sure a difference between models is: pieces of one training run are no independent proof.
+"""Say how certain a difference between models is: pieces of one training run are not independent.
 
 Conventions: `Samples` are the values of a set's pieces by training seed, each of shape (n, ...); a
 baseline has one group, and real music one per tune (column tune, see `sets.with_tunes`), since
-settings of one tune are alike. Pieces whose values hold NaN are skipped, and every table says n.
+settings of one tune are alike. Pieces whose values hold NaN are skipped, and every table states n.
 Tables are those of `measuring.sample_table`. The tests are those of scipy and scikit-posthocs; only
 the order of resampling (groups first, pieces second) is our own.
 """
@@ -21,7 +21,7 @@ from scipy import stats
 
 MODELS = ("vae", "gan", "lstm")  # in the order of the paper's table
 _LEVEL = 0.95  # of an interval by default
-_CERTAINTY = 0.95  # that each of the `outer_ends` lies outside the percentile of endless draws
+_CERTAINTY = 0.95  # that each of `outer_ends` lies outside the percentile of infinitely many draws
 Samples = Mapping[Hashable, np.ndarray]
 Statistic = Callable[..., float]
 Rng = np.random.Generator
@@ -45,7 +45,7 @@ def values_by_seed(
 ) -> dict[int | str, np.ndarray]:
     """Return one set's values of a measure, or of several, by seed: shape (n,) or (n, columns).
 
-    By tune where each piece of the set has one. Infinite values (the level of silence) become NaN.
+    By tune if each piece of the set has one. Infinite values (the level of silence) become NaN.
     """
     rows = table[table["model"] == model]
     chosen = columns if isinstance(columns, str) else list(columns)
@@ -67,8 +67,8 @@ def seed_interval(
 
     `statistic` takes one array of pieces for each set. The ends are the percentiles of `bootstrap`,
     taken about the estimate (so without the bias that resampling adds to distances), times
-    `widening`; they do not leave `bounds`, the range of the statistic. If `cautious`, each lies as
-    far out as so few draws leave open (`outer_ends`). `NO_INTERVAL` if a set holds no value; NaN,
+    `widening`; they do not leave `bounds`, the range of the statistic. If `cautious`, each is
+    widened by its Monte Carlo error (`outer_ends`). `NO_INTERVAL` if a set holds no value; NaN,
     with seeds and n, if the statistic of all pieces is NaN.
     """
     draws: list[float] = []
@@ -117,9 +117,9 @@ def bootstrap(
 
 
 def resampler(groups: list[np.ndarray]) -> Callable[[Rng], np.ndarray]:
-    """Return what draws as many groups, and of each as many pieces, as there are, with replacement.
+    """Return a function that resamples groups, and then pieces of each, with replacement.
 
-    Groups have shape (n, ...), a draw (N, ...). A single group is never exchanged.
+    Groups have shape (n, ...), a draw (N, ...). A single group is always kept.
     """
     pieces, sizes = np.concatenate(groups), np.array([len(group) for group in groups])
     starts, alike = np.cumsum(sizes) - sizes, (sizes == sizes[0]).all()
@@ -135,7 +135,7 @@ def resampler(groups: list[np.ndarray]) -> Callable[[Rng], np.ndarray]:
 
 
 def defined(samples: Samples) -> list[np.ndarray]:
-    """Return the groups without rows that hold NaN, and without groups that are empty then."""
+    """Return the groups without rows that hold NaN, and without groups that this leaves empty."""
     groups = [np.asarray(values, dtype=float) for values in samples.values() if len(values)]
     kept = [g[~np.isnan(g.reshape(len(g), -1)).any(axis=1)] for g in groups]
     return [group for group in kept if len(group)]
@@ -148,10 +148,10 @@ def _groups(samples: Samples, name: str) -> list[np.ndarray]:
 
 
 def outer_ends(draws: Sequence[float], *, level: float) -> tuple[float, float]:
-    """Return the percentiles of a bootstrap, as far out as the number of its draws leaves open.
+    """Return the percentiles of a bootstrap, each widened by its Monte Carlo error.
 
     The order statistic i with P(Binomial(n, (1 - level) / 2) >= i) >= `_CERTAINTY` (H. A. David and
-    H. N. Nagaraja: Order Statistics, 2003, section 7.1); the lowest and highest of too few draws.
+    H. N. Nagaraja: Order Statistics, 2003, section 7.1); with few draws the outermost.
     """
     ordered = sorted(draws)
     i = max(int(stats.binom.ppf(1 - _CERTAINTY, len(ordered), (1 - level) / 2)), 1)
@@ -228,10 +228,10 @@ def cliffs_delta(first: np.ndarray, second: np.ndarray) -> float:
 def kruskal_wallis(models: Mapping[str, Samples], *, by_seed: bool = True) -> dict[str, float]:
     """Test whether any model's values tend to be larger than another's: ``statistic`` H, p and n.
 
-    Of the means of the seeds, or, if not `by_seed`, of the pieces as if each were independent. p is
-    the share of all ways to deal the values out to the models that give as large an H, or of 4,999
-    of them, always the same ones. The usual chi-square is for many values: for three against three
-    against three, wholly parted, it says 0.027 instead of 0.0036.
+    The values are the seeds' means or, if not `by_seed`, the pieces as if independent. p is the
+    share of all ways to deal the values to the models that give as large an H, or of 4,999 fixed
+    ones. The usual chi-square needs many values: for three against three against three, fully
+    separated, it gives 0.027, not 0.0036.
     """
     values = _values(models, by_seed=by_seed)
     pooled = np.concatenate(values)
@@ -254,8 +254,8 @@ def _between(*ranks: np.ndarray, axis: int) -> np.ndarray:
 def dunn_holm(models: Mapping[str, Samples]) -> np.ndarray:
     """Return the p of each pair of models, in the order of `itertools.combinations`.
 
-    Dunn's test over the means of the seeds, with Holm's correction: the i-th smallest of n times
-    n - i + 1, none falling. If all values are equal, p is 1.
+    Dunn's test over the means of the seeds, with Holm's correction: the i-th smallest of n is
+    multiplied by n - i + 1, and none may fall. If all values are equal, p is 1.
     """
     values = _values(models, by_seed=True)
     pairs = list(itertools.combinations(range(len(values)), 2))
@@ -275,7 +275,7 @@ def _values(models: Mapping[str, Samples], *, by_seed: bool) -> list[np.ndarray]
     return [np.array([g.mean() for g in own]) if by_seed else np.concatenate(own) for own in groups]
 
 
-def corrected(p: pd.Series) -> pd.Series:
+def fdr_corrected(p: pd.Series) -> pd.Series:
     """Correct several measures' p-values for their number (Benjamini and Hochberg); NaN stays."""
     tested = p.dropna()
     if not tested.between(0, 1).all():
@@ -322,21 +322,21 @@ def _means(values: np.ndarray) -> np.ndarray:
 
 
 def compare_models(table: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
-    """Test in each measure whether the `MODELS` differ, and say which from which, by how much.
+    """Test for each measure whether the `MODELS` differ, and say which do and by how much.
 
     One row per measure and pair: measure, first, second, delta (Cliff's, over pieces), p_seeds
-    (Kruskal-Wallis over the models' seed means), q_seeds (the same, `corrected` over the measures),
+    (Kruskal-Wallis over the models' seed means), q_seeds (`fdr_corrected` over the measures),
     p_holm (`dunn_holm`), seeds (fewest of a model), n_first, n_second. All p are NaN with fewer
     than two seeds; with k of each of three models p_seeds is at least 0.067 (k = 2), 0.0036 (3).
     """
-    whole = pd.concat([_tested(table, measure) for measure in measures], ignore_index=True)
+    whole = pd.concat([_pairwise_tests(table, measure) for measure in measures], ignore_index=True)
     overall = whole.groupby("measure", sort=False)["p_seeds"].first()
-    whole["q_seeds"] = whole["measure"].map(corrected(overall))
+    whole["q_seeds"] = whole["measure"].map(fdr_corrected(overall))
     order = ["measure", "first", "second", "delta", "p_seeds", "q_seeds", "p_holm"]
     return whole[[*order, "seeds", "n_first", "n_second"]]
 
 
-def _tested(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+def _pairwise_tests(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     groups = {m: own for m in MODELS if defined(own := values_by_seed(table, m, measure))}
     if len(groups) < 2:
         return pd.DataFrame([{"measure": measure, "p_seeds": math.nan, "p_holm": math.nan}])

@@ -25,7 +25,7 @@ import pandas as pd
 from musiclib.code_hash import code_hash
 from musiclib.files import atomic_path, sha256_of, upsert_csv
 from study.run import CHECKOUT, Paths, Progress
-from study.sets import PIECE_STEPS, corpus_name, load_weights, save_weights, trained_sizes
+from study.sets import PIECE_STEPS, REFINED, corpus_name, load_weights, save_weights, trained_sizes
 
 RUN_KEY = "MUSICLIB_RUN_KEY"  # by which the runner names the cells, code and corpus of a run
 LAYOUT = 2  # of what a checkpoint holds; one of another layout belongs to other settings
@@ -67,16 +67,16 @@ class Checkpoint:
     def save(self, variables: Sequence[Variable], state: Any = None, *, step: int) -> None:
         """Write the variables, the steps done, and what else decides the rest.
 
-        `state` is what `is_plain` takes, else a TypeError, and comes back as it is: NumPy's numbers
+        `state` is what `can_save` takes, else a TypeError, and comes back as it is: NumPy's numbers
         keep their type.
         """
-        if not is_plain(state):
+        if not can_save(state):
             raise TypeError(
-                "state: got what no checkpoint can keep, allowed is what is_plain takes"
+                "state: got what no checkpoint can keep, allowed is what can_save takes"
             )
         arrays = {f"v{i:04d}": np.asarray(v) for i, v in enumerate(variables)}
         held: list[np.ndarray] = []
-        about = {"key": self.key, "step": step, "spent": self.spent(), "state": _put(state, held)}
+        about = {"key": self.key, "step": step, "spent": self.spent(), "state": _pack(state, held)}
         arrays |= {f"s{i:04d}": array for i, array in enumerate(held)}
         arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
         with atomic_path(self.path) as temporary:
@@ -127,7 +127,7 @@ class Checkpoint:
         if [a.shape for a in arrays] != [tuple(np.shape(v)) for v in variables]:
             raise _OtherSettingsError
         seconds, cpu = map(float, about["spent"])
-        return (int(about["step"]), (seconds, cpu)), arrays, _take(about["state"], held)
+        return (int(about["step"]), (seconds, cpu)), arrays, _unpack(about["state"], held)
 
     def remove(self) -> None:
         """Delete the checkpoint, as its training has ended and left what it was for."""
@@ -150,12 +150,12 @@ def _assign(variables: Sequence[Variable], arrays: Sequence[np.ndarray]) -> None
         raise
 
 
-def is_plain(value: Any) -> bool:
+def can_save(value: Any) -> bool:
     """Tell whether a checkpoint can hold it: numbers, texts, None, arrays, lists, tuples, dicts."""
     if isinstance(value, Mapping):
-        return all(isinstance(k, str) and is_plain(v) for k, v in value.items())
+        return all(isinstance(k, str) and can_save(v) for k, v in value.items())
     if isinstance(value, list | tuple):
-        return all(map(is_plain, value))
+        return all(map(can_save, value))
     if isinstance(value, np.ndarray):
         return not value.dtype.hasobject
     if isinstance(value, np.generic):
@@ -181,23 +181,23 @@ def _is_python(cell: str) -> bool:
     return True
 
 
-def _put(value: Any, held: list[np.ndarray]) -> Any:
-    """Turn a state into what JSON can say, its arrays put into `held`; `_take` undoes it."""
+def _pack(value: Any, held: list[np.ndarray]) -> Any:
+    """Turn a state into what JSON can say, its arrays put into `held`; `_unpack` undoes it."""
     if isinstance(value, np.ndarray):
         held.append(value)
         return {_ARRAY: len(held) - 1}
     if isinstance(value, np.generic):  # a variable of no dimensions has such a value
         return {_NUMBER: [value.dtype.str, value.item()]}
     if isinstance(value, Mapping):
-        return {key: _put(item, held) for key, item in value.items()}
+        return {key: _pack(item, held) for key, item in value.items()}
     if isinstance(value, tuple):
-        return {_TUPLE: [_put(item, held) for item in value]}
-    return [_put(item, held) for item in value] if isinstance(value, list) else value
+        return {_TUPLE: [_pack(item, held) for item in value]}
+    return [_pack(item, held) for item in value] if isinstance(value, list) else value
 
 
-def _take(value: Any, held: Sequence[np.ndarray]) -> Any:
+def _unpack(value: Any, held: Sequence[np.ndarray]) -> Any:
     if isinstance(value, list):
-        return [_take(item, held) for item in value]
+        return [_unpack(item, held) for item in value]
     if not isinstance(value, dict):
         return value
     if value.keys() == {_ARRAY}:
@@ -206,8 +206,8 @@ def _take(value: Any, held: Sequence[np.ndarray]) -> Any:
         kind, number = value[_NUMBER]
         return np.dtype(kind).type(number)
     if value.keys() == {_TUPLE}:
-        return tuple(_take(item, held) for item in value[_TUPLE])
-    return {key: _take(item, held) for key, item in value.items()}
+        return tuple(_unpack(item, held) for item in value[_TUPLE])
+    return {key: _unpack(item, held) for key, item in value.items()}
 
 
 def _digest(value: Any) -> Any:
@@ -223,7 +223,7 @@ class Resume(keras.callbacks.Callback):
     """Save after each epoch all that decides the rest; begin where a killed run ended.
 
     The variables of the model (random generators' states included) and of its optimizer are kept;
-    of `callbacks`, which `fit` gets in the same order before this one, what `is_plain`.
+    of `callbacks`, which `fit` gets in the same order before this one, what `can_save`.
     `batches.epoch` numbers the epochs, and its ``on_epoch_end`` lays out the next one. `settings`
     is all else that decides the training; the optimizer's settings, what the callbacks hold, the
     first batch and the backend are added. `epoch` is what `fit` wants as ``initial_epoch``.
@@ -240,12 +240,12 @@ class Resume(keras.callbacks.Callback):
         self.variables = [*model.variables, *optimizer.variables]
         added = {
             "optimizer": {k: v for k, v in optimizer.get_config().items() if k != "name"},
-            "callbacks": self._held(),
+            "callbacks": self._callback_states(),
             "first_batch": keras.tree.flatten(batches[0]),
             "backend": [keras.backend.backend(), keras.__version__],
         }
         self.checkpoint = Checkpoint(path, settings={**settings, **added})
-        self._state = self.checkpoint.restore(self.variables, fits=self._fits)
+        self._state = self.checkpoint.restore(self.variables, fits=self._is_state)
         self.epoch = self.checkpoint.step
         self._logs: dict[str, list[float]] = {}
 
@@ -264,20 +264,20 @@ class Resume(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         for name, value in (logs or {}).items():
             self._logs.setdefault(name, []).append(float(value))
-        state = [self.batches.epoch, self._held(), self._logs]
+        state = [self.batches.epoch, self._callback_states(), self._logs]
         self.checkpoint.save(self.variables, state, step=epoch + 1)
 
-    def _fits(self, saved: Any) -> bool:
+    def _is_state(self, saved: Any) -> bool:
         match saved:
             case [int(), list(held), dict()]:
                 return len(held) == len(self.others) and all(isinstance(h, dict) for h in held)
         return False
 
-    def _held(self) -> list[dict[str, Any]]:
-        return [{k: v for k, v in vars(c).items() if is_plain(v)} for c in self.others]
+    def _callback_states(self) -> list[dict[str, Any]]:
+        return [{k: v for k, v in vars(c).items() if can_save(v)} for c in self.others]
 
 
-def settings_tried(model: str, kind: str = "refined") -> int:
+def settings_tried(model: str, kind: str = REFINED) -> int:
     """Count a model's settings whose result was looked at before its release, if on record.
 
     Each is a row of ``data/settings_tried.csv``, with what judged it and where it is on record.
@@ -294,10 +294,12 @@ class Training:
 
     def __init__(
         self, model: str, paths: Paths, *, preset: str, corpus: str, seed: int, steps: int,
-        codec: Any,
+        codec: Any = None, kind: str = REFINED,
     ) -> None:  # fmt: skip
-        self.model, self.paths, self.corpus = model, paths, corpus
-        self.preset, self.seed, self.steps, self.codec = preset, seed, steps, codec.to_dict()
+        self.model, self.kind, self.paths, self.corpus = model, kind, paths, corpus
+        self.preset, self.seed, self.steps = preset, seed, steps
+        self.codec = codec and codec.to_dict()
+        model = model if kind == REFINED else f"{kind}_{model}"
         self.weights = (paths.weights_of if steps else paths.trained_weights)(model, seed=seed)
         name = f"{model}_{preset}_{corpus_name(corpus)}_{seed}.npz"
         self._file, self._checkpoint = paths.checkpoints / name, None
@@ -356,8 +358,8 @@ class Training:
         """Write the weights, if any were trained, with their card, and return the card."""
         name = corpus_name(self.corpus)
         card = {
-            "model": self.model, "corpus": name, "seed": self.seed, "preset": self.preset,
-            "codec": self.codec,
+            "model": self.model, "kind": self.kind, "corpus": name, "seed": self.seed,
+            "preset": self.preset, "codec": self.codec,
             "split_sha256": sha256_of(self.paths.data / "splits" / f"{name}.csv"),
             "steps": self.steps, **card,
         }  # fmt: skip
@@ -372,14 +374,14 @@ class Training:
 
     def record(self, *, pieces: int, seconds: float, **cost: Any) -> pd.DataFrame:
         """Record cost, and the seconds that so many pieces took; end the training."""
-        who = {"model": self.model, "seed": self.seed}
-        tried = {"settings_tried": settings_tried(self.model)}
+        who = {"model": self.model, "kind": self.kind, "seed": self.seed}
+        tried = {"settings_tried": settings_tried(self.model, self.kind)}
         cost = {**who, "preset": self.preset, "steps": self.steps, **self.cost(), **tried, **cost}
         ms = 1000 * seconds / (pieces * PIECE_STEPS)
         speed = {**who, "pieces": pieces, "seconds": round(seconds, 2), "ms_per_step": round(ms, 3)}
         if self.steps:
-            upsert_csv([cost], self.paths.results / "fairness.csv", keys=["model", "seed"])
-            upsert_csv([speed], self.paths.results / "speed.csv", keys=["model", "seed"])
+            for row, file in ((cost, "fairness.csv"), (speed, "speed.csv")):
+                upsert_csv([row], self.paths.results / file, keys=list(who))
         self.end()
         return pd.DataFrame({self.model.upper(): cost | speed})
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 
+import pretty_midi
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.pop("CI", None)  # where it is set, pyfluidsynth prints when it is imported
 
 from hypothesis import settings
 
+from musiclib.midi import load_midi
 from study.runner import ROOT
 
 settings.register_profile("study", deadline=None, derandomize=True, print_blob=True)
@@ -35,3 +39,16 @@ def smoke_study(tmp_path_factory):
     assert run.returncode == 0, run.stdout[-5_000:] + run.stderr[-5_000:]
     assert listing() == before, "a run into another folder changed the checkout"
     return folder
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Write bytes to a file and load it, without a warning being allowed."""
+
+    def write_and_load(data: bytes) -> pretty_midi.PrettyMIDI:
+        (tmp_path / "x.mid").write_bytes(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return load_midi(tmp_path / "x.mid")
+
+    return write_and_load

@@ -199,18 +199,18 @@ def repairable() -> Iterator[Case]:
     for sharps, minor in ((8, 0), (-8, 1), (127, 0), (-128, 1), (0, 2), (3, 255)):
         damaged = track(meta(0x59, bytes([sharps & 255, minor])), SCALE)
         yield repaired(
-            f"key {sharps}, {minor}", smf(damaged), "key signatures out of range left out: 1"
+            f"key {sharps}, {minor}", smf(damaged), "key signatures out of range skipped: 1"
         )
     for payload in (b"", b"\x04", b"\x00\x02\x18\x08", b"\x04\xff\x18\x08"):
         damaged = track(meta(0x58, payload), SCALE)
         yield repaired(
-            f"metre {payload.hex()}", smf(damaged), "time signatures out of range left out"
+            f"metre {payload.hex()}", smf(damaged), "time signatures out of range skipped"
         )
     for payload in (b"", b"\x07", b"\x07\xa1", b"\x00\x00\x00"):
         yield repaired(
             f"tempo {payload.hex()}",
             smf(track(meta(0x51, payload), SCALE)),
-            "tempo changes out of range left out: 1",
+            "tempo changes out of range skipped: 1",
         )
     yield repaired(
         "too few tracks", smf(track(SCALE), n_tracks=9), "promised by the header are missing: 8"
@@ -235,7 +235,7 @@ def repairable() -> Iterator[Case]:
         "velocity 200", smf(track(on(60, 200), off(60, 9))), "above 127 set to 127: 1", 1
     )
     yield repaired(
-        "pitch 200", smf(track(SCALE, on(200), off(60, 9))), "number above 127 left out: 1"
+        "pitch 200", smf(track(SCALE, on(200), off(60, 9))), "number above 127 skipped: 1"
     )
     yield repaired("endless quantity", smf(track(SCALE, b"\xff" * 50)), "cut short by damage: 1")
     yield repaired(
@@ -259,11 +259,9 @@ def repairable() -> Iterator[Case]:
         "cut short by damage: 1",
     )
     yield repaired(
-        "note-offs missing", smf(track(on(60), SCALE, on(71))), "never end left out: 1", 5
+        "note-offs missing", smf(track(on(60), SCALE, on(71))), "never end skipped: 1", 5
     )
-    yield repaired(
-        "zero-length notes", smf(track(on(71) + off(71), SCALE)), "no length left out: 1"
-    )
+    yield repaired("zero-length notes", smf(track(on(71) + off(71), SCALE)), "no length skipped: 1")
     yield repaired("junk before", b"\0" * 128 + smf(track(SCALE)), "skipped before the header: 128")
     yield repaired("junk after", smf(track(SCALE)) + b"\0" * 11, "belong to no chunk: 11")
     yield repaired(

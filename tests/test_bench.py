@@ -33,7 +33,7 @@ def test_a_row_is_timed_in_turns_behind_one_that_does_not_count(monkeypatch):
 
 @pytest.fixture(scope="module")
 def files():
-    return sorted((ROOT / "data" / "generated" / "lstm" / "0").glob("*.mid"))[:3]
+    return sorted((ROOT / "data" / "generated" / "lstm" / "refined" / "0").glob("*.mid"))[:3]
 
 
 def test_both_sides_of_reading_find_the_same_notes(files):
@@ -135,7 +135,6 @@ def test_a_number_out_of_range_is_refused_in_a_sentence(fake, capsys, more):
         command(fake, *more)
     assert stop.value.code == runner.REFUSED
     assert (
-        f"benchmark: error: argument {more[0]}: got {more[1]}, allowed is"
-        in capsys.readouterr().err
+        f"benchmark: error: argument {more[0]}: got {more[1]}; allowed: " in capsys.readouterr().err
     )
     assert not FakeRun.seen

@@ -102,7 +102,7 @@ def test_a_missing_set_says_where_to_put_it(tmp_path, monkeypatch):
     monkeypatch.setattr(pooch, "retrieve", refuse)
     with pytest.raises(FileNotFoundError, match=r"MuseData.mat is not in .* \(OSError\); put it"):
         benchmarks.find_benchmark("musedata", folder=tmp_path)
-    with pytest.raises(ValueError, match="got 'bach', allowed are jsb, piano_midi, nottingham"):
+    with pytest.raises(ValueError, match="got 'bach'; allowed: jsb, piano_midi, nottingham"):
         benchmarks.find_benchmark("bach")
 
 
@@ -248,11 +248,11 @@ def test_a_look_is_never_overwritten(tmp_path):
     table = benchmarks.read_looks(paths)
     assert table["test_nll"].tolist() == [5.0, 4.0, 6.0]
     assert tuple(table.columns) == benchmarks.COLUMNS
-    ours = benchmarks.summarise(table, "jsb").iloc[0]
+    ours = benchmarks.seed_summary(table, "jsb").iloc[0]
     assert (ours["test_nll"], ours["seeds"], ours["looks"]) == (5.0, 2, 3)
     assert ours["spread"] == pytest.approx(np.sqrt(2))
     assert ours["test_se"] == pytest.approx(0.07)
-    assert benchmarks.summarise(table, "musedata").empty
+    assert benchmarks.seed_summary(table, "musedata").empty
 
 
 def test_a_look_recorded_again_after_a_kill_is_no_second_look(tmp_path):
@@ -271,18 +271,18 @@ def test_rows_of_before_the_standard_error_stay_and_leave_it_empty(tmp_path):
     path, old = paths.results / benchmarks.LOOKS, look(test_nll=4.0)
     path.parent.mkdir(parents=True)
     pd.DataFrame([old]).drop(columns="test_se").to_csv(path, index=False)
-    assert np.isnan(benchmarks.summarise(benchmarks.read_looks(paths), "jsb").iloc[0]["test_se"])
+    assert np.isnan(benchmarks.seed_summary(benchmarks.read_looks(paths), "jsb").iloc[0]["test_se"])
     benchmarks.record_look([look(test_nll=4.0)], path)  # told apart by test_se: a look of its own
     table = benchmarks.read_looks(paths)
     assert table["test_se"].isna().tolist() == [True, False]
-    assert benchmarks.summarise(table, "jsb").iloc[0][["looks", "test_se"]].tolist() == [2, 0.07]
+    assert benchmarks.seed_summary(table, "jsb").iloc[0][["looks", "test_se"]].tolist() == [2, 0.07]
 
 
 def test_a_row_that_lacks_a_column_is_refused(tmp_path):
     with pytest.raises(ValueError, match="wanted dataset, outputs"):
         benchmarks.record_look([{"dataset": "jsb"}], tmp_path / "looks.csv")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="other.csv: wanted the columns dataset"):
+    with pytest.raises(ValueError, match="other.csv: got the columns a, b; wanted dataset"):
         benchmarks.record_look([look()], tmp_path / "other.csv")
 
 
@@ -295,14 +295,14 @@ def test_published_figures_know_their_kind_and_source():
     jsb = benchmarks.published("jsb").set_index("model")["test_nll"]
     assert len(jsb) == 11
     assert jsb["RNN-NADE (HF)"] == 5.56
-    with pytest.raises(ValueError, match="got 'bach', allowed are jsb"):
+    with pytest.raises(ValueError, match="got 'bach'; allowed: jsb"):
         benchmarks.published("bach")
 
 
 def test_ours_stand_among_the_published_kind_by_kind():
-    floor = look(outputs="independent", model=benchmarks.NAMES[0], test_nll=61.0)
+    floor = look(outputs="independent", model=benchmarks.FLOORS[0], test_nll=61.0)
     looks = pd.DataFrame([floor, look(test_nll=5.0), look(seed=1, test_nll=5.4)])
-    table = benchmarks.compared(looks, "jsb")
+    table = benchmarks.comparison_table(looks, "jsb")
     assert list(dict.fromkeys(table["outputs"])) == list(benchmarks.OUTPUTS)
     for _, kind in table.groupby("outputs"):
         assert kind["test_nll"].is_monotonic_increasing
@@ -310,7 +310,7 @@ def test_ours_stand_among_the_published_kind_by_kind():
     assert mine["outputs"].tolist() == ["floor", "joint"]
     assert mine.loc["m", ["test_nll", "low", "high", "seeds"]].tolist() == [5.2, 5.0, 5.4, 2]
     assert len(table) == 2 + len(benchmarks.published("jsb"))
-    assert benchmarks.compared(looks, "musedata")["source"].notna().all()
+    assert benchmarks.comparison_table(looks, "musedata")["source"].notna().all()
 
 
 def test_the_chart_has_a_row_a_model_in_groups_from_worse_to_better():
@@ -324,5 +324,5 @@ def test_the_chart_has_a_row_a_model_in_groups_from_worse_to_better():
     assert names.index("DMM-Aug-NADE") < names.index("ours") < names.index("LSTM-RTRBM")
     assert len(names) == 13
     plt.close(ax.figure)
-    with pytest.raises(ValueError, match="allowed are floor, independent, joint, latent"):
+    with pytest.raises(ValueError, match="allowed: floor, independent, joint, latent"):
         plot_benchmark(benchmarks.published("jsb"), ours.assign(outputs="other"))

@@ -197,13 +197,13 @@ def test_a_limit_above_the_corpus_takes_all_of_it(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [0, -1])
 def test_an_impossible_number_is_refused(tmp_path, number):
-    with pytest.raises(ValueError, match=f"max_pieces: got {number}, allowed is 1 or more"):
+    with pytest.raises(ValueError, match=f"max_pieces: got {number}; allowed: 1 or more"):
         export_chorales(tmp_path, max_pieces=number)
 
 
 def test_music21_without_its_corpus_is_named(monkeypatch):
     monkeypatch.setattr(chorales.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(FileNotFoundError, match="music21 is missing or holds no score of Bach"):
+    with pytest.raises(FileNotFoundError, match="music21 is missing or holds no score by Bach"):
         chorale_scores()
 
 

@@ -1,4 +1,4 @@
-"""Intervals, ranges, claims and the verdict: by hand, by a second route, and with too little.
+"""Claims and the verdict: by hand, with controls, and with too little.
 
 Claim C1: simulated answers never decide it, real ones only by the rule."""
 
@@ -11,11 +11,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from piece_tables import piece_table
 
-from musiclib.audio import AUDIO_UNITS
 from musiclib.distance import FEATURES
-from musiclib.measures import MEASURES
 from study import claims, figures, measuring
 from study.listening import (
     CHOICE,
@@ -31,239 +29,7 @@ from study.listening import (
     design,
     header,
 )
-from study.measuring import PROBLEMS
 from study.preference import write_simulated
-from study.stats import (
-    bootstrap,
-    cliffs_delta,
-    compare_models,
-    few_seeds,
-    outer_ends,
-    seed_interval,
-    summary_table,
-    values_by_seed,
-    widening,
-)
-
-SETS = ("vae", "gan", "lstm", "real", "training", "markov", "shuffled", "random")
-MODELS = SETS[:3]
-
-
-def table(*, seeds=5, n=20, shift=None, seed=0):
-    """Return pieces of all sets, every measure normal about its shift in the set, spread 1."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for model in SETS:
-        for s in range(seeds if model in MODELS else 1):
-            values = rng.normal(size=(n, len(MEASURES) + len(AUDIO_UNITS)))
-            frame = pd.DataFrame(values, columns=[*MEASURES, *AUDIO_UNITS])
-            for measure, by_model in (shift or {}).items():
-                frame[measure] += by_model.get(model, 0.0)
-            frame["energy"] = 10 ** (frame["energy"] / 10)
-            rows.append(
-                frame.assign(model=model, seed=s, sample=range(n), **dict.fromkeys(PROBLEMS, 0.0))
-            )
-    return pd.concat(rows, ignore_index=True)
-
-
-def test_an_interval_of_one_seed_is_the_plain_bootstrap_about_the_estimate():
-    values = {0: np.random.default_rng(0).normal(size=60)}
-    plain = bootstrap(np.mean, values, rng=np.random.default_rng(1), n_resamples=800)
-    found = seed_interval(np.mean, values, rng=np.random.default_rng(1), n_resamples=800)
-    assert found.high - found.low == pytest.approx(plain.high - plain.low)
-    assert found.estimate == plain.estimate
-    assert found.low == pytest.approx(plain.low, abs=0.02)
-
-
-def test_few_seeds_widen_by_the_factor_written_down():
-    values = {s: np.random.default_rng(s).normal(s, 1, size=30) for s in range(5)}
-    plain = bootstrap(np.mean, values, rng=np.random.default_rng(1), n_resamples=500)
-    found = seed_interval(np.mean, values, rng=np.random.default_rng(1), n_resamples=500)
-    factor = math.sqrt(5 / 4) * stats.t.ppf(0.975, 4) / stats.norm.ppf(0.975)
-    assert (found.high - found.low) / (plain.high - plain.low) == pytest.approx(factor)
-    assert (found.n_seeds, found.n) == (5, 150)
-
-
-def test_a_set_without_trainings_is_not_widened_for_few_trainings():
-    rng = np.random.default_rng(0)
-    trainings = {s: rng.normal(s, 1, size=30) for s in range(5)}
-    other = {0: rng.normal(0, 1, size=40)}
-
-    def factor(*sets):
-        settings = {"rng": np.random.default_rng(1), "level": 0.95, "n_resamples": 4000}
-        return widening(claims.mean_difference, *sets, **settings)
-
-    one = widening(np.mean, trainings, rng=np.random.default_rng(1), level=0.95)
-    assert one == pytest.approx(few_seeds([5], 0.95))
-    assert widening(np.mean, other, rng=rng, level=0.95) == 1
-    still = {0: np.zeros(40)}  # adds no variance, so the five trainings decide alone
-    assert factor(trainings, still) == pytest.approx(one)
-    means = np.array([values.mean() for values in trainings.values()])
-    within = np.mean([values.var() for values in trainings.values()])
-    between, single = means.var() / 5 + within / 150, other[0].var() / 40
-    grown, wide = 5 / 4 * between, {0: 30 * other[0]}
-    for sets, v in (((trainings, other), single), ((trainings, wide), 900 * single)):
-        df = (grown + v) ** 2 / (grown**2 / 4 + v**2 / 39)
-        by_hand = np.sqrt((grown + v) / (between + v)) * stats.t.ppf(0.975, df)
-        assert factor(*sets) == pytest.approx(by_hand / stats.norm.ppf(0.975), rel=0.02)
-    assert factor(trainings, wide) < 1.05 < factor(trainings, other) < one
-
-
-def test_real_pieces_are_drawn_by_tune_and_seeds_still_counted():
-    frame = table(n=24)
-    real = frame["model"] == "real"
-    tunes = [f"tune {i // 8}" for i in range(24)]
-    frame.loc[real, "polyphony"] = np.repeat([0.0, 5.0, 10.0], 8)
-    frame["tune"] = ""
-    frame.loc[real, "tune"] = tunes
-    found = values_by_seed(frame, "real", "polyphony")
-    assert {tune: len(values) for tune, values in found.items()} == dict.fromkeys(set(tunes), 8)
-    assert list(values_by_seed(frame, "vae", "polyphony")) == list(range(5))
-    by_tune = summary_table(frame, ["polyphony"], seed=0).set_index("model")
-    by_piece = summary_table(frame.drop(columns="tune"), ["polyphony"], seed=0)
-    by_piece = by_piece.set_index("model")
-    width = by_tune["high"] - by_tune["low"]
-    assert width["real"] > 2 * (by_piece["high"] - by_piece["low"])["real"]
-    assert by_tune.loc["real", ["seeds", "n"]].tolist() == [1, 24]
-
-
-def test_five_seeds_cover_the_truth_about_as_often_as_promised():
-    rng, hits, runs = np.random.default_rng(0), 0, 50
-    for _ in range(runs):
-        sets = [{s: rng.normal(rng.normal(), 0.3, size=8) for s in range(5)} for _ in range(2)]
-        found = seed_interval(claims.mean_difference, *sets, rng=rng, n_resamples=100)
-        hits += found.low <= 0 <= found.high
-    assert hits / runs > 0.9
-
-
-@pytest.mark.parametrize(("level", "n"), [(0.9, 200), (0.99375, 4_000)])
-def test_outer_ends_lie_outside_the_endless_percentile_as_often_as_promised(level, n):
-    rng, tail = np.random.default_rng(0), (1 - level) / 2
-    ends = np.array([outer_ends(rng.random(n), level=level) for _ in range(1_000)])
-    outside = ends[:, 0] <= tail, ends[:, 1] >= 1 - tail
-    assert all(0.94 < side.mean() < 0.99 for side in outside)
-
-
-def test_a_cautious_interval_holds_the_plain_one_and_ends_at_draws():
-    values = {0: np.random.default_rng(0).normal(size=60)}
-    plain, cautious = (
-        seed_interval(np.mean, values, rng=np.random.default_rng(1), cautious=each)
-        for each in (False, True)
-    )
-    assert cautious.low < plain.low < plain.estimate == cautious.estimate < plain.high
-    assert plain.high < cautious.high
-    assert cautious.high - cautious.low < 1.3 * (plain.high - plain.low)
-    assert outer_ends([3.0, 1.0, 2.0], level=0.95) == (1.0, 3.0)
-
-
-def test_intervals_hold_their_estimate_and_stay_in_bounds():
-    low, high = {0: np.zeros(20)}, {0: np.ones(20)}
-    rng = np.random.default_rng(0)
-    found = seed_interval(cliffs_delta, high, low, rng=rng, bounds=(-1, 1))
-    assert found[:3] == (1.0, 1.0, 1.0)
-    nothing = seed_interval(np.mean, {0: np.full(3, np.nan)}, rng=rng)
-    assert math.isnan(nothing.estimate)
-    assert nothing.n == 0
-    assert math.isnan(seed_interval(np.mean, {}, rng=rng).low)
-
-
-def test_values_by_seed_drops_the_level_of_silence():
-    frame = pd.DataFrame(
-        {"model": ["vae", "vae", "gan"], "seed": [1, 0, 0], "x": [1.0, -np.inf, 3]}
-    )
-    found = values_by_seed(frame, "vae", "x")
-    assert list(found) == [0, 1]
-    assert math.isnan(found[0][0])
-    assert found[1].tolist() == [1.0]
-    assert values_by_seed(frame, "lstm", "x") == {}
-
-
-def test_summary_says_n_and_seeds():
-    frame = table(seeds=2, n=6)
-    frame.loc[(frame["model"] == "vae") & (frame["seed"] == 0), "silence"] = np.nan
-    found = summary_table(frame, ["silence"], seed=0, n_resamples=100).set_index("model")
-    assert found.loc["vae", ["seeds", "n"]].tolist() == [1, 6]
-    assert found.loc["gan", ["seeds", "n"]].tolist() == [2, 12]
-    chosen = frame.loc[frame["model"] == "gan", "silence"]
-    assert found.loc["gan", "mean"] == pytest.approx(chosen.mean())
-    assert found.loc["gan", "spread"] == pytest.approx(chosen.std())
-
-
-def test_summary_agrees_with_the_interval_of_one_measure():
-    frame = table(seeds=5, n=10)
-    found = summary_table(frame, ["silence", "polyphony"], seed=0, n_resamples=2000)
-    row = found[(found["model"] == "gan") & (found["measure"] == "polyphony")].iloc[0]
-    samples = values_by_seed(frame, "gan", "polyphony")
-    rng = np.random.default_rng(1)
-    one = seed_interval(np.mean, samples, rng=rng, n_resamples=2000)
-    assert row["mean"] == pytest.approx(one.estimate)
-    assert row[["low", "high"]].tolist() == pytest.approx([one.low, one.high], abs=0.06)
-    assert found["measure"].tolist() == ["silence"] * 8 + ["polyphony"] * 8
-
-
-def test_models_are_tested_over_seeds_only():
-    frame = table(shift={"polyphony": {"vae": 9.0, "gan": 4.0}})
-    found = compare_models(frame, ["polyphony", "silence"])
-    by_seed = [frame[frame["model"] == m].groupby("seed")["polyphony"].mean() for m in MODELS]
-    assert stats.kruskal(*by_seed).statistic == pytest.approx(12.5)  # wholly parted
-    assert found["p_seeds"][0] < 0.001
-    assert found["q_seeds"][0] == pytest.approx(2 * found["p_seeds"][0])
-    assert found.loc[0, ["first", "second", "seeds", "n_first"]].tolist() == ["vae", "gan", 5, 100]
-    one = compare_models(table(seeds=1), ["polyphony"])
-    assert one[["p_seeds", "q_seeds", "p_holm"]].isna().all(axis=None)
-    assert one["delta"].notna().all()
-
-
-def test_ranges_by_hand():
-    real = pd.DataFrame({"model": "real", "x": np.arange(101.0)})
-    ours = pd.DataFrame({"model": "vae", "x": [0.9, 1.0, 99.0, 99.1, np.nan]})
-    frame = pd.concat([real, ours], ignore_index=True)
-    assert measuring.real_range(frame, ["x"]).loc["x"].tolist() == [1.0, 99.0, 101]
-    assert measuring.inside_range(frame, ["x"])["x"].iloc[101:].tolist() == [
-        False,
-        True,
-        True,
-        False,
-        False,
-    ]
-    with pytest.raises(ValueError, match="no piece of the set 'real'"):
-        measuring.real_range(ours, ["x"])
-
-
-def test_range_table_counts_sets_seeds_and_flaws():
-    frame = table(seeds=2, n=10)
-    frame.loc[frame["model"] == "vae", "polyphony"] = 99.0
-    frame.loc[(frame["model"] == "gan") & (frame["seed"] == 1), "silence"] = 99.0
-    frame.loc[frame.index[0], "stuck"] = 1.0
-    found = measuring.range_table(frame).set_index("model")
-    assert found.loc["vae", ["seeds", "n", "polyphony", "all_four", "stuck"]].tolist() == [
-        2,
-        20,
-        0,
-        0,
-        1,
-    ]
-    assert found.loc["gan", "lowest_seed"] == 0
-    assert (
-        found.loc["gan", "silence"]
-        == 50
-        - 50
-        * (
-            ~measuring.inside_range(frame)["silence"][
-                (frame["model"] == "gan") & (frame["seed"] == 0)
-            ]
-        ).mean()
-    )
-
-
-def test_features_outside_counts_what_is_undefined():
-    frame = table(n=20)
-    row = frame.index[frame["model"] == "vae"][0]
-    frame.loc[row, list(FEATURES)] = 0.0
-    assert measuring.features_outside(frame)[row] == 0
-    frame.loc[row, "polyphony"] = np.nan
-    frame.loc[row, "top_step"] = 1e6
-    assert measuring.features_outside(frame)[row] == 2
 
 
 def test_spread_ratio_by_hand():
@@ -274,7 +40,7 @@ def test_spread_ratio_by_hand():
 
 
 def test_variance_within_seeds_ignores_what_lies_between_them():
-    frame = table(seeds=2, n=50)
+    frame = piece_table(seeds=2, n=50)
     frame.loc[frame["seed"] == 1, list(FEATURES)] += 1000
     ready = claims.prepared(frame)
     chosen = ready.loc[ready["model"] == "gan", "within_polyphony"]
@@ -300,7 +66,7 @@ SHIFTS = {
 
 def shifted(**change):
     """Return pieces for which every claim holds by far, but for what is changed."""
-    frame = table(n=30, shift={**SHIFTS, **change})
+    frame = piece_table(n=30, shift={**SHIFTS, **change})
     frame["mean"] = frame["mean"] * 1e-6 + [
         change.get("mean", SHIFTS["mean"]).get(m, 0.0) for m in frame["model"]
     ]
@@ -393,7 +159,7 @@ def test_few_pieces_or_none_decide_nothing():
 
 
 def test_the_verdict_is_the_same_for_the_same_seed():
-    frame = table(seeds=2, n=8)
+    frame = piece_table(seeds=2, n=8)
     first, again, other = (claims.claim_parts(frame, seed=s, n_resamples=100) for s in (0, 0, 1))
     pd.testing.assert_frame_equal(first, again)
     assert not first["low"].equals(other["low"])
@@ -449,18 +215,6 @@ def test_a_silent_piece_has_no_level_and_is_not_counted():
     c2 = parts[(parts["claim"] == "C2") & parts["decides"]].iloc[0]
     assert c2["n_first"] == 149
     assert np.isfinite(c2[["effect", "low", "high"]].astype(float)).all()
-
-
-def test_summaries_of_a_measure_that_few_pieces_define_have_an_interval():
-    frame = table(seeds=2, n=5)
-    frame["chord_fit"] = np.nan
-    frame.loc[frame.index[:2], "chord_fit"] = [0.2, 0.4]
-    found = summary_table(frame, ["chord_fit"], seed=0, n_resamples=100)
-    found = found.set_index("model")
-    assert found.loc["vae", "mean"] == pytest.approx(0.3)
-    assert np.isfinite(found.loc["vae", ["low", "high"]].astype(float)).all()
-    assert found.loc["gan", ["mean", "low", "high"]].isna().all()
-    assert found.loc["gan", "n"] == 0
 
 
 SEED = 0

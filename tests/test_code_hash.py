@@ -260,13 +260,13 @@ def test_cells_count_by_what_they_say(write):
 # What does not count, and what cannot be
 
 
-def test_what_is_left_out_does_not_count_with_what_it_alone_reaches(write):
+def test_what_is_skipped_does_not_count_with_what_it_alone_reaches(write):
     for old, same in (("return g(x", True), ("return h", True), ("SIZE += 1", False)):
         changed = ("lib/two", old, old.replace("return ", "return 1, ").replace("+= 1", "+= 2"))
-        one, two = (w(RUN, leave_out=["lib.two:g"]) for w in (write(), write(changed)))
+        one, two = (w(RUN, skip=["lib.two:g"]) for w in (write(), write(changed)))
         assert (one == two) == same
     with pytest.raises(CodeError, match=r"lib\.two:gone: lib\.two has no gone; correct the name"):
-        write()(RUN, leave_out=["lib.two:gone"])
+        write()(RUN, skip=["lib.two:gone"])
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_a_copy_elsewhere_has_the_same_hash(root, copy):
         (measure_roll, "render synthesize to_midi measures polyphony audio_measures energy "
          "check_piece SR TEMPO PROBLEMS MEASURES"),
         (measure_recording, "read_recording audio_measures energy SR"),
-        (prepare_file, "_read_piece parse_midi piece_from_midi store_piece row_of VERSION"),
+        (prepare_file, "_read_piece parse_midi piece_from_midi store_piece report_row VERSION"),
     ],
 )  # fmt: skip
 def test_each_definition_that_a_root_reaches_counts_and_no_other(root, counts, copy):

@@ -281,10 +281,10 @@ def test_no_parameter_is_lost(keras, branched):
 
 
 def test_a_model_without_a_graph_is_refused(keras):
-    allowed = "allowed is a functional or built sequential model"
-    with pytest.raises(ValueError, match=f"model: got str, {allowed}"):
+    allowed = "allowed: a functional or built sequential model"
+    with pytest.raises(ValueError, match=f"model: got str; {allowed}"):
         figures.plot_architecture([("title", "no model")])
-    with pytest.raises(ValueError, match=f"model: got Sequential, {allowed}"):
+    with pytest.raises(ValueError, match=f"model: got Sequential; {allowed}"):
         figures.plot_architecture(keras.Sequential([keras.layers.Dense(4)]))
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -215,20 +216,20 @@ def test_read_regular_keeps_to_its_limit(tmp_path):
 
 
 def test_inside_stays_inside(tmp_path):
-    assert files.inside(tmp_path, "a", "b.mid") == tmp_path.resolve() / "a" / "b.mid"
-    assert files.inside(tmp_path, "a", "..", "b") == tmp_path.resolve() / "b"
-    assert files.inside(tmp_path) == tmp_path.resolve()
+    assert files.safe_join(tmp_path, "a", "b.mid") == tmp_path.resolve() / "a" / "b.mid"
+    assert files.safe_join(tmp_path, "a", "..", "b") == tmp_path.resolve() / "b"
+    assert files.safe_join(tmp_path) == tmp_path.resolve()
     (tmp_path / "out").symlink_to("/")
     for parts in [("..",), ("a", "../../b"), ("/etc/passwd",), ("out", "etc"), ("a/../..",)]:
         with pytest.raises(ValueError, match="lead out of the folder"):
-            files.inside(tmp_path, *parts)
+            files.safe_join(tmp_path, *parts)
     with pytest.raises(ValueError, match="null character"):
-        files.inside(tmp_path, "a\0b")
+        files.safe_join(tmp_path, "a\0b")
 
 
 def test_inside_is_not_fooled_by_a_sibling_with_the_same_beginning(tmp_path):
     with pytest.raises(ValueError, match="lead out"):
-        files.inside(tmp_path / "data", "..", "database")
+        files.safe_join(tmp_path / "data", "..", "database")
 
 
 # Locks
@@ -293,3 +294,77 @@ def test_a_lock_in_a_folder_that_may_not_be_written_to_says_what_to_do(tmp_path)
     (tmp_path / "closed").mkdir(mode=0o555)
     with pytest.raises(PermissionError, match="cannot write .*permission denied; make the folder"):
         files.locked(tmp_path / "closed" / "table.csv")
+
+
+# Tables
+
+KEYS = ("model", "sample")
+
+
+def test_rows_are_added_replaced_and_sorted(tmp_path):
+    path = tmp_path / "results" / "samples.csv"
+    files.upsert_csv([{"model": "vae", "sample": 10, "x": 0.1}], path, keys=KEYS)
+    files.upsert_csv(
+        [{"model": "vae", "sample": 9, "x": None}, {"model": "gan", "sample": 0, "y": 1}],
+        path,
+        keys=KEYS,
+    )
+    files.upsert_csv(
+        pd.DataFrame({"model": ["vae"], "sample": [10], "x": [2 / 3]}), path, keys=KEYS
+    )
+    assert path.read_text() == ("model,sample,x,y\ngan,0,,1\nvae,9,,\nvae,10,0.6666666666666666,\n")
+
+
+def test_a_new_row_is_appended_and_one_that_stands_there_is_not(tmp_path):
+    path = tmp_path / "looks.csv"
+    first, second = {"pieces": "b", "holds": "no"}, {"pieces": "a", "holds": "yes"}
+    for row in (first, second, first, second):
+        files.append_csv([row], path)
+    assert path.read_text() == "pieces,holds\nb,no\na,yes\n"
+    with pytest.raises(ValueError, match="got the columns pieces, holds; wanted pieces"):
+        files.append_csv([{"pieces": "c"}], path)
+
+
+def test_columns_to_ignore_tell_no_rows_apart_and_old_rows_stay(tmp_path):
+    path = tmp_path / "looks.csv"
+    path.write_text("pieces,seconds\na,1.50\na,1.50\n")
+    rows = pd.DataFrame({"pieces": ["a", "b", "b"], "seconds": [9, 2, 3]})
+    files.append_csv(rows, path, ignore=["seconds"])
+    assert path.read_text() == "pieces,seconds\na,1.50\na,1.50\nb,2\n"
+
+
+def test_rows_that_stay_are_kept_letter_by_letter(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('model,sample,x\n"a, b",007,1.50\n')
+    files.upsert_csv([{"model": "c", "sample": 1, "x": 2}], path, keys=KEYS)
+    assert path.read_text() == 'model,sample,x\n"a, b",007,1.50\nc,1,2\n'
+
+
+def test_the_order_of_writers_does_not_matter(tmp_path):
+    rows = [{"model": m, "sample": s, "x": s / 3} for m in "ab" for s in (0, 2, 10)]
+    for name, order in (("one", rows), ("two", rows[::-1])):
+        for row in order:
+            files.upsert_csv([row], tmp_path / name, keys=KEYS)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("rows", "keys", "match"),
+    [
+        ([{"model": "a"}], KEYS, "rows: key 'sample' is missing"),
+        ([{"model": "a", "sample": None}], KEYS, "rows: key 'sample' is missing"),
+        ([{"model": "a"}], (), "keys: got none"),
+        ([{"model": "a"}, {"model": "a"}], ("model",), "rows: two rows have the same keys"),
+    ],
+)
+def test_rows_without_their_keys_are_refused(tmp_path, rows, keys, match):
+    with pytest.raises(ValueError, match=match):
+        files.upsert_csv(rows, tmp_path / "t.csv", keys=keys)
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_two_writers_at_once_lose_no_row(tmp_path):
+    path = tmp_path / "t.csv"
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: files.upsert_csv([{"n": n}], path, keys=("n",)), range(20)))
+    assert pd.read_csv(path)["n"].tolist() == list(range(20))

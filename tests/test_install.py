@@ -102,9 +102,7 @@ def test_an_environment_that_cannot_be_made_has_its_command(tmp_path, monkeypatc
     monkeypatch.setattr(install.sys, "version_info", (3, 10))
     monkeypatch.setattr(install.sys, "executable", "no-such-python")
     monkeypatch.setattr(install, "apt_install", lambda package: False)
-    with pytest.raises(
-        install.InstallError, match=r"'sudo apt-get install python3\.10-venv' helps"
-    ):
+    with pytest.raises(install.InstallError, match=r"try 'sudo apt-get install python3\.10-venv'"):
         install.make_venv(tmp_path / "venv")
 
 

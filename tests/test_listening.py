@@ -69,15 +69,15 @@ def test_clips_that_cannot_be_are_refused():
         listening.choose_clips([])
     with pytest.raises(ValueError, match="samples: lstm 0 of seed 0 has 32 steps; clips of 64"):
         listening.choose_clips(samples(steps=32))
-    with pytest.raises(ValueError, match="n: got 0; allowed is 1 and more"):
+    with pytest.raises(ValueError, match="n: got 0; allowed: 1 or more"):
         listening.choose_clips(samples(), n=0)
     clips = placeholder_clips(1)
     longer = clips[0]._replace(roll=np.zeros((2, 88, 2), np.uint8))
-    with pytest.raises(ValueError, match=r"got lengths \[1, 2\] in steps; allowed is one length"):
+    with pytest.raises(ValueError, match=r"got lengths \[1, 2\] in steps; allowed: one length"):
         listening.clip_seconds([*clips, longer], tempo=80)
     with pytest.raises(ValueError, match=r"got lengths \[\]"):
         listening.clip_seconds([], tempo=80)
-    with pytest.raises(ValueError, match="clips of no set; allowed are two or more"):
+    with pytest.raises(ValueError, match="clips of no set; allowed: two or more"):
         listening.deal([], listener="a", seed=0)
 
 
@@ -253,7 +253,7 @@ def test_no_more_answers_than_questions(audio):
         session.answer("6")
     for trial in session.trials:
         session.answer("3" if trial.kind == "rating" else "tie")
-    with pytest.raises(ValueError, match="said: every trial is answered already"):
+    with pytest.raises(ValueError, match="said: every trial has been answered"):
         session.answer("3")
 
 
@@ -312,7 +312,7 @@ def test_clicks_of_a_browser_survive_the_death_of_the_kernel(audio):
         manager.shutdown_kernel(now=True)
     kept = read_answers(audio.parent / "answers" / "heron.csv", provenance=LISTENER)
     assert kept.answers["answer"].tolist() == ["4", "1", "5"]
-    assert kept.left_out.empty
+    assert kept.skipped.empty
     again = listening.Session(CLIPS, listener="heron", seed=0, folder=audio.parent / "answers")
     assert again.current.number == 3
 
@@ -361,7 +361,7 @@ def test_an_answer_is_read_as_it_was_given(file):
     rows = [Answer(*row) for row in found.answers[list(Answer._fields)].to_numpy()]
     assert rows == [rating()._replace(seconds=12.3), choice()]
     assert found.answers["line"].tolist() == [2, 3]
-    assert found.left_out.empty
+    assert found.skipped.empty
     assert file.read_bytes().startswith(b"provenance_listener,design,listener,trial,kind,first,")
 
 
@@ -394,12 +394,12 @@ def test_a_half_written_last_line_is_survived(tmp_path_factory, cut):
     kept = [0, 1, 2] if cut == 1 else [0, 1]  # without its line end alone it is still whole
     assert found.answers["trial"].tolist() == kept
     partly = 1 < cut < len(last)
-    assert found.left_out["reason"].tolist() == ["half-written last line"] * partly
+    assert found.skipped["reason"].tolist() == ["half-written last line"] * partly
     listening.append_answer(path, rating(2))
     again = merged(path)
     assert again.answers["trial"].tolist() == [0, 1, 2]
     expected = ["damaged line"] if partly else ["duplicate"] if cut == 1 else []
-    assert again.left_out["reason"].tolist() == expected
+    assert again.skipped["reason"].tolist() == expected
 
 
 def test_bytes_that_are_no_text_are_a_damaged_line(file):
@@ -407,7 +407,7 @@ def test_bytes_that_are_no_text_are_a_damaged_line(file):
         some.write(b"\xff\x00\xfe,,\n\n")
     found = listening.read_answers(file, provenance=LISTENER)
     assert len(found.answers) == 2
-    assert found.left_out["reason"].tolist() == ["damaged line"]
+    assert found.skipped["reason"].tolist() == ["damaged line"]
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,7 @@ def test_files_are_merged_and_what_is_skipped_is_reported(file, tmp_path):
         ["stork", 4],
     ]
     assert found.answers["answer"].tolist() == ["4", "first", "4"]
-    assert found.left_out.to_numpy().tolist() == [
+    assert found.skipped.to_numpy().tolist() == [
         ["other.csv", 2, "duplicate"],
         ["other.csv", 3, "duplicate that differs"],
         ["other.csv", 4, "answers another test (design)"],
@@ -461,7 +461,7 @@ def test_a_folder_that_is_empty_or_missing_holds_no_answer(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         found = listening.real_answers(folder, design="d1", codes=[A])
         assert found.answers.empty
-        assert found.left_out.empty
+        assert found.skipped.empty
 
 
 def test_only_a_file_of_listeners_grows(tmp_path):
@@ -479,7 +479,7 @@ def test_a_folder_in_the_way_is_reported(tmp_path):
 
 
 def test_provenances_are_never_mixed(file, tmp_path):
-    with pytest.raises(ProvenanceError, match="must be called so"):
+    with pytest.raises(ProvenanceError, match="need a file name that says so"):
         listening.read_answers(file, provenance=SIMULATED)
     named = tmp_path / "simulated_x.csv"
     named.write_bytes(file.read_bytes())

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from piece_tables import piece_table
 
 from musiclib import audio, measures
 from musiclib.audio import write_wav
@@ -498,3 +499,58 @@ def test_two_processes_add_to_one_table(tmp_path):
         with table.writing(VERSIONS):
             table.add(item, ROW)
     assert {"one", "two"} <= Kept(path).rows.keys()
+
+
+# Ranges of real pieces
+
+
+def test_ranges_by_hand():
+    real = pd.DataFrame({"model": "real", "x": np.arange(101.0)})
+    ours = pd.DataFrame({"model": "vae", "x": [0.9, 1.0, 99.0, 99.1, np.nan]})
+    frame = pd.concat([real, ours], ignore_index=True)
+    assert measuring.real_range(frame, ["x"]).loc["x"].tolist() == [1.0, 99.0, 101]
+    assert measuring.inside_range(frame, ["x"])["x"].iloc[101:].tolist() == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    with pytest.raises(ValueError, match="no piece of the set 'real'"):
+        measuring.real_range(ours, ["x"])
+
+
+def test_range_table_counts_sets_seeds_and_flaws():
+    frame = piece_table(seeds=2, n=10)
+    frame.loc[frame["model"] == "vae", "polyphony"] = 99.0
+    frame.loc[(frame["model"] == "gan") & (frame["seed"] == 1), "silence"] = 99.0
+    frame.loc[frame.index[0], "stuck"] = 1.0
+    found = measuring.range_table(frame).set_index("model")
+    assert found.loc["vae", ["seeds", "n", "polyphony", "all_four", "stuck"]].tolist() == [
+        2,
+        20,
+        0,
+        0,
+        1,
+    ]
+    assert found.loc["gan", "lowest_seed"] == 0
+    assert (
+        found.loc["gan", "silence"]
+        == 50
+        - 50
+        * (
+            ~measuring.inside_range(frame)["silence"][
+                (frame["model"] == "gan") & (frame["seed"] == 0)
+            ]
+        ).mean()
+    )
+
+
+def test_features_outside_counts_what_is_undefined():
+    frame = piece_table(n=20)
+    row = frame.index[frame["model"] == "vae"][0]
+    frame.loc[row, list(FEATURES)] = 0.0
+    assert measuring.features_outside(frame)[row] == 0
+    frame.loc[row, "polyphony"] = np.nan
+    frame.loc[row, "top_step"] = 1e6
+    assert measuring.features_outside(frame)[row] == 2

@@ -73,19 +73,6 @@ def count_notes(midi: pretty_midi.PrettyMIDI) -> int:
     return sum(len(one.notes) for one in midi.instruments)
 
 
-@pytest.fixture
-def load(tmp_path):
-    """Write bytes to a file and load it, without a warning being allowed."""
-
-    def write_and_load(data: bytes) -> pretty_midi.PrettyMIDI:
-        (tmp_path / "x.mid").write_bytes(data)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            return load_midi(tmp_path / "x.mid")
-
-    return write_and_load
-
-
 # The same object as pretty_midi's, on ordinary files ---------------------------------------------
 
 deltas = st.sampled_from([0, 0, 1, 7, 120, 480, 5000])

@@ -86,7 +86,7 @@ def test_beyond_full_scale_it_is_played_softer_and_the_peak_is_printed(capsys, s
         (np.array([0.0, np.nan]), RATE, "NaN or infinite"),
         (np.array([0.0, -np.inf]), RATE, "NaN or infinite"),
         (np.zeros(10), 8_000, "sr: got 8000"),
-        (np.zeros(10), 22_000, "sr: got 22000, allowed are 16000"),
+        (np.zeros(10), 22_000, "sr: got 22000; allowed: 16000"),
         (np.zeros(int((LONGEST + 1) * RATE)), RATE, "lasts 61 s, but a player embeds at most 60 s"),
     ],
 )
@@ -192,7 +192,7 @@ def test_a_position_may_be_longer_than_what_is_shown(shown):
 
 @pytest.mark.parametrize("seconds", [0, -1, 59.5, float("nan")])
 def test_an_impossible_length_is_refused(shown, seconds):
-    with pytest.raises(ValueError, match="seconds: got .* allowed is above 0 and up to 59"):
+    with pytest.raises(ValueError, match="seconds: got .* allowed: above 0 and up to 59"):
         show_piece(piece(), seconds=seconds)
     assert not shown["displayed"]
 

@@ -35,7 +35,7 @@ def rendered(ax) -> bytes:
 
 
 def test_every_model_has_a_look_of_its_own():
-    for cues in zip(*plots.LOOKS.values(), strict=True):
+    for cues in zip(*plots.STYLES.values(), strict=True):
         assert len(set(cues)) == len(cues)
 
 
@@ -47,10 +47,10 @@ def test_the_papers_colours():
 
 
 def test_colours_differ_in_grey_or_for_the_colour_blind_or_by_marker():
-    spare = [plots.look(f"group {i}", index=i) for i in range(5)]
+    spare = [plots.style_of(f"group {i}", index=i) for i in range(5)]
     assert len({one.colour for one in spare}) == len({one.marker for one in spare}) == 5
     assert {one.colour for one in spare}.isdisjoint(plots.COLOURS.values())
-    assert plots.look("LSTM") == plots.look("lstm")
+    assert plots.style_of("LSTM") == plots.style_of("lstm")
 
 
 def test_the_style_can_be_read_from_afar():
@@ -248,7 +248,7 @@ def test_several_groups_are_told_apart_by_colour_and_marker():
 def test_histograms_of_nothing_are_refused():
     with pytest.raises(ValueError, match="group 'gan' has no note"):
         plots.plot_duration_histogram({"gan": [np.zeros((4, 88, 2), np.uint8)]})
-    with pytest.raises(ValueError, match="by: got 'octave', allowed are 'pitch' and 'class'"):
+    with pytest.raises(ValueError, match="by: got 'octave'; allowed: 'pitch' and 'class'"):
         plots.plot_pitch_histogram([], by="octave")
 
 

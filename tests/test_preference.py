@@ -189,7 +189,7 @@ def test_resamples_of_listeners_trainings_and_answers():
         assert all(len(counts) == 1 for counts in by_listener)
         assert sum(counts.pop() for counts in by_listener) == 3
         assert people.clips.tolist() == found.ones.clips.tolist()
-        trained = found.draw_trainings(rng)
+        trained = found.draw_groups(rng)
         for _, rows in found.key.groupby("model"):
             assert trained.clips[rows.index].sum() == len(rows)
         first, second = (trained.clips[found.choices[f"{s}_clip"]] for s in ("first", "second"))
@@ -252,7 +252,7 @@ def test_no_answers_and_bad_numbers_are_refused():
 def test_liking_is_centred_by_listener():
     a, b, c = (CODES[name][0] for name in ("lstm", "gan", "vae"))
     found = gathered([rate(a, 5), rate(b, 3), rate(a, 2, listener="b"), rate(c, 1, listener="b")])
-    liking = dict(zip(KEY["code"], preference.clip_liking(found), strict=True))
+    liking = dict(zip(KEY["code"], preference.clip_scores(found), strict=True))
     assert (liking[a], liking[b], liking[c]) == (0.75, -1.0, -0.5)
     assert math.isnan(liking[CODES["real"][0]])
 
@@ -330,13 +330,13 @@ def test_it_is_read_only_as_what_it_is():
     settings = {"design": SIMULATED, "codes": codes}
     found = listening.merge_answers([COMMITTED], provenance=SIMULATED, **settings)
     assert len(found.answers) == preference.LISTENERS * 36
-    assert found.left_out.empty
+    assert found.skipped.empty
     with pytest.raises(ProvenanceError, match="simulated answers, which stand for no listener"):
         listening.merge_answers([COMMITTED], provenance=listening.LISTENER, **settings)
 
 
 def test_simulated_answers_have_their_name(tmp_path):
-    with pytest.raises(ProvenanceError, match="must be called so"):
+    with pytest.raises(ProvenanceError, match="need a file name that says so"):
         preference.write_simulated([], tmp_path / "heron.csv")
 
 

@@ -239,7 +239,7 @@ def test_the_files_that_are_read_when_told_are_spread_over_the_folder(folder, tm
     assert list(rows["file"]) == sorted([midi[0], midi[3], midi[7], "notes.txt"])
     everything = prepare_corpus(folder, tmp_path / "p", max_files=len(midi))
     assert list(everything["file"]) == sorted(EXPECTED)
-    with pytest.raises(ValueError, match="max_files: got 0, allowed is 1 or more"):
+    with pytest.raises(ValueError, match="max_files: got 0; allowed: 1 or more"):
         prepare_corpus(folder, tmp_path / "p", max_files=0)
 
 
@@ -310,7 +310,7 @@ def test_the_pedal_is_asked_for_by_the_environment(monkeypatch):
     monkeypatch.delenv("MUSICLIB_PEDAL")
     assert pedal_from_environment() is None
     monkeypatch.setenv("MUSICLIB_PEDAL", "yes")
-    with pytest.raises(ValueError, match="MUSICLIB_PEDAL: got 'yes', allowed are 0, 1"):
+    with pytest.raises(ValueError, match="MUSICLIB_PEDAL: got 'yes'; allowed: 0, 1"):
         pedal_from_environment()
 
 
@@ -340,7 +340,7 @@ def test_a_linked_folder_is_not_followed(folder, tmp_path):
     found = rows.loc[["elsewhere", "deep/round"], ["status", "reason"]].values.tolist()
     assert found == [
         ["refused", "a link that leaves the folder"],
-        ["skipped", "a link to a folder that is read in its own place"],
+        ["skipped", "a link to a folder, which is read in its own place"],
     ]
 
 
@@ -421,7 +421,7 @@ def test_a_folder_without_midi_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("no music")
     with pytest.raises(FileNotFoundError, match=rf"{re.escape(str(tmp_path))} holds no MIDI file"):
         prepare_corpus(tmp_path, tmp_path / "prepared")
-    with pytest.raises(FileNotFoundError, match="does not exist or is no folder"):
+    with pytest.raises(FileNotFoundError, match="does not exist or is not a folder"):
         prepare_corpus(tmp_path / "gone", tmp_path / "prepared")
 
 
@@ -693,7 +693,7 @@ def test_a_piece_that_was_exchanged_is_not_opened(music, tmp_path):
     report = prepare_corpus(music, tmp_path / "p").set_index("file")
     one, other = report.loc[["00.mid", "01.mid"], "piece_sha256"]
     shutil.copy(tmp_path / "p" / f"{one}.npz", tmp_path / "p" / f"{other}.npz")
-    with pytest.raises(ValueError, match=f"{other}.npz is no prepared piece .its SHA-256"):
+    with pytest.raises(ValueError, match=f"{other}.npz is not a prepared piece .its SHA-256"):
         load_corpus(tmp_path / "p")
     prepare_corpus(music, tmp_path / "p")
     assert len(load_corpus(tmp_path / "p")) == 13
@@ -808,7 +808,7 @@ def test_no_job_needs_no_process(monkeypatch):
 
 
 def test_impossible_numbers_and_targets_are_named():
-    with pytest.raises(ValueError, match="workers: got 0, allowed is 1 or more"):
+    with pytest.raises(ValueError, match="workers: got 0; allowed: 1 or more"):
         work("a", workers=0)
     with pytest.raises(WorkerError, match="cannot start a process of .*ModuleNotFoundError"):
         list(run_jobs("nowhere:work", [{}], workers=1, seconds=9))

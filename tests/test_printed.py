@@ -74,7 +74,7 @@ def test_every_clip_lies_within_its_own_bounds(x):
 
 @pytest.mark.parametrize("pair", [(0.0, 0.1), (-1.0, 0.1), (math.inf, 0.1), (1.0, math.nan)])
 def test_bounds_of_impossible_numbers(pair):
-    with pytest.raises(ValueError, match="allowed are a finite energy above 0"):
+    with pytest.raises(ValueError, match="allowed: a finite energy above 0"):
         printed.clip_length_bounds(*pair)
 
 

@@ -187,16 +187,16 @@ def test_a_hash_changes_with_names_and_contents(tmp_path):
 
 
 def test_a_released_folder_that_was_changed_by_hand_is_named(root, tmp_path):
-    assert runner.changed(root) == ["data/released.json"]
+    assert runner.changed_releases(root) == ["data/released.json"]
     release.release(a_run(tmp_path, "02_lstm"), root)
-    assert runner.changed(root) == []
+    assert runner.changed_releases(root) == []
     put(root / "data/generated/lstm/1/000.mid", "better")
     put(root / "data/generated/vae/0/000.mid", "more")
-    assert runner.changed(root) == ["data/generated/lstm/1", "data/generated/vae/0"]
+    assert runner.changed_releases(root) == ["data/generated/lstm/1", "data/generated/vae/0"]
 
 
 # What the repository carries
 
 
 def test_what_is_released_is_what_was_released():
-    assert runner.changed(ROOT) == []
+    assert runner.changed_releases(ROOT) == []

@@ -18,7 +18,7 @@ from musiclib.code_hash import code_hash
 from musiclib.files import locked
 from study import runner
 from study.run import preset
-from study.runner import ROOT, FormError, Watch, clock, move_old
+from study.runner import ROOT, FormError, Watch, clock, move_old_outputs
 
 SMOKE = preset("smoke")
 PARAMETERS = 'preset = "full"\nseed = 0\ncorpus = "chorales"\nn_samples = None\noutput = ".."'
@@ -277,15 +277,15 @@ def test_a_second_study_in_the_folder_is_refused(folder, capsys):
 
 
 @functools.cache
-def surroundings():
-    return runner.surroundings(SMOKE, threads=1, corpus=None)
+def run_environment():
+    return runner.run_environment(SMOKE, threads=1, corpus=None)
 
 
 def keys(folder, given=(), **more):
     given = {"preset": "smoke", "output": "x"} | dict(given)
     notebooks = runner.read_notebooks(folder / "notebooks", given)
-    around = surroundings() | more
-    runner.set_keys(notebooks, surroundings=around, output=folder)
+    environment = run_environment() | more
+    runner.set_keys(notebooks, environment=environment, output=folder)
     return [nb.key for nb in notebooks]
 
 
@@ -333,8 +333,8 @@ def test_a_notebook_counts_by_what_its_code_says_and_reaches(folder, monkeypatch
     seen, real = [], code_hash
     monkeypatch.setattr(runner, "code_hash", lambda **given: seen.append(given) or real(**given))
     before = keys(folder)
-    left_out = ["study.run:BUDGETS", "study.run:PRESET_NAMES"]
-    assert seen == [{"cells": [source], "leave_out": left_out} for source in (FIRST, SECOND)]
+    skip = ["study.run:BUDGETS", "study.run:PRESET_NAMES"]
+    assert seen == [{"cells": [source], "skip": skip} for source in (FIRST, SECOND)]
     change(folder, "01_a", "import os\\n", "import os  # a comment\\n\\n")
     assert keys(folder) == before
     monkeypatch.setattr(runner, "code_hash", lambda **_: "another")
@@ -354,22 +354,22 @@ def test_code_that_cannot_be_followed_is_named_before_any_kernel(folder, capsys)
 
 def test_a_preset_counts_by_its_own_values():
     rest = {"threads": 1, "corpus": None}
-    smoke, full = (runner.surroundings(preset(n), **rest) for n in ("smoke", "full"))
+    smoke, full = (runner.run_environment(preset(n), **rest) for n in ("smoke", "full"))
     assert smoke["budget"] != full["budget"]
     assert "minutes" not in dict(row[:2] for row in smoke["budget"])
 
 
 def test_a_folder_of_the_users_own_counts_by_its_files(tmp_path):
     (tmp_path / "a.mid").write_bytes(b"x")
-    before = runner.surroundings(SMOKE, threads=1, corpus=tmp_path)
+    before = runner.run_environment(SMOKE, threads=1, corpus=tmp_path)
     (tmp_path / "a.mid").write_bytes(b"xy")
-    assert runner.surroundings(SMOKE, threads=1, corpus=tmp_path) != before
+    assert runner.run_environment(SMOKE, threads=1, corpus=tmp_path) != before
 
 
 def test_the_pedal_counts_and_a_word_for_it_is_refused_at_the_start(folder, capsys, monkeypatch):
-    plain = runner.surroundings(SMOKE, threads=1, corpus=None)
+    plain = runner.run_environment(SMOKE, threads=1, corpus=None)
     monkeypatch.setenv("MUSICLIB_PEDAL", "1")
-    assert runner.surroundings(SMOKE, threads=1, corpus=None) != plain
+    assert runner.run_environment(SMOKE, threads=1, corpus=None) != plain
     monkeypatch.setenv("MUSICLIB_PEDAL", "yes")
     assert study(folder) == runner.REFUSED
     assert "MUSICLIB_PEDAL: got 'yes', allowed are 0, 1 and nothing" in capsys.readouterr().err
@@ -383,7 +383,7 @@ def test_a_folder_that_is_no_plain_folder_counts_all_the_same(tmp_path):
     (tmp_path / "round").symlink_to(tmp_path)
     (tmp_path / os.fsdecode(b"\xff.mid")).write_bytes(b"y")
     os.mkfifo(tmp_path / "pipe.mid")
-    found = runner.surroundings(SMOKE, threads=1, corpus=tmp_path)["corpus"]
+    found = runner.run_environment(SMOKE, threads=1, corpus=tmp_path)["corpus"]
     assert len(found) == 5
     json.dumps(found)
 
@@ -417,42 +417,69 @@ def watch(names, *, jobs, trains=""):
 def at_work(nb, seconds, *, words="", cell_seconds=0.0):
     """Give a notebook at its first cell of nine."""
     facts = {"seconds": seconds, "cell_seconds": cell_seconds, "cell": 1, "cells": 9}
-    return SimpleNamespace(nb=nb, last_words=lambda: words, **facts)
+    return SimpleNamespace(nb=nb, last_line=lambda: words, **facts)
 
 
 @pytest.mark.parametrize(("jobs", "seconds"), [(1, 50.0), (2, 35.0), (3, 30.0)])
 def test_time_left_knows_that_trainings_run_side_by_side(jobs, seconds, capsys):
     left, notebooks = watch("12345", jobs=jobs, trains="234")
-    assert left.left() == seconds
+    assert left.seconds_left() == seconds
     left.end(notebooks[0], "unchanged")
-    assert left.left() == seconds - 10
+    assert left.seconds_left() == seconds - 10
     left.start(at_work(notebooks[1], 4.0))
-    assert left.left() == pytest.approx({1: 36, 2: 23, 3: 20}[jobs])
+    assert left.seconds_left() == pytest.approx({1: 36, 2: 23, 3: 20}[jobs])
 
 
 def test_what_waits_is_as_much_slower_as_what_ran(capsys):
     left, notebooks = watch("12", jobs=1)
     left.start(at_work(notebooks[0], 30.0))
-    assert left.left() == pytest.approx(0.25 * 30 + 3 * 10)  # three times as long as expected
+    assert left.seconds_left() == pytest.approx(0.25 * 30 + 3 * 10)  # thrice what was expected
     left.end(notebooks[0], "done")
-    assert left.left() == pytest.approx(30)
-    assert watch("1", jobs=1)[0].left() == 10
+    assert left.seconds_left() == pytest.approx(30)
+    assert watch("1", jobs=1)[0].seconds_left() == 10
 
 
 def test_a_large_folder_takes_long_to_read_and_no_longer_to_train(capsys):
     left, notebooks = watch("123", jobs=1, trains="2")
     words = "files read: 2000 of 20000"
     left.start(at_work(notebooks[0], 120.0, words=words, cell_seconds=110.0))
-    assert left.left() == pytest.approx(110 * 9 + 120 * 8 / 9 + 10 + 120)
+    assert left.seconds_left() == pytest.approx(110 * 9 + 120 * 8 / 9 + 10 + 120)
     left.end(notebooks[0], "done")
-    assert left.left() == pytest.approx(10 + 120)
+    assert left.seconds_left() == pytest.approx(10 + 120)
 
 
 def test_a_long_loop_tells_its_own_pace(capsys):
     left, notebooks = watch("1", jobs=1)
     words = "LSTM stretches of training: 2 of 20, validation 1.5"
     left.start(at_work(notebooks[0], 62.0, words=words, cell_seconds=60.0))
-    assert left.left() == pytest.approx(60 * 18 / 2 + 62 * 8 / 9)
+    assert left.seconds_left() == pytest.approx(60 * 18 / 2 + 62 * 8 / 9)
+
+
+IMAGE = {"image/png": "", "text/plain": "<IPython.core.display.Image object>"}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "line"),
+    [
+        ([], ""),
+        ([("stream", {"text": "first\nsecond\n\n"})], "second"),
+        ([("stream", {"text": "second\n"}), ("display_data", {"data": IMAGE})], "second"),
+        ([("display_data", {"data": IMAGE})], ""),
+        ([("display_data", {"data": {"text/html": "", "text/plain": "[2 rows]"}})], ""),
+        ([("execute_result", {"data": {"text/plain": "<Axes: title='x'>"}})], ""),
+        ([("display_data", {"data": {"text/plain": "steps: 2 of 3"}})], "steps: 2 of 3"),
+        ([("stream", {"name": "stderr", "text": "a warning\n"})], ""),
+        ([("error", {"ename": "ValueError"})], ""),
+    ],
+)
+def test_the_line_of_a_cell_is_what_it_printed_and_never_a_bare_repr(folder, outputs, line):
+    (nb,) = runner.read_notebooks(folder / "notebooks", {})[:1]
+    run = runner.Run(nb)
+    assert run.last_line() == ""
+    run.cell = 2
+    cell = runner.code_cells(run.node)[1]
+    cell.outputs = [nbformat.v4.new_output(kind, **facts) for kind, facts in outputs]
+    assert run.last_line() == line
 
 
 def test_a_clock_has_hours_only_when_there_are_any():
@@ -542,7 +569,7 @@ def test_one_parameters_cell_is_needed():
 def test_outputs_come_back_with_the_parameters_of_the_run_and_can_be_run_again():
     source = notebook("1 + 1", "print(2)")
     source.cells[0].source = "# Better title"
-    result = runner.merged(
+    result = runner.add_outputs(
         source, as_run("1 + 1", "print(2)", outputs=[stream("2\n")]), name="02", output=".."
     )
     nbformat.validate(result)
@@ -553,27 +580,27 @@ def test_outputs_come_back_with_the_parameters_of_the_run_and_can_be_run_again()
     assert result.cells[3].outputs[0].text == "2\n"
     assert source.cells[3].outputs == []
     assert runner.problems(result, size=10) == []
-    again = runner.merged(source, result, name="02", output="..")
+    again = runner.add_outputs(source, result, name="02", output="..")
     assert nbformat.writes(again) == nbformat.writes(result)
 
 
 def test_code_that_changed_since_the_run_is_refused():
     for other in (notebook("1 + 2"), notebook("1 + 1", "2"), notebook()):
         with pytest.raises(runner.FormError, match="02: its code has changed since it was run"):
-            runner.merged(other, as_run("1 + 1"), name="02", output="..")
+            runner.add_outputs(other, as_run("1 + 1"), name="02", output="..")
 
 
 def test_a_comment_that_changed_since_the_run_is_taken_over():
-    result = runner.merged(notebook("1 + 1  # two"), as_run("(1 + 1)"), name="02", output="..")
+    result = runner.add_outputs(notebook("1 + 1  # two"), as_run("(1 + 1)"), name="02", output="..")
     assert result.cells[2].source == "1 + 1  # two"
     with pytest.raises(runner.FormError, match="02: cell 1:1: cannot be read as Python"):
-        runner.merged(notebook("no python"), as_run("1 + 1"), name="02", output="..")
+        runner.add_outputs(notebook("no python"), as_run("1 + 1"), name="02", output="..")
 
 
 def test_what_differs_between_machines_is_taken_out():
     value = {"text/plain": f"<Model at 0x7f00aa> in {runner.ROOT}/data"}
     out = {"output_type": "execute_result", "execution_count": 9, "metadata": {}, "data": value}
-    result = runner.merged(notebook("m"), as_run("m", outputs=[out]), name="02", output="..")
+    result = runner.add_outputs(notebook("m"), as_run("m", outputs=[out]), name="02", output="..")
     cleaned = result.cells[-1].outputs[0]
     assert cleaned.data["text/plain"] == "<Model> in ../data"
     assert cleaned.execution_count == 2
@@ -607,7 +634,7 @@ def test_what_differs_between_machines_is_taken_out():
     ],
 )
 def test_each_fault_of_form_is_named(change, phrase):
-    node = runner.merged(notebook("1"), as_run("1"), name="02", output="..")
+    node = runner.add_outputs(notebook("1"), as_run("1"), name="02", output="..")
     assert runner.problems(node, size=10) == []
     change(node)
     assert any(found.startswith(phrase) for found in runner.problems(node, size=10))
@@ -616,7 +643,7 @@ def test_each_fault_of_form_is_named(change, phrase):
 def test_size_counts_and_sound_is_not_taken_for_a_path():
     sound = "data:audio/mpeg;base64,AAAA/tmp/BBBB/home/x"
     out = nbformat.v4.new_output("display_data", data={"text/html": f'<audio src="{sound}">'})
-    node = runner.merged(notebook("1"), as_run("1", outputs=[out]), name="02", output="..")
+    node = runner.add_outputs(notebook("1"), as_run("1", outputs=[out]), name="02", output="..")
     assert runner.problems(node, size=1_000_000) == []
     assert runner.problems(node, size=1_000_001) == ["1,000,001 bytes, over 1,000,000"]
 
@@ -628,11 +655,11 @@ def test_an_earlier_versions_files_are_moved_once_and_nothing_is_overwritten(tmp
     ):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("4")
-    said = move_old(tmp_path)
+    said = move_old_outputs(tmp_path)
     assert len(said) == 2
     answers = tmp_path / "runs/lab/data/listening/answers/heron.csv"
     assert answers.read_text() == "4"
     assert (tmp_path / "data/weights/lstm.weights.h5").exists()
     assert not (tmp_path / "data/weights/lstm_1.weights.h5").exists()
     assert (tmp_path / "rendered/state.json").exists()  # its place was taken
-    assert move_old(tmp_path) == []
+    assert move_old_outputs(tmp_path) == []

@@ -32,10 +32,10 @@ from study.splits import (
     describe_leak,
     describe_pedal,
     join_pairs,
+    lcs_length,
     load_split,
-    longest_common,
     melody,
-    same_works,
+    same_work_pairs,
     split_by_group,
     tune_groups,
     tune_pairs,
@@ -242,21 +242,21 @@ def test_a_leak_is_found_and_named(tmp_path):
     split.loc[0, "split"] = "test" if split["split"][1] != "test" else "train"
     write_csv(split, tmp_path / "leak.csv")
     with pytest.raises(
-        ValueError, match=re.escape("1 tunes stand on two sides of the split: ['p000']")
+        ValueError, match=re.escape("1 tunes are on two sides of the split: ['p000']")
     ):
         load_split(tmp_path / "leak.csv")
 
 
 def test_a_piece_that_stands_twice_is_found():
     split = deal(range(12))
-    with pytest.raises(ValueError, match="a piece stands twice"):
+    with pytest.raises(ValueError, match="a piece is listed twice"):
         check_no_leak(pd.concat([split, split.iloc[:1]]))
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "is no table"),
+        ("", "is not a table"),
         ("a,b\n1,2\n", "must have columns piece, group, split"),
         ("piece,group,split\na,a,training\n", "train, valid or test"),
     ],
@@ -272,13 +272,20 @@ def test_a_missing_split_is_named(tmp_path):
         load_split(tmp_path / "gone.csv")
 
 
+def test_a_split_of_other_pieces_is_refused(tmp_path, monkeypatch):
+    write_csv(deal(range(12)), tmp_path / "a.csv")
+    monkeypatch.setattr(splits, "load_corpus", lambda folder: [])
+    with pytest.raises(ValueError, match="name different pieces; run notebook 01 again"):
+        splits.split_pieces(tmp_path, tmp_path / "a.csv")
+
+
 # The split that is committed
 
 
 def groups_of(pieces):
     """Find the groups as notebook 01 does, by both rules."""
     rolls = [piece.roll for piece in pieces]
-    pairs = [*tune_pairs([melody(roll) for roll in rolls]), *same_works(rolls)]
+    pairs = [*tune_pairs([melody(roll) for roll in rolls]), *same_work_pairs(rolls)]
     return join_pairs(pairs, len(rolls))
 
 
@@ -441,16 +448,16 @@ def test_the_longest_common_subsequence_is_that_of_the_textbook():
     rng = np.random.default_rng(0)
     for _ in range(60):
         a, b = (rng.integers(0, 6, rng.integers(0, 30)).tolist() for _ in range(2))
-        assert longest_common(a, b) == by_table(a, b)
+        assert lcs_length(a, b) == by_table(a, b)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_half_and_double_note_values_are_one_work(seed):
     notes = song(seed)
     rolls = [roll(stretched(notes, factor)) for factor in (1, 0.5, 2)]
-    assert same_works(rolls) == [(0, 1), (0, 2), (1, 2)]
+    assert same_work_pairs(rolls) == [(0, 1), (0, 2), (1, 2)]
     tune = folders.melody(np.random.default_rng(seed), bars=16)
-    assert same_works([roll(stretched(tune, factor)) for factor in (1, 2)]) == [(0, 1)]
+    assert same_work_pairs([roll(stretched(tune, factor)) for factor in (1, 2)]) == [(0, 1)]
 
 
 def test_performances_of_one_work_in_free_tempo_and_other_keys_are_one():
@@ -461,7 +468,7 @@ def test_performances_of_one_work_in_free_tempo_and_other_keys_are_one():
         for work in works
         for _ in range(3)
     ]
-    pairs = set(same_works(rolls))
+    pairs = set(same_work_pairs(rolls))
     for i, j in pairs:
         assert i // 3 == j // 3
     for first in range(0, len(rolls), 3):
@@ -472,35 +479,35 @@ def test_performances_of_one_work_in_free_tempo_and_other_keys_are_one():
 def test_a_repeat_that_is_played_or_not_is_no_difference():
     notes = song(3)
     again = notes + [(start + 64, length, pitch) for start, length, pitch in notes]
-    assert same_works([roll(notes), roll(again)]) == [(0, 1)]
+    assert same_work_pairs([roll(notes), roll(again)]) == [(0, 1)]
 
 
 def test_songs_over_one_accompaniment_are_different_songs():
-    assert same_works([roll(song(seed)) for seed in range(14)]) == []
-    assert same_works([roll(song(seed, beats=(0, 1, 2, 3))) for seed in range(14)]) == []
+    assert same_work_pairs([roll(song(seed)) for seed in range(14)]) == []
+    assert same_work_pairs([roll(song(seed, beats=(0, 1, 2, 3))) for seed in range(14)]) == []
 
 
 def test_short_tunes_of_few_notes_are_different_unless_they_are_the_same():
     rng = np.random.default_rng(2)
     keys = [np.clip(np.cumsum(rng.integers(-2, 3, 24)) + 40, 36, 44) for _ in range(20)]
     rolls = [draw_roll(np.arange(24) * 4, key, [4] * 24, steps=96) for key in keys]
-    assert same_works(rolls) == []
+    assert same_work_pairs(rolls) == []
     twin = draw_roll(np.arange(24) * 2, keys[3] + 5, [2] * 24, steps=48)
-    assert same_works([*rolls, twin]) == [(3, 20)]
+    assert same_work_pairs([*rolls, twin]) == [(3, 20)]
 
 
 def test_silence_one_note_and_a_held_note_are_no_work():
     silent = np.zeros((32, 88, 2), np.uint8)
     same = draw_roll(np.arange(20) * 4, [40] * 20, [4] * 20, steps=80)
     one = draw_roll([0], [40], [4], steps=4)
-    assert same_works([silent, silent, same, same, one, one]) == []
-    assert same_works([]) == []
+    assert same_work_pairs([silent, silent, same, same, one, one]) == []
+    assert same_work_pairs([]) == []
 
 
 def test_the_same_piece_in_every_key_within_an_octave_is_one_work():
     piece = roll(song(5))
     for semitones in (-12, -5, 7, 12):
-        assert same_works([piece, transpose(piece, semitones)]) == [(0, 1)]
+        assert same_work_pairs([piece, transpose(piece, semitones)]) == [(0, 1)]
 
 
 def tune_ready(seed, steps=160):
@@ -529,7 +536,7 @@ def test_what_is_missing_is_made_and_then_kept(folder, tmp_path, monkeypatch):
     split = load_split(paths.data / "splits" / "midi.csv")
     assert sorted(name for names in sides.values() for name in names) == sorted(split["piece"])
 
-    monkeypatch.setattr(splits, "deal", lambda pieces: pytest.fail("dealt again"))
+    monkeypatch.setattr(splits, "split_by_tune", lambda pieces: pytest.fail("dealt again"))
     again = splits.ready_corpus(str(folder), paths, max_pieces=400)
     assert again.split.equals(first.split)
 

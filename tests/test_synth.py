@@ -295,7 +295,7 @@ def test_sample_rates(sr):
 
 @pytest.mark.parametrize("sr", [4000, 44_100.5, True])
 def test_bad_sample_rates_are_named(sr):
-    message = f"sr: {sr} samples a second; allowed are whole numbers, 8000 to 96000"
+    message = f"sr: {sr} samples per second; allowed: whole numbers, 8000 to 96000"
     with pytest.raises(ValueError, match=message):
         synthesize(piece(CHORD), sr=sr)
 
@@ -470,7 +470,7 @@ def test_a_piece_without_notes_has_no_events():
 @pytest.mark.parametrize(
     ("note", "message"),
     [
-        ((0, 60, 0, 1), "pitch 60 and velocity 0; allowed are"),
+        ((0, 60, 0, 1), "pitch 60 and velocity 0; allowed: "),
         ((128, 60, 0, 1), "velocity 128"),
         ((80, -1, 0, 1), "pitch -1"),
         ((80, 128, 0, 1), "pitch 128"),
@@ -492,18 +492,18 @@ def test_a_note_that_ends_before_it_starts_is_named():
 
 
 def test_bad_programs_and_control_times_are_named():
-    with pytest.raises(ValueError, match="program 128; allowed are 0 to 127"):
+    with pytest.raises(ValueError, match="program 128; allowed: 0 to 127"):
         plan_events(piece([(80, 60, 0, 1)], program=128), sr=EVENT_SR)
     midi = controlled(80)
     midi.instruments[0].control_changes[0].time = float("nan")
-    with pytest.raises(ValueError, match="control 7 is 80 at nan s; allowed are 0 to 127 at"):
+    with pytest.raises(ValueError, match="control 7 is 80 at nan s; allowed: 0 to 127 at"):
         plan_events(midi, sr=EVENT_SR)
     with pytest.raises(ValueError, match=r"control 7 is 128 at 0.0 s"):
         plan_events(controlled(128), sr=EVENT_SR)
     midi = piece([(80, 60, 0, 1)])
     midi.instruments[0].pitch_bends = [pretty_midi.PitchBend(0, 0.5)]
     midi.instruments[0].pitch_bends[0].pitch = 9000
-    with pytest.raises(ValueError, match=r"a pitch bend is 9000 at 0.5 s; allowed are -8192"):
+    with pytest.raises(ValueError, match=r"a pitch bend is 9000 at 0.5 s; allowed: -8192"):
         plan_events(midi, sr=EVENT_SR)
 
 
