@@ -306,7 +306,7 @@ def seed_summary(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return mean, spread (and more) over the seeds of each of our models on one set.
 
     The last of a seed's several looks counts; the column looks counts all of them. `spread` is
-    between seeds; `test_se`, between pieces, is the mean of the seeds', as they read the same pieces.
+    between seeds; `test_se`, between pieces, is the seeds' mean, as they read the same pieces.
     """
     ours = looks[(looks["dataset"] == dataset) & ~looks["model"].isin(FLOORS)]
     last = ours.drop_duplicates(["outputs", "model", "seed"], keep="last")
@@ -331,3 +331,15 @@ def comparison_table(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     rows = rows.reindex(columns=[*columns, "source"]).sort_values("test_nll")
     order = rows["outputs"].map(OUTPUTS.index).sort_values(kind="stable").index
     return rows.loc[order].reset_index(drop=True)
+
+
+def unranked(board: pd.DataFrame) -> list[str]:
+    """Say of each of our scores which published ones of its kind lie within two standard errors."""
+    published, said = board["source"].notna(), []
+    for row in board[~published & board["test_se"].notna()].to_dict("records"):
+        near = (board["test_nll"] - row["test_nll"]).abs() < 2 * row["test_se"]
+        near = board.loc[published & near & (board["outputs"] == row["outputs"]), "model"]
+        score = f"{row['model']}, {row['outputs']}: {row['test_nll']:.2f}"
+        error = f"standard error over test pieces {row['test_se']:.2f}"
+        said.append(f"{score} ({error}), not ranked against: {', '.join(near) or 'none is near'}")
+    return said
