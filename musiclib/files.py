@@ -214,14 +214,15 @@ def upsert_csv(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str])
 def append_csv(rows: Rows, path: str | os.PathLike[str], *, ignore: Sequence[str] = ()) -> None:
     """Append to the CSV `path` the `rows` that it lacks; what stands there is never changed.
 
-    Rows that differ only in the columns `ignore` are equal. All rows have the file's columns.
+    Rows that differ only in the columns `ignore` are equal. A file's columns are those of the rows,
+    or the first of them: the others are empty in its own rows.
     """
     new, path = _as_text(rows), Path(path)
     with locked(path):
         old = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else new[:0]
-        if list(old) != list(new):
+        if list(old) != list(new)[: len(old.columns)]:
             raise ValueError(f"{path}: got the columns {', '.join(old)}; wanted {', '.join(new)}")
-        both = pd.concat([old, new], ignore_index=True)
+        both = pd.concat([old, new], ignore_index=True).fillna("")
         known = both.duplicated([name for name in both if name not in ignore])
         write_csv(both[~known | (both.index < len(old))], path)
 

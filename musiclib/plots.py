@@ -36,9 +36,9 @@ class Style(NamedTuple):  # The look of one source of music
 STYLES = {  # VAE blue, GAN red, LSTM orange: as in the paper
     "vae": Style("#0072B2", "o", "//", "VAE"), "gan": Style("#C0392B", "s", "\\\\", "GAN"),
     "lstm": Style("#E69F00", "^", "..", "LSTM"), "real": Style("#666666", "D", "", "real"),
-    "plain_vae": Style("#66AAD1", "o", "/", "plain VAE"),
-    "plain_gan": Style("#D98880", "s", "\\", "plain GAN"),
-    "plain_lstm": Style("#F0C566", "^", ".", "plain LSTM"),
+    "plain_vae": Style("#66AAD1", "<", "/", "plain VAE"),
+    "plain_gan": Style("#D98880", ">", "\\", "plain GAN"),
+    "plain_lstm": Style("#F0C566", "H", ".", "plain LSTM"),
     "training": Style("#56B4E9", "h", "oo", "training"),
     "markov": Style("#009E73", "v", "xx", "Markov"),
     "shuffled": Style("#CC79A7", "P", "++", "shuffled"),

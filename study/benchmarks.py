@@ -306,7 +306,7 @@ def seed_summary(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return mean, spread (and more) over the seeds of each of our models on one set.
 
     The last of a seed's several looks counts; the column looks counts all of them. `spread` is
-    between seeds; `test_se`, between pieces, is the seeds' mean, as they read the same pieces.
+    between seeds; `test_se`, between pieces, is the mean over the seeds, all of the same pieces.
     """
     ours = looks[(looks["dataset"] == dataset) & ~looks["model"].isin(FLOORS)]
     last = ours.drop_duplicates(["outputs", "model", "seed"], keep="last")
