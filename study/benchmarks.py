@@ -331,3 +331,15 @@ def comparison_table(looks: pd.DataFrame, dataset: str) -> pd.DataFrame:
     rows = rows.reindex(columns=[*columns, "source"]).sort_values("test_nll")
     order = rows["outputs"].map(OUTPUTS.index).sort_values(kind="stable").index
     return rows.loc[order].reset_index(drop=True)
+
+
+def unranked(board: pd.DataFrame) -> list[str]:
+    """Say of each of our scores which published ones of its kind lie within two standard errors."""
+    published, said = board["source"].notna(), []
+    for row in board[~published & board["test_se"].notna()].to_dict("records"):
+        near = (board["test_nll"] - row["test_nll"]).abs() < 2 * row["test_se"]
+        near = board.loc[published & near & (board["outputs"] == row["outputs"]), "model"]
+        score = f"{row['model']}, {row['outputs']}: {row['test_nll']:.2f}"
+        error = f"standard error over test pieces {row['test_se']:.2f}"
+        said.append(f"{score} ({error}), not ranked against: {', '.join(near) or 'none is near'}")
+    return said

@@ -5,9 +5,9 @@
 A full run gives everything that it finished: pieces, histories and costs by model, kind and seed,
 so that a release may be made over several days; tables and figures; looks at test sets, which are
 appended. A plain run gives the same of the plain models, a classroom run the outputs of the
-notebooks that train, a run of another budget its rows of the table of budgets, a benchmark its
-looks. Nothing is written unless everything is in form. ``data/released.json`` holds a hash of each
-folder and the versions that made it.
+notebooks that train, a run of another budget its rows of the table of budgets and its look at test
+pieces, a benchmark its looks. Nothing is written unless everything is in form.
+``data/released.json`` holds a hash of each folder and the versions that made it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
     """Add the run's rows to the tables that several runs share."""
     names = {"full": (*MERGED, *LEDGERS), "classroom": (), "benchmark": LEDGERS}
     names["plain"] = ("fairness.csv", "speed.csv")
-    for name in names.get(preset, ("budgets.csv",)):
+    for name in names.get(preset, ("budgets.csv", "test_looks.csv")):
         path, target = (folder / "data" / "results" / name for folder in (run, root))
         if not path.exists():
             continue

@@ -24,7 +24,7 @@ import pandas as pd
 
 from musiclib.code_hash import code_hash
 from musiclib.files import atomic_path, sha256_of, upsert_csv
-from study.run import Paths, Progress
+from study.run import CHECKOUT, Paths, Progress
 from study.sets import PIECE_STEPS, REFINED, corpus_name, load_weights, save_weights, trained_sizes
 
 RUN_KEY = "MUSICLIB_RUN_KEY"  # by which the runner names the cells, code and corpus of a run
@@ -277,6 +277,15 @@ class Resume(keras.callbacks.Callback):
         return [{k: v for k, v in vars(c).items() if can_save(v)} for c in self.others]
 
 
+def settings_tried(model: str, kind: str = REFINED) -> int:
+    """Count a model's settings whose result was looked at before its release, if on record.
+
+    Each is a row of ``data/settings_tried.csv``, with what judged it and where it is on record.
+    """
+    rows = pd.read_csv(CHECKOUT / "data" / "settings_tried.csv")
+    return int(((rows["model"] == model) & (rows["kind"] == kind)).sum())
+
+
 class Training:
     """One training run of a lesson's model: resumed where it was killed, and what it leaves.
 
@@ -366,7 +375,8 @@ class Training:
     def record(self, *, pieces: int, seconds: float, **cost: Any) -> pd.DataFrame:
         """Record cost, and the seconds that so many pieces took; end the training."""
         who = {"model": self.model, "kind": self.kind, "seed": self.seed}
-        cost = {**who, "preset": self.preset, "steps": self.steps, **self.cost(), **cost}
+        tried = {"settings_tried": settings_tried(self.model, self.kind)}
+        cost = {**who, "preset": self.preset, "steps": self.steps, **self.cost(), **tried, **cost}
         ms = 1000 * seconds / (pieces * PIECE_STEPS)
         speed = {**who, "pieces": pieces, "seconds": round(seconds, 2), "ms_per_step": round(ms, 3)}
         if self.steps:

@@ -270,7 +270,7 @@ def test_rows_of_before_the_standard_error_stay_and_leave_it_empty(tmp_path):
     paths = Paths(tmp_path / "run", released=tmp_path / "released")
     path, old = paths.results / benchmarks.LOOKS, look(test_nll=4.0)
     path.parent.mkdir(parents=True)
-    pd.DataFrame([old]).drop(columns="test_se").to_csv(path, index=False)
+    pd.DataFrame([old | {"test_se": ""}]).to_csv(path, index=False)
     assert np.isnan(benchmarks.seed_summary(benchmarks.read_looks(paths), "jsb").iloc[0]["test_se"])
     benchmarks.record_look([look(test_nll=4.0)], path)  # told apart by test_se: a look of its own
     table = benchmarks.read_looks(paths)
@@ -311,6 +311,16 @@ def test_ours_stand_among_the_published_kind_by_kind():
     assert mine.loc["m", ["test_nll", "low", "high", "seeds"]].tolist() == [5.2, 5.0, 5.4, 2]
     assert len(table) == 2 + len(benchmarks.published("jsb"))
     assert benchmarks.comparison_table(looks, "musedata")["source"].notna().all()
+
+
+def test_no_rank_is_claimed_within_two_standard_errors():
+    looks = pd.DataFrame([look(test_nll=4.71, test_se=0.08), look(model="n", test_se=np.nan)])
+    (sentence,) = benchmarks.unranked(benchmarks.comparison_table(looks, "jsb"))
+    assert sentence.startswith("m, joint: 4.71 (standard error over test pieces 0.08)")
+    assert sentence.endswith("not ranked against: LSTM-RTRBM")
+    looks = pd.DataFrame([look(test_nll=4.71, test_se=0.001)])
+    (sentence,) = benchmarks.unranked(benchmarks.comparison_table(looks, "jsb"))
+    assert sentence.endswith("not ranked against: none is near")
 
 
 def test_the_chart_has_a_row_a_model_in_groups_from_worse_to_better():

@@ -122,6 +122,21 @@ def test_the_house_as_drawn_has_every_room_and_no_other():
     assert [path for path in named if not (ROOT / path).is_file()] == []
 
 
+def test_every_budget_is_a_look_and_what_is_counted_is_said():
+    looks = pd.read_csv(RESULTS / "test_looks.csv")
+    for name, budget in rows("budgets.csv").groupby("trained_with"):
+        near = {f"distance_{model}": row.distance for model, row in budget.iterrows()}
+        same = (looks[list(near)] - pd.Series(near)).abs().lt(1e-9).all(axis=1)
+        assert (same & (looks["trained_with"] == name) & (looks["n"] == budget["n"].sum())).any()
+    changes = " ".join((ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split())
+    tried = pd.read_csv(ROOT / "data" / "settings_tried.csv").query("kind == 'refined'")["model"]
+    tried = tried.value_counts()
+    assert f"LSTM {tried['lstm']}, VAE {tried['vae']}, GAN {tried['gan']}." in changes
+    (things,) = re.findall(r"Seven things changed behind one: (.+?)\. Whoever", changes)
+    assert len(things.split(";")) == 7
+    assert "the seven things that changed behind a look" in TEXT
+
+
 def test_the_page_is_short_and_the_promises_are_ten():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 155
     promises = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")

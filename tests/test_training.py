@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.run import Paths
-from study.training import RUN_KEY, Checkpoint, Resume, Training, can_save
+from study.run import CHECKOUT, Paths
+from study.training import RUN_KEY, Checkpoint, Resume, Training, can_save, settings_tried
 
 
 class Box:
@@ -415,6 +415,7 @@ def test_a_fit_that_was_killed_resumes_and_leaves_weights_card_and_costs(tmp_pat
     table = run.record(pieces=4, seconds=2.0, parameters=model.count_params())
     assert table.loc["ms_per_step", "LSTM"] == round(2000 / (4 * 128), 3)
     fairness = pd.read_csv(run.paths.results / "fairness.csv")
+    assert fairness.loc[0, "settings_tried"] == settings_tried("lstm") > 0
     assert fairness.loc[0, "train_seconds"] == round(run.seconds, 1) > 0
     assert not list(run.paths.checkpoints.iterdir())
     later = training(tmp_path, steps=0)
@@ -423,6 +424,20 @@ def test_a_fit_that_was_killed_resumes_and_leaves_weights_card_and_costs(tmp_pat
     assert later.load(fresh, settings={"units": 8})["valid_nll"] == 0.5
     for ours, theirs in zip(fresh.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_settings_tried_are_rows_of_their_table_each_with_its_judge_and_source():
+    table = pd.read_csv(CHECKOUT / "data" / "settings_tried.csv")
+    assert list(table) == ["model", "kind", "setting", "judged_by", "source"]
+    assert table.notna().all(axis=None)
+    assert not table.duplicated(["model", "kind", "setting"]).any()
+    assert table["source"].str.fullmatch(r"commit [0-9a-f]{7}|note of .+, not in the tree").all()
+    for (model, kind), rows in table.groupby(["model", "kind"]):
+        assert settings_tried(model, kind) == len(rows)
+    fairness = pd.read_csv(CHECKOUT / "data" / "results" / "fairness.csv")
+    kinds = fairness.get("kind", pd.Series("refined", fairness.index)).fillna("refined")
+    counted = [settings_tried(*pair) for pair in zip(fairness["model"], kinds, strict=True)]
+    assert fairness["settings_tried"].tolist() == counted
 
 
 def test_where_nothing_is_trained_nothing_is_written(tmp_path):
