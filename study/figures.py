@@ -1,4 +1,4 @@
-"""Plot the study's results, its workflow and its models, and show figures in a notebook.
+"""Plot the study's results, its workflow and how its models work; show figures in a notebook.
 
 Conventions: as in `musiclib.plots`. Only `show` shows or saves anything; only `draw_verdict` makes
 a whole figure. Tables have one row per piece and name its set in the column ``model``.
@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,7 +20,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 from PIL import Image as Pixels
-from scipy.optimize import isotonic_regression
 
 from musiclib.plots import axes_or_new, plot_distribution, plot_intervals, style_of, tint
 from study.benchmarks import OUTPUTS
@@ -319,9 +315,7 @@ WORKFLOW = (
     ("Generation", "new pieces as rolls,\nMIDI and sound"),
     ("Analysis", "energy and mean,\nand what they should be"),
 )
-_BOX, _ROW, _PITCH = 2.55, 0.66, 1.0  # a box's width and height, and from row to row
-_STAGE_GAP, _TITLE, _MARGIN = 0.6, 0.6, 0.12
-_LETTERS = 36  # that fit a box; longer lines are set smaller
+_MARGIN = 0.12
 _INK = "#333333"
 
 
@@ -347,111 +341,90 @@ def plot_workflow(*, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_architecture(model: Any, *, ax: Axes | None = None, colour: str = "real") -> Axes:
-    """Draw a built functional Keras model, or a sequence of stages (title, model) side by side."""
-    stages = [("", model)] if hasattr(model, "count_params") else list(model)
-    blocks = [read_blocks(one) for _, one in stages]
-    plans = [arrange(some) for some in blocks]
-    lefts = np.cumsum([0.0] + [plan.width * _BOX + _STAGE_GAP for plan in plans])
-    width = float(lefts[-1]) - _STAGE_GAP
-    height = (max(plan.rows for plan in plans) - 1) * _PITCH + _ROW + _TITLE
-    (ax, scale), y = _canvas(ax, width, height), height - 0.12
-    for (title, one), some, plan, x in zip(stages, blocks, plans, lefts[:-1], strict=True):
-        middle = x + plan.width * _BOX / 2
-        _centred(ax, middle, y, title, 12 * scale, weight="bold")
-        _centred(ax, middle, y - 0.26, f"{one.count_params():,} parameters", 10 * scale)
-        _draw_stage(ax, some, plan, x, height - _TITLE, style_of(colour).colour, scale)
-        if x:
-            _draw_arrow(ax, [(x - _STAGE_GAP + 0.1, y), (x - 0.1, y)], scale, heavy=True)
+def plot_gan_concept(*, ax: Axes | None = None) -> Axes:
+    """Draw how a GAN learns: two networks in a loop, closed by the gradient (dashed)."""
+    boxes = [
+        (0.75, 2.3, 1.5, 0.8, "random\nnumbers", "data"),
+        (2.95, 2.3, 1.7, 0.8, "generator", "network"),
+        (5.25, 2.3, 1.6, 0.8, "generated\nmusic", "data"),
+        (5.25, 0.7, 1.6, 0.8, "real music", "data"),
+        (7.75, 1.5, 1.9, 1.0, "discriminator", "network"),
+        (10.0, 1.5, 1.5, 0.8, "real or\ngenerated?", "data"),
+    ]
+    flows = [[(1.5, 2.3), (2.1, 2.3)], [(3.8, 2.3), (4.45, 2.3)], [(8.7, 1.5), (9.25, 1.5)]]
+    flows += [[(6.05, 2.3), (6.8, 1.75)], [(6.05, 0.7), (6.8, 1.25)]]
+    back = [[(10.0, 1.9), (10.0, 3.25), (2.95, 3.25), (2.95, 2.7)]]
+    back += [[(10.0, 1.1), (10.0, 0.45), (7.75, 0.45), (7.75, 1.0)]]
+    notes = [
+        (6.48, 3.5, "gradient, through the discriminator: the generator learns to pass for real"),
+        (8.87, 0.2, "gradient: the discriminator learns to judge"),
+        (1.9, 0.7, "solid arrows: generate and judge\ndashed arrows: learn"),
+    ]
+    return _draw_concept(ax, "gan", boxes, flows, back, notes)
+
+
+def plot_lstm_concept(*, ax: Axes | None = None) -> Axes:
+    """Draw an LSTM unrolled over three steps; in writing, drawn steps are fed back (dashed)."""
+    boxes, flows, back = [], [[(9.85, y), (10.76, y)] for y in (1.55, 2.65)], []
+    names = ("x_{t-1}", "x_t", "x_{t+1}", "x_{t+2}")
+    for x, now, then in zip((1.9, 5.4, 8.9), names, names[1:], strict=False):
+        boxes += [
+            (x, 0.75, 1.9, 0.5, f"step ${now}$", "data"),
+            (x, 1.55, 1.9, 0.5, "LSTM layer 1", "network"),
+            (x, 2.1, 1.0, 0.26, "dropout", "data"),
+            (x, 2.65, 1.9, 0.5, "LSTM layer 2", "network"),
+            (x, 3.45, 1.9, 0.5, f"prediction of ${then}$", "data"),
+        ]
+        ends = ((1.0, 1.3), (1.8, 1.97), (2.23, 2.4), (2.9, 3.2))
+        flows += [[(x, low), (x, high)] for low, high in ends]
+        flows += [[(max(x - 2.55, 0.0), y), (x - 0.95, y)] for y in (1.55, 2.65)]
+        back += [[(x + 0.95, 3.45), (x + 2.1, 3.45), (x + 2.1, 0.75), (x + 2.55, 0.75)]]
+    training = "in training, every step is real music; "
+    writing = "in writing (dashed), a step is drawn from the prediction and becomes the next input"
+    notes = [(5.38, 0.15, training + writing)]
+    notes += [(x, y + 0.16, "state") for x in (0.42, 3.4, 6.9, 10.3) for y in (1.55, 2.65)]
+    return _draw_concept(ax, "lstm", boxes, flows, back[:2], notes)
+
+
+def plot_vae_concept(*, ax: Axes | None = None) -> Axes:
+    """Draw a VAE from music to music, with its draw of z and its two losses (dashed)."""
+    boxes = [
+        (0.6, 1.95, 1.2, 0.8, "music", "data"),
+        (2.25, 1.95, 1.35, 0.8, "encoder", "network"),
+        (3.95, 1.95, 1.3, 0.8, "z_mean,\nz_log_var", "data"),
+        (6.3, 1.95, 2.6, 0.8, "z = z_mean +\nexp(z_log_var / 2) * epsilon", "data"),
+        (8.6, 1.95, 1.3, 0.8, "decoder", "network"),
+        (10.2, 1.95, 1.1, 0.8, "rebuilt\nmusic", "data"),
+        (6.3, 0.5, 2.0, 0.8, "epsilon\nfrom N(0, I)", "data"),
+        (3.95, 0.5, 2.0, 0.8, "KL to N(0, I):\nhow far apart?", "loss"),
+        (5.4, 3.4, 4.4, 0.5, "reconstruction loss: is it the same music?", "loss"),
+    ]
+    ends = ((1.2, 1.575), (2.925, 3.3), (4.6, 5.0), (7.6, 7.95), (9.25, 9.65))
+    flows = [[(left, 1.95), (right, 1.95)] for left, right in ends] + [[(6.3, 0.9), (6.3, 1.55)]]
+    losses = [[(x, 2.35), (x, 3.4), (end, 3.4)] for x, end in ((0.6, 3.2), (10.2, 7.6))]
+    losses += [[(3.95, 1.55), (3.95, 0.9)]]
+    notes = [(9.2, 0.5, "to generate: draw z from\nN(0, I) and decode it")]
+    return _draw_concept(ax, "vae", boxes, flows, losses, notes)
+
+
+def _draw_concept(
+    ax: Axes | None, model: str, boxes: Sequence[Any], flows: Sequence[Any],
+    dashed: Sequence[Any], notes: Sequence[Any],
+) -> Axes:  # fmt: skip
+    """Draw boxes (middle, size, text, look), arrows and texts on 11 by 4 inches."""
+    (ax, scale), colour = _canvas(ax, 10.76, 3.76), style_of(model).colour
+    looks = {"network": (tint(colour, 0.35), colour)}
+    looks |= {"data": ("#f4f4f4", _INK), "loss": ("white", _INK)}
+    for x, y, width, height, text, look in boxes:
+        _draw_box(ax, x - width / 2, y - height / 2, (width, height), *looks[look])
+        _centred(ax, x, y, text, 11 * scale, weight="bold" if look == "network" else "normal")
+    for points in flows:
+        _draw_arrow(ax, points, scale)
+    for points in dashed:
+        _draw_arrow(ax, points, scale, line="--")
+    for x, y, text in notes:
+        _centred(ax, x, y, text, 10 * scale)
     return ax
-
-
-@dataclass
-class Block:
-    """A box of a diagram: a layer or operation of a Keras model, and the layers folded into it."""
-
-    name: str
-    kinds: list[str]  # its class, then those of the layers folded into it
-    shape: str  # of its output; None is any size, the batch comes first
-    parameters: int
-    parents: list[int]  # the blocks that it takes its input from, by index
-
-
-def read_blocks(model: Any) -> list[Block]:
-    """Return a built Keras model's blocks in order, light layers folded into what they follow."""
-    graph = getattr(model, "_functional", None) or model
-    if not getattr(graph, "_nodes_by_depth", None):
-        kind = type(model).__name__
-        raise ValueError(f"model: got {kind}; allowed: a functional or built sequential model")
-    depths = sorted(graph._nodes_by_depth.items(), reverse=True)
-    nodes = [node for _, some in depths for node in some]
-    takers = Counter(source for node in nodes for source in node.parent_nodes)
-    blocks: list[Block] = []
-    place: dict[Any, int] = {}  # of each node's block
-    for node in nodes:
-        layer, shape = node.operation, str(tuple(node.output_tensors[0].shape))
-        kind = type(layer).__name__
-        parameters = layer.count_params() if hasattr(layer, "count_params") else 0
-        parents = sorted({place[source] for source in node.parent_nodes})
-        is_light = parameters == 0 or kind.endswith("Normalization")
-        host = blocks[parents[0]] if [takers[n] for n in node.parent_nodes] == [1] else None
-        if host and is_light and host.kinds != ["InputLayer"]:
-            host.kinds.append(kind)
-            host.shape, host.parameters = shape, host.parameters + parameters
-            place[node] = parents[0]
-        else:
-            place[node] = len(blocks)
-            blocks.append(Block(layer.name, [kind], shape, parameters, parents))
-    return blocks
-
-
-class Layout(NamedTuple):
-    """Where boxes lie, and the points of each arrow: (boxes from the left, row)."""
-
-    places: list[tuple[float, int]]
-    routes: list[list[tuple[float, int]]]
-    width: float  # in boxes
-    rows: int
-
-
-def arrange(blocks: Sequence[Block]) -> Layout:
-    """Place blocks in rows below their inputs, and route the arrows (after Sugiyama)."""
-    row_of: list[int] = []
-    for block in blocks:
-        row_of.append(1 + max((row_of[parent] for parent in block.parents), default=-1))
-    for index, block in enumerate(blocks):
-        takers = [row_of[i] for i, other in enumerate(blocks) if index in other.parents]
-        if takers and not block.parents:
-            row_of[index] = min(takers) - 1
-    routes = []
-    for index, block in enumerate(blocks):
-        for parent in block.parents:
-            passages = range(len(row_of), len(row_of) + row_of[index] - row_of[parent] - 1)
-            row_of += range(row_of[parent] + 1, row_of[index])
-            routes.append([parent, *passages, index])
-    widths = np.array([1.0] * len(blocks) + [0.3] * (len(row_of) - len(blocks)))
-    x = _across(row_of, [link for route in routes for link in pairwise(route)], widths)
-    points = [(float(at), row) for at, row in zip(x, row_of, strict=True)]
-    bent = [[points[item] for item in route] for route in routes]
-    return Layout(points[: len(blocks)], bent, float((x + widths / 2).max()), max(row_of) + 1)
-
-
-def _across(row_of: list[int], links: list[tuple[int, int]], widths: np.ndarray) -> np.ndarray:
-    """Pull every item towards the middle of its neighbours, as far as its row has room."""
-    near = [[a + b - i for a, b in links if i in (a, b)] for i in range(len(row_of))]
-    rows = [[i for i, own in enumerate(row_of) if own == row] for row in range(max(row_of) + 1)]
-    x = np.zeros(len(widths))
-    for sweep in range(50):  # at first towards one side in turn, and items may change places
-        sides = (sweep % 2 * 2 - 1,) if sweep < 10 else (-1, 1)
-        for row in reversed(rows) if sweep % 2 else rows:
-            pulls = {i: [x[n] for n in near[i] if row_of[n] - row_of[i] in sides] for i in row}
-            wish = {i: np.mean(some or [x[i]]) for i, some in pulls.items()}
-            if sweep < 10:
-                row.sort(key=wish.__getitem__)
-            offset = np.cumsum(widths[row]) - widths[row] / 2
-            wished = np.array([wish[i] for i in row])
-            x[row] = isotonic_regression(wished - offset).x + offset  # nearest that do not overlap
-    return x - (x - widths / 2).min()
 
 
 def _canvas(ax: Axes | None, width: float, height: float) -> tuple[Axes, float]:
@@ -461,26 +434,6 @@ def _canvas(ax: Axes | None, width: float, height: float) -> tuple[Axes, float]:
     ax.set(xlim=(-_MARGIN, width + _MARGIN), ylim=(-_MARGIN, height + _MARGIN), aspect="equal")
     ax.axis("off")
     return ax, min(1.0, float((ax.figure.get_size_inches() / size).min()))
-
-
-def _draw_stage(
-    ax: Axes, blocks: list[Block], plan: Layout, left: float, top: float, colour: str, scale: float
-) -> None:
-    for route in plan.routes:
-        first, *between, last = [(left + x * _BOX, top - row * _PITCH) for x, row in route]
-        points = [point for x, y in between for point in ((x, y), (x, y - _ROW))]
-        _draw_arrow(ax, [(first[0], first[1] - _ROW), *points, last], scale)
-    for block, (x, row) in zip(blocks, plan.places, strict=True):
-        middle, bottom = left + x * _BOX, top - row * _PITCH - _ROW
-        face = "#eeeeee" if block.kinds == ["InputLayer"] else "white"
-        face, edge = (tint(colour, 0.25), colour) if block.parameters else (face, "#888888")
-        _draw_box(ax, middle - 0.46 * _BOX, bottom, (0.92 * _BOX, _ROW), face, edge)
-        count = f"  {block.parameters:,} parameters" if block.parameters else ""
-        lines = (block.name, " + ".join(dict.fromkeys(block.kinds)), block.shape + count)
-        for place, line in enumerate(lines):
-            size = (8 if place else 9) * min(1, _LETTERS / len(line)) * scale
-            y = bottom + _ROW * (5 - 2 * place) / 6
-            _centred(ax, middle, y, line, size, weight="normal" if place else "bold")
 
 
 def _centred(ax: Axes, x: float, y: float, text: str, size: float, **style: Any) -> None:
@@ -493,11 +446,13 @@ def _draw_box(ax: Axes, x: float, y: float, size: Sequence[float], face: Any, ed
     ax.add_patch(FancyBboxPatch((x, y), *size, facecolor=face, edgecolor=edge, **style))
 
 
-def _draw_arrow(ax: Axes, points: Sequence[Any], scale: float, *, heavy: bool = False) -> None:
-    head, line, colour = (16, 2.2, _INK) if heavy else (9, 1.0, "#777777")
-    style = {"arrowstyle": "-|>", "capstyle": "round", "joinstyle": "round", "color": colour}
-    sizes = {"mutation_scale": head * scale, "linewidth": line * scale, "shrinkA": 0, "shrinkB": 0}
-    ax.add_patch(FancyArrowPatch(path=Path(points), **style, **sizes))
+def _draw_arrow(
+    ax: Axes, points: Sequence[Any], scale: float, *, heavy: bool = False, line: str = "-"
+) -> None:
+    head, width = (16, 2.2) if heavy else (13, 1.5)
+    style = {"arrowstyle": "-|>", "capstyle": "round", "joinstyle": "round", "color": _INK}
+    sizes = {"mutation_scale": head * scale, "linewidth": width * scale, "shrinkA": 0, "shrinkB": 0}
+    ax.add_patch(FancyArrowPatch(path=Path(points), linestyle=line, **style, **sizes))
 
 
 def say(text: str) -> None:

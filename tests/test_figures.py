@@ -6,15 +6,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import to_hex
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.path import Path
 from PIL import Image
 
 from musiclib.plots import COLOURS
 from study import claims, figures
-from study.figures import Block, arrange, read_blocks
 from study.run import Paths
 
 
@@ -205,117 +203,61 @@ def test_the_workflow_has_the_papers_five_stages():
     assert {COLOURS[m].lower() for m in ("gan", "lstm", "vae")} <= colours
 
 
-def blocks(*parents):
-    return [Block(f"b{i}", ["Dense"], "(None, 4)", 8, list(p)) for i, p in enumerate(parents)]
+CONCEPTS = {
+    "gan": (figures.plot_gan_concept, 2, {"generator", "discriminator", "real music"}),
+    "lstm": (figures.plot_lstm_concept, 2, {"dropout", "step $x_t$", "prediction of $x_{t+1}$"}),
+    "vae": (figures.plot_vae_concept, 3, {"encoder", "decoder", "z_mean,\nz_log_var"}),
+}
 
 
-def test_rows_come_below_their_parents_and_inputs_above_their_takers():
-    graph = blocks((), (0,), (1,), (), (2, 3))
-    assert [row for _, row in arrange(graph).places] == [0, 1, 2, 2, 3]
+@pytest.fixture(params=CONCEPTS)
+def concept(request):
+    """Give a model, its concept drawn on 11 by 4 inches, its dashed arrows and some words."""
+    plot, dashed, some = CONCEPTS[request.param]
+    given = plt.subplots(figsize=(11, 4), layout="constrained")[1]
+    ax = plot(ax=given)
+    assert ax is given
+    ax.figure.draw_without_rendering()
+    return request.param, ax, dashed, some
 
 
-@settings(max_examples=60)
-@given(st.lists(st.lists(st.integers(0, 30), max_size=3), min_size=1, max_size=14))
-def test_no_boxes_overlap_and_arrows_go_down(parents):
-    graph = blocks(*(sorted({p % i for p in some}) if i else () for i, some in enumerate(parents)))
-    layout = arrange(graph)
-    by_row = {}
-    for x, row in layout.places:
-        assert all(abs(x - other) >= 1 - 1e-6 for other in by_row.setdefault(row, []))
-        by_row[row].append(x)
-        assert 0.5 - 1e-6 <= x <= layout.width - 0.5 + 1e-6
-    assert len(layout.routes) == sum(len(block.parents) for block in graph)
-    for route in layout.routes:
-        rows = [row for _, row in route]
-        assert rows == list(range(rows[0], rows[-1] + 1))
-        for x, row in route[1:-1]:
-            assert all(abs(x - other) >= 0.6 for other in by_row.get(row, []))
-
-
-@pytest.fixture(scope="module")
-def keras():
-    return pytest.importorskip("keras")
-
-
-@pytest.fixture(scope="module")
-def branched(keras):
-    """Two inputs, a skip, two heads, an operation that is no layer."""
-    layers = keras.layers
-    codes, place = keras.Input((None, 8), name="codes"), keras.Input((None,), name="place")
-    x = layers.Dense(6, name="read")(codes)
-    x = layers.Dropout(0.1)(x)
-    y = layers.Embedding(5, 2, name="where")(place)
-    h = layers.Concatenate(name="both")([x, y])
-    s = layers.LSTM(4, return_sequences=True, name="memory")(h)
-    s = layers.Concatenate(name="skip")([s, h])
-    heads = [layers.Dense(3, name=f"voice_{i}")(s) for i in range(2)]
-    return keras.Model([codes, place], layers.Add(name="sum")(heads), name="lstm")
-
-
-def test_the_graph_is_read_off_the_model(branched):
-    order = [block.name for block in read_blocks(branched)]
-    found = {block.name: block for block in read_blocks(branched)}
-    names = {"codes", "place", "read", "where", "both", "memory", "skip", "voice_0", "voice_1"}
-    assert set(order) == names | {"sum"}
-    assert found["read"].kinds == ["Dense", "Dropout"]
-    assert found["memory"].shape == "(None, None, 4)"
-    assert found["memory"].parameters == 4 * 4 * (8 + 4 + 1)
-    parents = {name: {order[p] for p in found[name].parents} for name in order}
-    assert parents["both"] == {"read", "where"}
-    assert parents["skip"] == {"memory", "both"}
-    assert parents["sum"] == {"voice_0", "voice_1"}
-
-
-def test_no_parameter_is_lost(keras, branched):
-    layers = [keras.layers.Dense(4), keras.layers.BatchNormalization(), keras.layers.ReLU()]
-    chain = keras.Sequential([keras.Input((8,)), *layers])
-    assert [block.kinds[1:] for block in read_blocks(chain)] == [
-        [],
-        ["BatchNormalization", "ReLU"],
-    ]
-    for model in (branched, chain):
-        found = read_blocks(model)
-        assert sum(block.parameters for block in found) == model.count_params()
-        for place, block in enumerate(found):
-            assert all(parent < place for parent in block.parents)
-
-
-def test_a_model_without_a_graph_is_refused(keras):
-    allowed = "allowed: a functional or built sequential model"
-    with pytest.raises(ValueError, match=f"model: got str; {allowed}"):
-        figures.plot_architecture([("title", "no model")])
-    with pytest.raises(ValueError, match=f"model: got Sequential; {allowed}"):
-        figures.plot_architecture(keras.Sequential([keras.layers.Dense(4)]))
-
-
-def test_the_drawing_shows_names_shapes_and_counts(branched):
-    ax = figures.plot_architecture(branched, colour="lstm")
+def test_a_concept_names_its_parts_in_the_models_colour(concept):
+    model, ax, dashed, some = concept
     boxes, arrows = shapes(ax)
-    assert len(boxes) == len(read_blocks(branched))
-    assert len(arrows) == sum(len(block.parents) for block in read_blocks(branched))
-    shown = words(ax)
-    assert "memory" in shown
-    assert "Dense + Dropout" in shown
-    assert "(None, None, 4)  208 parameters" in shown
-    assert f"{branched.count_params():,} parameters" in shown
-    assert to_rgb(COLOURS["lstm"]) in {to_rgb(box.get_edgecolor()) for box in boxes}
+    assert some <= set(words(ax))
+    assert COLOURS[model].lower() in {to_hex(box.get_edgecolor()) for box in boxes}
+    assert sum(arrow.get_linestyle() == "--" for arrow in arrows) == dashed
+    assert min(text.get_fontsize() for text in ax.texts) >= 10
 
 
-def test_stages_stand_side_by_side_with_an_arrow_between(keras):
-    x = keras.Input((8,))
-    encoder = keras.Model(x, keras.layers.Dense(2)(x), name="encoder")
-    z = keras.Input((2,))
-    decoder = keras.Model(z, keras.layers.Dense(8)(z), name="decoder")
-    ax = figures.plot_architecture([("Encoder", encoder), ("Decoder", decoder)])
+def test_no_text_of_a_concept_meets_an_arrow_or_the_edge_of_a_box(concept):
+    _, ax, _, _ = concept
     boxes, arrows = shapes(ax)
-    assert (len(boxes), len(arrows)) == (4, 2 + 1)
-    assert {"Encoder", "Decoder", "18 parameters", "24 parameters"} <= set(words(ax))
-    left, right = boxes[0].get_extents(), boxes[2].get_extents()
-    assert left.x1 < right.x0
+    frames = [box.get_window_extent() for box in boxes]
+    paths = [arrow.get_path().transformed(ax.transData) for arrow in arrows]
+    lines = [Path(part) for path in paths for part in path.to_polygons(closed_only=False)]
+    spaces = [text.get_window_extent() for text in ax.texts]
+    for i, space in enumerate(spaces):
+        assert all(ax.bbox.contains(*corner) for corner in space.corners())
+        assert not any(line.intersects_bbox(space, filled=False) for line in lines)
+        assert space.count_overlaps(spaces[:i]) == 0
+        for frame in frames:
+            inside = all(frame.fully_contains(*corner) for corner in space.corners())
+            assert inside or not frame.overlaps(space)
 
 
-def test_text_shrinks_with_small_axes(branched):
-    natural = figures.plot_architecture(branched)
-    small = figures.plot_architecture(branched, ax=plt.subplots(figsize=(2, 2))[1])
+def test_the_pictures_of_losses_and_feedback_say_what_they_are():
+    ax = figures.plot_vae_concept()
+    said = " ".join(words(ax)).replace("\n", " ")
+    assert "z = z_mean + exp(z_log_var / 2) * epsilon" in said
+    assert "reconstruction loss" in said
+    assert "KL to N(0, I)" in said
+    assert any(text.startswith("gradient") for text in words(figures.plot_gan_concept()))
+    assert words(figures.plot_lstm_concept()).count("state") == 8
+
+
+def test_text_shrinks_with_small_axes():
+    natural = figures.plot_vae_concept()
+    small = figures.plot_vae_concept(ax=plt.subplots(figsize=(2, 2))[1])
     sizes = [max(text.get_fontsize() for text in ax.texts) for ax in (natural, small)]
     assert sizes[1] < 0.5 * sizes[0]
