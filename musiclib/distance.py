@@ -156,12 +156,13 @@ def feature_distances(
 
 def resampled_distance(
     values: np.ndarray, reference: np.ndarray, features: Features = FEATURES
-) -> Callable[[np.ndarray], float]:
+) -> Callable[..., float]:
     """Return a function that gives the mean distance of resampled pieces, fast for a bootstrap.
 
-    It takes places of pieces, shape (N,), each as often as it counts. `values` (n, F) and
-    `reference` (m, F) hold `features`, NaN where undefined. W1 is the integral of the distance
-    between two cumulative distributions: the values at which they rise are sorted only once.
+    It takes places of pieces, shape (N,), each as often as it counts, and perhaps places of the
+    reference too. `values` (n, F) and `reference` (m, F) hold `features`, NaN where undefined. W1
+    is the integral of the distance between two cumulative distributions: the values at which they
+    rise are sorted only once.
     """
     for name, array in (("values", values), ("reference", reference)):
         if array.ndim != 2 or array.shape[1] != len(features) or not len(array):
@@ -169,22 +170,33 @@ def resampled_distance(
     kept = (~np.isnan(reference)).sum(axis=0) >= 2
     if not kept.any():
         raise ValueError(_TOO_FEW.format(len(reference)))
-    floors = np.array([feature.floor for feature in features.values()])
-    n, both = len(values), np.concatenate([values, reference])[:, kept].T
+    floors = np.array([feature.floor for feature in features.values()])[kept]
+    n, m, both = len(values), len(reference), np.concatenate([values, reference])[:, kept].T
     order = np.argsort(both, axis=1)  # NaN last
     rises = np.take_along_axis(both, order, axis=1)
-    gaps = np.nan_to_num(np.diff(rises, axis=1))
-    ours, real = (~np.isnan(rises) & side for side in (order < n, order >= n))
-    target = (real.cumsum(axis=1) / real.sum(axis=1, keepdims=True))[:, :-1]
-    place = np.where(ours, order, n)  # n: of no piece to judge
-    spread = np.maximum(np.nanstd(reference[:, kept], axis=0), floors[kept])
+    gaps, there = np.nan_to_num(np.diff(rises, axis=1)), ~np.isnan(rises)
+    ours = np.where(there & (order < n), order, n)  # n, and m: of no piece
+    theirs = np.where(there & (order >= n), order - n, m)
 
-    def distance(places: np.ndarray) -> float:
-        risen = np.bincount(places.astype(int), minlength=n + 1)[place].cumsum(axis=1)
-        whole = risen[:, -1:]
-        if not whole.all():
-            return math.nan
-        return float(((np.abs(risen[:, :-1] / whole - target) * gaps).sum(axis=1) / spread).mean())
+    def rise(place: np.ndarray, places: np.ndarray, size: int) -> np.ndarray:
+        risen = np.bincount(places.astype(int), minlength=size + 1)[place].cumsum(axis=1)
+        return risen[:, :-1] / np.where(risen[:, -1:], risen[:, -1:], np.nan)
+
+    centred = both[:, n:].T - np.nanmean(both[:, n:], axis=1)
+    powers = [np.nan_to_num(centred**power) for power in (1, 2)]
+
+    def target(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        counts = np.bincount(places.astype(int), minlength=m)
+        size = np.where(total := counts @ ~np.isnan(centred), total, np.nan)
+        first, second = (counts @ power / size for power in powers)
+        return rise(theirs, places, m), np.maximum(np.sqrt(second - first**2), floors)
+
+    whole = target(np.arange(m))
+
+    def distance(places: np.ndarray, others: np.ndarray | None = None) -> float:
+        level, spread = whole if others is None else target(others)
+        gap = (np.abs(rise(ours, places, n) - level) * gaps).sum(axis=1)
+        return float((gap / spread).mean())
 
     return distance
 

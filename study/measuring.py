@@ -35,8 +35,8 @@ from musiclib.audio import AUDIO_UNITS, audio_measures
 from musiclib.code_hash import code_hash
 from musiclib.distance import (
     FEATURES,
+    Features,
     diversity_ratio,
-    dropped_features,
     feature_distances,
     feature_vectors,
     resampled_distance,
@@ -50,7 +50,7 @@ from musiclib.roll import COMMON_BARS, STEPS_PER_QUARTER, Bars, to_midi
 from musiclib.synth import fluidsynth_version, soundfont_path, synthesize
 from study.run import Progress
 from study.sets import NO_SEED, RANGED, REAL, TEMPO, TRAINING, Sample, typical_range, within
-from study.stats import seed_interval, values_by_seed
+from study.stats import Samples, seed_interval, values_by_seed
 
 SR = 44_100  # audio samples per second of every rendering that is measured
 # What `measures.check_piece` can find and its word for it, a column of 0 and 1 each.
@@ -259,27 +259,54 @@ def _value(field: str) -> Any:
     return field
 
 
-def distance_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) -> pd.DataFrame:
+def distance_table(
+    table: pd.DataFrame, *, seed: int, n_resamples: int = 300, features: Features = FEATURES
+) -> pd.DataFrame:
     """Return how far each set lies from held-out real music, with its interval.
 
-    A distance grows as a set gets smaller: read it beside the training set's. n are the pieces that
-    define every kept feature, undefined those that do not.
+    The reference is drawn too. ``floor`` is the mean distance of as many real training pieces, or
+    of all if there are fewer. n are the pieces that define every kept feature, undefined the rest.
     """
-    real, features = table["model"] == REAL, list(FEATURES)
-    reference = table.loc[real, features].to_numpy(float)
-    dropped, kept = _dropped_and_kept(table)
-    options = {"rng": np.random.default_rng(seed), "n_resamples": n_resamples}
-    # Places of pieces are drawn, not rows of features: a row that lacks one of them counts too.
-    numbered, rows = table.assign(place=table.groupby("model").cumcount()), []
-    for model, own in numbered[~real].groupby("model", sort=False):
-        distance = resampled_distance(own[features].to_numpy(float), reference)
+    numbered = table.assign(place=table.groupby("model").cumcount())
+    dropped, kept = _dropped_and_kept(table, features)
+    others, options = values_by_seed(numbered, REAL, "place"), {"bounds": (0.0, math.inf)}
+    options |= {"rng": np.random.default_rng(seed), "n_resamples": n_resamples}
+    training, rows = _distance(table, TRAINING, features), []
+    size = int((table["model"] == TRAINING).sum())
+    for model, own in numbered[numbered["model"] != REAL].groupby("model", sort=False):
         places = values_by_seed(own, str(model), "place")
-        found = seed_interval(distance, places, bounds=(0.0, math.inf), **options)
+        found = seed_interval(_distance(table, str(model), features), places, others, **options)
+        rng, n = np.random.default_rng(seed), min(len(own), size)
+        draws = [training(rng.permutation(size)[:n]) for _ in range(_DRAWS if size else 0)]
+        floor = float(np.mean(draws)) if draws else math.nan
         lacking = own[kept].isna().any(axis=1)
         sizes = (own["seed"].nunique(), int((~lacking).sum()), int(lacking.sum()))
-        rows.append((model, *found[:3], *sizes, ", ".join(dropped)))
-    columns = ["model", "distance", "low", "high", "seeds", "n", "undefined", "dropped"]
+        rows.append((model, *found[:3], floor, *sizes, ", ".join(dropped)))
+    columns = ["model", "distance", "low", "high", "floor", "seeds", "n", "undefined", "dropped"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _distance(table: pd.DataFrame, model: str, features: Features) -> Callable[..., float] | None:
+    """Return a set's `resampled_distance` from real music, by its pieces' places; None of no set."""
+    own, real = (table.loc[table["model"] == m, list(features)] for m in (model, REAL))
+    return (
+        resampled_distance(own.to_numpy(float), real.to_numpy(float), features)
+        if len(own)
+        else None
+    )
+
+
+def nearness(
+    table: pd.DataFrame, first: str, second: str, features: Features = FEATURES
+) -> tuple[Callable[..., float], list[Samples]]:
+    """Return how much nearer to real music the first set is than the second, to be resampled.
+
+    The function takes places of pieces of both sets and of the reference, the three `Samples`.
+    """
+    numbered = table.assign(place=table.groupby("model").cumcount())
+    one, other = (_distance(table, model, features) for model in (first, second))
+    places = [values_by_seed(numbered, model, "place") for model in (first, second, REAL)]
+    return lambda a, b, real: other(b, real) - one(a, real), places
 
 
 def distance_by_training(table: pd.DataFrame, *, size: int, seed: int) -> pd.DataFrame:
@@ -297,9 +324,11 @@ def distance_by_training(table: pd.DataFrame, *, size: int, seed: int) -> pd.Dat
     return pd.DataFrame(rows, columns=["model", "seed", "distance", "size"])
 
 
-def _dropped_and_kept(table: pd.DataFrame) -> tuple[list[str], list[str]]:
-    dropped = dropped_features(table[table["model"] == REAL])
-    return dropped, [name for name in FEATURES if name not in dropped]
+def _dropped_and_kept(
+    table: pd.DataFrame, features: Features = FEATURES
+) -> tuple[list[str], list[str]]:
+    counts = table.loc[table["model"] == REAL, list(features)].count()
+    return [f for f in features if counts[f] < 2], [f for f in features if counts[f] >= 2]
 
 
 def feature_distance_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -382,9 +411,9 @@ def range_table(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def features_outside(table: pd.DataFrame) -> pd.Series:
-    """Return in how many of the kept `FEATURES` each piece lies outside real music, 0 to 18."""
-    return (~inside_range(table, _dropped_and_kept(table)[1])).sum(axis=1)
+def features_outside(table: pd.DataFrame, features: Features = FEATURES) -> pd.Series:
+    """Return in how many of the kept `features` each piece lies outside real music's range."""
+    return (~inside_range(table, _dropped_and_kept(table, features)[1])).sum(axis=1)
 
 
 # Recordings beside rendered pieces: a folder of real audio such as GTZAN. Their level was set by

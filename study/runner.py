@@ -62,10 +62,6 @@ PACKAGES = (
     "keras", "librosa", "matplotlib", "music21", "numpy", "pandas", "pretty_midi", "pyfluidsynth",
     "pyloudnorm", "scikit-posthocs", "scipy", "soundfile", "tensorflow",
 )  # fmt: skip
-_LAY_IN_THE_CHECKOUT = (
-    "rendered", "data/corpora", "data/prepared", "data/audio", "data/checkpoints",
-    "data/results/cache", "data/results/bench.csv",
-)  # fmt: skip
 say = functools.partial(print, flush=True)
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, no other
 os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
@@ -118,8 +114,6 @@ def _refuse(error: Exception | str) -> int:
 
 def _run(study: Study) -> int:
     paths = Paths(study.output)
-    for line in move_old_outputs(ROOT):
-        say(line)
     if not study.trainings and (found := changed_releases(ROOT)):
         say(f"Not as it was released: {', '.join(found)}; git checkout brings it back.")
     write_json(study.about, study.rendered / ABOUT)
@@ -137,21 +131,6 @@ def _run(study: Study) -> int:
     word = "Done" if status == DONE else f"Not done: {', '.join(sorted(study.failed))}"
     say(f"\n{word}, after {clock(study.watch.seconds)}.")
     return status
-
-
-def move_old_outputs(root: Path) -> list[str]:
-    """Move what an earlier version left in the checkout, never over anything, and say what."""
-    moved = {name: f"runs/earlier/{name}" for name in _LAY_IN_THE_CHECKOUT}
-    for path in (path.relative_to(root) for path in root.glob("data/weights/*_[0-9]*")):
-        moved[str(path)] = f"runs/earlier/{path}"
-    moved["data/listening/answers"] = "runs/lab/data/listening/answers"
-    said = []
-    for old, new in moved.items():
-        if (root / old).exists() and not (root / new).exists():
-            (root / new).parent.mkdir(parents=True, exist_ok=True)
-            (root / old).rename(root / new)
-            said.append(f"moved {old} to {new}, where it lies in this version")
-    return said
 
 
 def at_least(low: int) -> Callable[[str], int]:

@@ -18,7 +18,7 @@ from musiclib.code_hash import code_hash
 from musiclib.files import locked
 from study import runner
 from study.run import preset
-from study.runner import ROOT, FormError, Watch, clock, move_old_outputs
+from study.runner import ROOT, FormError, Watch, clock
 
 SMOKE = preset("smoke")
 PARAMETERS = 'preset = "full"\nseed = 0\ncorpus = "chorales"\nn_samples = None\noutput = ".."'
@@ -646,20 +646,3 @@ def test_size_counts_and_sound_is_not_taken_for_a_path():
     node = runner.add_outputs(notebook("1"), as_run("1", outputs=[out]), name="02", output="..")
     assert runner.problems(node, size=1_000_000) == []
     assert runner.problems(node, size=1_000_001) == ["1,000,001 bytes, over 1,000,000"]
-
-
-def test_an_earlier_versions_files_are_moved_once_and_nothing_is_overwritten(tmp_path):
-    for name in (
-        "data/listening/answers/heron.csv", "rendered/state.json", "data/weights/lstm.weights.h5",
-        "data/weights/lstm_1.weights.h5", "runs/earlier/rendered/mine.txt",
-    ):  # fmt: skip
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("4")
-    said = move_old_outputs(tmp_path)
-    assert len(said) == 2
-    answers = tmp_path / "runs/lab/data/listening/answers/heron.csv"
-    assert answers.read_text() == "4"
-    assert (tmp_path / "data/weights/lstm.weights.h5").exists()
-    assert not (tmp_path / "data/weights/lstm_1.weights.h5").exists()
-    assert (tmp_path / "rendered/state.json").exists()  # its place was taken
-    assert move_old_outputs(tmp_path) == []
