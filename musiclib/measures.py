@@ -321,6 +321,18 @@ def repeated_bars(roll: np.ndarray, **bars: int) -> float:
     return ratio(len(each) - different, max(len(each) - 1, 0))
 
 
+def melody_return(roll: np.ndarray) -> float:
+    """Return the share of the top line's moves in the second half that the first half had too.
+
+    A move is two successive keys of the highest line (our choice); NaN if the second half has none.
+    """
+    sound, half = sounding_keys(roll), len(roll) // 2
+    top = np.where(sound.any(axis=1), sound.shape[1] - sound[:, ::-1].argmax(axis=1), 0)
+    new = [part[(part > 0) & (np.diff(part, prepend=0) != 0)] for part in (top[:half], top[half:])]
+    first, second = (list(itertools.pairwise(line.tolist())) for line in new)
+    return ratio(sum(move in set(first) for move in second), len(second))
+
+
 def pitch_drift(roll: np.ndarray, **bars: int) -> float:
     """Return how far the mean pitch moves from the first two bars to the last two, in semitones.
 
@@ -395,7 +407,7 @@ _ALL = (
     consonant_share, chord_fit, chord_rate, top_step, bottom_step, leap_share, outer_parallels,
     onset_steps, quarter_onsets, eighth_onsets, sixteenth_onsets, groove_consistency,
     repetition_1, repetition_2, repetition_4, repeated_bars,
-    pitch_drift, density_drift, key_drift,
+    melody_return, pitch_drift, density_drift, key_drift,
 )  # fmt: skip
 MEASURES: dict[str, Callable[..., float]] = {measure.__name__: measure for measure in _ALL}
 BAR_MEASURES = tuple(

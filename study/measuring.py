@@ -287,13 +287,10 @@ def distance_table(
 
 
 def _distance(table: pd.DataFrame, model: str, features: Features) -> Callable[..., float] | None:
-    """Return a set's `resampled_distance` from real music, by its pieces' places; None of no set."""
-    own, real = (table.loc[table["model"] == m, list(features)] for m in (model, REAL))
-    return (
-        resampled_distance(own.to_numpy(float), real.to_numpy(float), features)
-        if len(own)
-        else None
-    )
+    """Return the `resampled_distance` of a set's pieces, by their places; None if it has none."""
+    sets = [table.loc[table["model"] == name, list(features)] for name in (model, REAL)]
+    own, real = (rows.to_numpy(float) for rows in sets)
+    return resampled_distance(own, real, features) if len(own) else None
 
 
 def nearness(

@@ -8,9 +8,11 @@ import pandas as pd
 from musiclib.audio import AUDIO_UNITS
 from musiclib.measures import MEASURES
 from study.measuring import PROBLEMS
+from study.second_ruler import SECOND_FEATURES
+from study.sets import CONTROLS
 
-SETS = ("vae", "gan", "lstm", "real", "training", "markov", "shuffled", "random")
-MODELS = SETS[:3]
+MODELS = ("vae", "gan", "lstm")
+SETS = (*MODELS, "real", "training", "markov", "shuffled", "random", *CONTROLS, "lstm_reset")
 
 
 def piece_table(*, seeds=5, n=20, shift=None, seed=0):
@@ -19,8 +21,8 @@ def piece_table(*, seeds=5, n=20, shift=None, seed=0):
     rows = []
     for model in SETS:
         for s in range(seeds if model in MODELS else 1):
-            values = rng.normal(size=(n, len(MEASURES) + len(AUDIO_UNITS)))
-            frame = pd.DataFrame(values, columns=[*MEASURES, *AUDIO_UNITS])
+            names = [*MEASURES, *AUDIO_UNITS, *SECOND_FEATURES]
+            frame = pd.DataFrame(rng.normal(size=(n, len(names))), columns=names)
             for measure, by_model in (shift or {}).items():
                 frame[measure] += by_model.get(model, 0.0)
             frame["energy"] = 10 ** (frame["energy"] / 10)
