@@ -328,11 +328,11 @@ def _dropped_and_kept(
     return [f for f in features if counts[f] < 2], [f for f in features if counts[f] >= 2]
 
 
-def feature_distance_table(table: pd.DataFrame) -> pd.DataFrame:
+def feature_distance_table(table: pd.DataFrame, features: Features = FEATURES) -> pd.DataFrame:
     """Return each set's `feature_distances` from held-out real music, by model and feature."""
     real = table[table["model"] == REAL]
     sets = table[table["model"] != REAL].groupby("model", sort=False)
-    found = {model: feature_distances(rows, real) for model, rows in sets}
+    found = {model: feature_distances(rows, real, features) for model, rows in sets}
     return pd.concat(found, names=["model"]).reset_index()
 
 

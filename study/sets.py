@@ -245,6 +245,11 @@ CONTROLS = {  # what a ruler that hears music must find far from it; absent wher
     "collage_phrases": collage_of_phrases,
     "markov_common_key": markov_in_common_key,
 }
+VARIANTS = {  # sets by the model that wrote them, and the kind under which they lie
+    "lstm_reset": ("lstm", "reset"), "lstm_temperature_1": ("lstm", "temperature_1"),
+    "vae_temperature_1": ("vae", "temperature_1"), "vae_standard_normal": ("vae", "standard_normal"),
+    "gan_no_helps": ("gan", "no_helps"),
+}  # fmt: skip
 SETS = (*MODELS, REAL, TRAINING, *BASELINES, *CONTROLS)  # in the order of every table and figure
 NO_SEED = -1  # of a piece that no training run and no draw made
 _WRITERS = {"lstm": "02 (LSTM)", "gan": "03 (GAN)", "vae": "04 (VAE)"}
@@ -313,6 +318,17 @@ def read_models(
         whose[model] = "this run" if own else "released"
         samples += read_generated(folder, models=[model], kind=kind, seeds=seeds if own else None)
     return samples, whose
+
+
+def read_variants(paths: Paths) -> list[Sample]:
+    """Read what refined models wrote with something taken from them, as far as it is there."""
+    found = []
+    for name, (model, kind) in VARIANTS.items():
+        folder = paths.find(paths.generated / model / kind)
+        if folder.is_dir():
+            read = read_generated(folder.parents[1], models=[model], kind=kind)
+            found += [sample._replace(model=name, kind="") for sample in read]
+    return found
 
 
 def first_pieces(samples: Iterable[Sample]) -> list[Sample]:
