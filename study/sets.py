@@ -247,8 +247,8 @@ CONTROLS = {  # what a ruler that hears music must find far from it; absent wher
 }
 VARIANTS = {  # sets by the model that wrote them, and the kind under which they lie
     "lstm_reset": ("lstm", "reset"), "lstm_temperature_1": ("lstm", "temperature_1"),
-    "vae_temperature_1": ("vae", "temperature_1"), "vae_standard_normal": ("vae", "standard_normal"),
-    "gan_no_helps": ("gan", "no_helps"),
+    "vae_temperature_1": ("vae", "temperature_1"), "gan_no_helps": ("gan", "no_helps"),
+    "vae_standard_normal": ("vae", "standard_normal"),
 }  # fmt: skip
 SETS = (*MODELS, REAL, TRAINING, *BASELINES, *CONTROLS)  # in the order of every table and figure
 NO_SEED = -1  # of a piece that no training run and no draw made
