@@ -235,7 +235,7 @@ _OWN: tuple[Part, ...] = (  # in the order of the claims
     *_order("C4", "energy above 8 kHz", "Cliff's delta", "high_band_db", **_SHOWN),
     *_order("C4", "noise floor", "Cliff's delta", "noise_floor_db", **_SHOWN),
     *(
-        _delta("C5", f"real below {bad}", measure, bad, "real", column)
+        _delta("C5", f"real below {bad}, {measure}", measure, bad, "real", column)
         for measure, column in (("energy", "energy"), ("|mean|", "abs_mean"))
         for bad in ("shuffled", "random")
     ),

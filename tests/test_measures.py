@@ -32,6 +32,18 @@ def test_empty_bars():
     assert np.isnan(measures.empty_bars(roll[:15]))
 
 
+def test_melody_return_by_hand():
+    low = ([0, 8], [10, 12], [8, 8])  # under the melody; it counts for nothing
+    first, second = [40, 42, 44, 42], [42, 44, 40, 42]  # moves 40-42, 42-44, 44-42 and 42-44, ...
+    keys = [*first, *second, *low[1]]
+    starts = [0, 2, 4, 6, 8, 10, 12, 14, *low[0]]
+    roll = draw_roll(starts, keys, [2] * 8 + low[2], steps=16)
+    assert measures.melody_return(roll) == pytest.approx(2 / 3)  # 42-44 and 40-42, not 44-40
+    assert measures.melody_return(np.concatenate([roll[:8]] * 2)) == 1.0
+    held = draw_roll([0, 8], [40, 40], [8, 8], steps=16)  # one note struck again: no move
+    assert np.isnan(measures.melody_return(held))
+
+
 ZERO_WHEN_EMPTY = {"note_density", "pitch_classes", "chord_rate", "onset_steps", "density_drift"}
 ONE_WHEN_EMPTY = {"silence", "empty_bars", "groove_consistency", "repeated_bars"} | {
     f"repetition_{lag}" for lag in (1, 2, 4)
@@ -79,6 +91,7 @@ ONE_NOTE = {
     "repetition_2": 5 / 6,
     "repetition_4": 3 / 4,
     "repeated_bars": 6 / 7,
+    "melody_return": np.nan,
     "pitch_drift": np.nan,
     "density_drift": 1 / 8,
     "key_drift": np.nan,
