@@ -42,9 +42,10 @@ def root(tmp_path):
     for name in NAMES:
         nbformat.write(notebook("1"), root / "notebooks" / f"{name}.ipynb")
     for seed in "01":
-        put(root / f"data/generated/lstm/{seed}/000.mid", f"old {seed}")
-        put(root / f"data/generated/lstm/{seed}/001.mid", f"old {seed}")
-    put(root / "data/results/fairness.csv", "model,seed,steps\nlstm,0,1\nlstm,1,1\n")
+        put(root / f"data/generated/lstm/refined/{seed}/000.mid", f"old {seed}")
+        put(root / f"data/generated/lstm/refined/{seed}/001.mid", f"old {seed}")
+    costs = "model,kind,seed,steps\nlstm,refined,0,1\nlstm,refined,1,1\n"
+    put(root / "data/results/fairness.csv", costs)
     put(root / "data/results/test_looks.csv", "corpus,n\nchorales,200\n")
     put(root / "data/results/verdict.csv", "claim\nold\n")
     for folder in ("data/splits", "data/weights", "figures"):
@@ -61,9 +62,9 @@ def a_run(tmp_path, *done, preset="full", corpus="chorales", seed=0):
     for name in NAMES:
         ran = notebook("1", printed=[f"new {name}"], seed=seed)
         nbformat.write(ran, run / "rendered" / f"{name}.ipynb")
-    put(run / f"data/generated/lstm/{seed}/000.mid", f"new {seed}")
+    put(run / f"data/generated/lstm/refined/{seed}/000.mid", f"new {seed}")
     put(run / f"data/results/history_lstm_{seed}.csv", "step\n1\n")
-    put(run / "data/results/fairness.csv", f"model,seed,steps\nlstm,{seed},2\n")
+    put(run / "data/results/fairness.csv", f"model,kind,seed,steps\nlstm,refined,{seed},2\n")
     put(run / "data/results/test_looks.csv", "corpus,n\nchorales,200\nchorales,40\n")
     put(run / "data/results/budgets.csv", f"corpus,trained_with,model\nchorales,{preset},lstm\n")
     put(run / "data/results/verdict.csv", "claim\nnew\n")
@@ -85,11 +86,13 @@ def test_a_training_is_merged_by_model_and_seed(root, tmp_path):
     said = release.release(run, root)
     generated = {k: v for k, v in files(root).items() if k.startswith("data/generated")}
     assert sorted(generated) == [
-        *(f"data/generated/lstm/{s}/{i:03d}.mid" for s in (0, 1) for i in (0, 1)),
-        "data/generated/lstm/3/000.mid",
+        *(f"data/generated/lstm/refined/{s}/{i:03d}.mid" for s in (0, 1) for i in (0, 1)),
+        "data/generated/lstm/refined/3/000.mid",
     ]
     fairness = pd.read_csv(root / "data/results/fairness.csv")
-    assert fairness.values.tolist() == [["lstm", 0, 1], ["lstm", 1, 1], ["lstm", 3, 2]]
+    assert fairness[["kind", "seed", "steps"]].values.tolist() == [
+        ["refined", 0, 1], ["refined", 1, 1], ["refined", 3, 2],
+    ]  # fmt: skip
     assert (root / "data/results/history_lstm_3.csv").exists()
     assert (root / "data/results/verdict.csv").read_text() == "claim\nold\n"  # 05 was not run
     assert not (root / "data/weights/lstm.weights.h5").exists()  # those of seed 0 alone
@@ -99,8 +102,8 @@ def test_a_training_is_merged_by_model_and_seed(root, tmp_path):
 
 def test_a_training_takes_the_place_of_its_earlier_release_whole(root, tmp_path):
     release.release(a_run(tmp_path, "02_lstm"), root)
-    assert [p.name for p in (root / "data/generated/lstm/0").iterdir()] == ["000.mid"]
-    assert (root / "data/generated/lstm/1/001.mid").read_text() == "old 1"
+    assert [p.name for p in (root / "data/generated/lstm/refined/0").iterdir()] == ["000.mid"]
+    assert (root / "data/generated/lstm/refined/1/001.mid").read_text() == "old 1"
     assert (root / "data/weights/lstm.weights.h5").read_text() == "weights"
     assert not list(root.rglob(".partial-*"))
 
@@ -108,7 +111,7 @@ def test_a_training_takes_the_place_of_its_earlier_release_whole(root, tmp_path)
 def test_what_was_not_run_to_its_end_is_left(root, tmp_path):
     run = a_run(tmp_path, "01_data_preparation")
     release.release(run, root)
-    assert (root / "data/generated/lstm/0/000.mid").read_text() == "old 0"
+    assert (root / "data/generated/lstm/refined/0/000.mid").read_text() == "old 0"
 
 
 def test_tables_follow_the_comparison_and_looks_are_appended(root, tmp_path):
@@ -190,9 +193,10 @@ def test_a_released_folder_that_was_changed_by_hand_is_named(root, tmp_path):
     assert runner.changed_releases(root) == ["data/released.json"]
     release.release(a_run(tmp_path, "02_lstm"), root)
     assert runner.changed_releases(root) == []
-    put(root / "data/generated/lstm/1/000.mid", "better")
-    put(root / "data/generated/vae/0/000.mid", "more")
-    assert runner.changed_releases(root) == ["data/generated/lstm/1", "data/generated/vae/0"]
+    put(root / "data/generated/lstm/refined/1/000.mid", "better")
+    put(root / "data/generated/vae/refined/0/000.mid", "more")
+    found = ["data/generated/lstm/refined/1", "data/generated/vae/refined/0"]
+    assert runner.changed_releases(root) == found
 
 
 # What the repository carries
