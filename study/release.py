@@ -35,6 +35,7 @@ MERGED = {  # tables that several runs add to, and the columns that name a row
     "speed.csv": ["model", "kind", "seed"],
     "lstm_paths.csv": ["corpus", "seed", "path"],
     "budgets.csv": ["corpus", "trained_with", "model"],
+    "paper_settings.csv": ["model", "setting", "sample"],
 }
 LEDGERS = ("test_looks.csv", "benchmark_nll.csv")  # of looks at test sets: none is ever changed
 _TRAINERS = {"lstm": "02_lstm", "gan": "03_gan", "vae": "04_vae"}
@@ -111,7 +112,7 @@ def committable(source: Path, run: Path) -> str:
 def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
     """Add the run's rows to the tables that several runs share."""
     names = {"full": (*MERGED, *LEDGERS), "classroom": (), "benchmark": LEDGERS}
-    names["plain"] = ("fairness.csv", "speed.csv")
+    names["plain"] = ("fairness.csv", "speed.csv", "paper_settings.csv", "test_looks.csv")
     for name in names.get(preset, ("budgets.csv", "test_looks.csv")):
         path, target = (folder / "data" / "results" / name for folder in (run, root))
         if not path.exists():

@@ -86,12 +86,13 @@ def test_a_smoke_run_under_jax_trains_and_writes(study, model):
     name = {"lstm": "02_lstm", "vae": "04_vae"}[model]
     assert (folder / "rendered" / f"{name}.html").exists(), out[-5_000:] + error
     paths = Paths(folder)
-    pieces = list((paths.generated / model / str(SEED)).glob("*.mid"))
-    assert len(pieces) == preset("smoke")["n_samples"]
-    history = pd.read_csv(paths.results / f"history_{model}_{SEED}.csv")
-    assert len(history) == 4
-    assert np.isfinite(history.to_numpy()).all()
-    assert paths.weights_of(model, seed=SEED).exists()
+    for kind, own, rows in (("refined", model, 4), ("plain", f"plain_{model}", 1)):
+        pieces = list((paths.generated / model / kind / str(SEED)).glob("*.mid"))
+        assert len(pieces) == preset("smoke")["n_samples"]
+        history = pd.read_csv(paths.results / f"history_{own}_{SEED}.csv")
+        assert len(history) == rows
+        assert np.isfinite(history.to_numpy()).all()
+        assert paths.weights_of(own, seed=SEED).exists()
 
 
 def test_the_gan_says_that_it_needs_tensorflow(study):

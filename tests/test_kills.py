@@ -43,9 +43,14 @@ os.replace = killing
 """
 """Stands as ``sitecustomize.py``: kills its process before or after a file is put in its place."""
 
-# One after the other in one folder. A smoke training of keys saves once, the others four times.
+# One after the other in one folder. A smoke training of keys, or of a plain model, saves once, the
+# others four times. A run that trains the plain model again records its costs first.
 MOMENTS = {
     "02_lstm": [
+        "before|*/plain_lstm_*.npz|1",
+        "after|*/plain_lstm_*.npz|1",
+        "after|*/plain_lstm.weights.h5|1",
+        "after|*/results/paper_settings.csv|2",
         "before|*/keys_independent_*.npz|1",
         "after|*/keys_independent_*.npz|1",  # right after its last epoch
         "before|*/keys_joint_*.npz|1",
@@ -54,21 +59,29 @@ MOMENTS = {
         "after|*/lstm_*.npz|2",
         "after|*/lstm_*.npz|2",  # right after its last stretch
         "after|*/lstm.weights.h5|1",  # the card is missing
-        "after|*/results/fairness.csv|1",
+        "after|*/results/fairness.csv|2",
     ],
     "03_gan": [
+        "before|*/plain_gan_*.npz|1",
+        "after|*/plain_gan_*.npz|1",
+        "after|*/generated/gan/plain/0/001.mid|1",
+        "after|*/results/fairness.csv|1",
         "before|*/gan_*.npz|1",
         "after|*/gan_*.npz|2",
         "after|*/gan_*.npz|2",
-        "after|*/generated/gan/0/001.mid|1",
+        "after|*/generated/gan/refined/0/001.mid|1",
         "after|*/gan.weights.h5|1",
     ],
     "04_vae": [
+        "before|*/plain_vae_*.npz|1",
+        "after|*/plain_vae_*.npz|1",
+        "after|*/plain_vae.weights.h5|1",
         "before|*/vae_*.npz|1",
         "after|*/vae_*.npz|2",
         "after|*/vae_*.npz|2",
         "after|*/vae.weights.h5|1",
-        "after|*/results/fairness.csv|1",
+        "after|*/generated/vae/standard_normal/0/001.mid|1",
+        "after|*/results/fairness.csv|2",
     ],
 }
 MODELS = {"02_lstm": "lstm", "03_gan": "gan", "04_vae": "vae"}
@@ -95,8 +108,9 @@ def assert_done(ended: subprocess.CompletedProcess[str]) -> None:
 def left_by(output: Path, model: str = "*") -> dict[str, bytes]:
     """Give the notes, weights and tables of a model, or of all, by name; tables without seconds."""
     paths, found = Paths(output), {}
-    tables = ("fairness", "speed", f"history_{model}_*", "lstm_paths" if model == "lstm" else "")
-    patterns = [f"generated/{model}/*.mid", f"weights/{model}*"]
+    tables = ["fairness", "speed", "paper_settings", f"history_*{model}_*"]
+    tables += ["lstm_paths"] if model == "lstm" else []
+    patterns = [f"generated/{model}/*.mid", f"weights/*{model}*"]
     patterns += [f"results/{name}.csv" for name in (tables if model != "*" else "*")]
     for file in sorted(paths.data.rglob("*")):
         name = file.relative_to(paths.data).as_posix()
@@ -122,7 +136,7 @@ def assert_same(ours: dict[str, bytes], theirs: dict[str, bytes]) -> None:
 def only(notebook: str, folder: Path, output: Path) -> list[str]:
     """Lay out in `folder` a study of one notebook after the first, which is done already."""
     done = shutil.ignore_patterns("generated", "weights", "audio", "fairness.csv", "speed.csv",
-                                  "history_*", "lstm_paths.csv")  # fmt: skip
+                                  "history_*", "lstm_paths.csv", "paper_settings.csv")  # fmt: skip
     shutil.copytree(output, folder, ignore=done, dirs_exist_ok=True)
     (folder / "notebooks").mkdir()
     for name in ("01_data_preparation", notebook):
@@ -160,7 +174,8 @@ def test_a_training_killed_at_any_moment_ends_the_same(smoke_study, killed, note
     folders, jobs = killed
     jobs[notebook].result()
     whole = left_by(smoke_study, MODELS[notebook])
-    assert {f"weights/{MODELS[notebook]}.json", "results/fairness.csv"} <= set(whole)
+    weights = {f"weights/{kind}{MODELS[notebook]}.json" for kind in ("", "plain_")}
+    assert weights | {"results/fairness.csv", "results/paper_settings.csv"} <= set(whole)
     assert_same(left_by(folders[notebook], MODELS[notebook]), whole)
 
 

@@ -6,6 +6,7 @@ folder, under four minutes on two cores.
 
 from __future__ import annotations
 
+import ast
 import math
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import pandas as pd
 import pytest
 from conftest import listing
 
+from study.printed import SETTINGS
 from study.run import Paths, preset
 from study.runner import ROOT, declared_parameters, parameters_cell, problems, read_notebook
+from study.sets import VARIANTS
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = {
@@ -66,12 +69,29 @@ def test_a_notebook_declares_the_parameters_of_the_study(path):
     preset(declared["preset"])
 
 
-@pytest.mark.parametrize("name", ["02_lstm", "03_gan", "04_vae"])
-def test_a_notebook_that_trains_nothing_leaves_the_released_pieces_alone(name):
+def guards_of_writing(node, inside=()):
+    """Yield for each call of write_pieces what it keeps, and the conditions that it stands in."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("sets.write_pieces"):
+        keep = {k.arg: ast.unparse(k.value) for k in node.keywords}.get("keep")
+        yield keep, [ast.unparse(part) for test in inside for part in conjuncts(test)]
+    deeper = (*inside, node.test) if isinstance(node, ast.If) else inside
+    for child in ast.iter_child_nodes(node):
+        yield from guards_of_writing(child, deeper)
+
+
+def conjuncts(test):
+    both = isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And)
+    return test.values if both else [test]
+
+
+@pytest.mark.parametrize(("name", "controls"), [("02_lstm", 1), ("03_gan", 0), ("04_vae", 1)])
+def test_a_notebook_that_trains_nothing_leaves_the_released_pieces_alone(name, controls):
+    """It writes the plain and the refined pieces, and in a loop those of its controls."""
     node = read_notebook(ROOT / "notebooks" / f"{name}.ipynb")
-    writes = [c.source for c in node.cells if "sets.write_pieces(" in c.source]
-    assert len(writes) == 1
-    assert "keep=not steps" in writes[0]
+    trees = [ast.parse(c.source) for c in node.cells if "sets.write_pieces(" in c.source]
+    writes = [found for tree in trees for found in guards_of_writing(tree)]
+    assert [keep for keep, _ in writes] == ["not plain_steps", "not steps"] + [None] * controls
+    assert all("plain_steps" in within for keep, within in writes if keep is None)
 
 
 # With the smoke preset
@@ -102,9 +122,32 @@ def test_the_papers_table_has_three_pieces_of_each_model(output):
 @needs_notebooks
 @pytest.mark.parametrize("model", MODELS)
 def test_each_model_leaves_its_pieces(output, model):
-    folder = Paths(output).generated / model / "0"
-    names = sorted(path.name for path in folder.iterdir())
-    assert names == [f"{n:03}.mid" for n in range(preset("smoke")["n_samples"])]
+    folder = Paths(output).generated / model
+    kinds = {"plain", "refined"} | {kind for own, kind in VARIANTS.values() if own == model}
+    assert {path.name for path in folder.iterdir()} == kinds - {"no_helps"}  # it trains anew
+    for kind in kinds - {"no_helps"}:
+        names = sorted(path.name for path in (folder / kind / "0").iterdir())
+        assert names == [f"{n:03}.mid" for n in range(preset("smoke")["n_samples"])]
+
+
+@needs_notebooks
+@pytest.mark.parametrize("model", MODELS)
+def test_each_kind_of_a_model_leaves_weights_history_and_costs(output, model):
+    paths, costs = Paths(output), pd.read_csv(Paths(output).results / "fairness.csv")
+    assert sorted(costs.loc[costs["model"] == model, "kind"]) == ["plain", "refined"]
+    for kind, own in (("plain", f"plain_{model}"), ("refined", model)):
+        assert paths.weights_of(own, seed=0).exists()
+        assert (paths.results / f"history_{own}_0.csv").exists()
+        (row,) = costs[(costs["model"] == model) & (costs["kind"] == kind)].to_dict("records")
+        steps = f"{'plain_' if kind == 'plain' else ''}{model}_steps"
+        assert row["steps"] == preset("smoke")[steps]
+
+
+@needs_notebooks
+def test_every_setting_of_the_papers_table_has_three_clips(output):
+    clips = pd.read_csv(Paths(output).results / "paper_settings.csv")
+    found = clips.groupby(["model", "setting"])["sample"].apply(list).to_dict()
+    assert found == {setting: [0, 1, 2] for setting in SETTINGS}
 
 
 @needs_notebooks

@@ -235,9 +235,9 @@ def test_an_interrupted_study_goes_on_where_it_stopped(folder, capsys, how):
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["--preset", "fast"], "study: preset: got 'fast', allowed are smoke, standard"),
-        (["--corpus", "nowhere"], "study: corpus: got 'nowhere', allowed are chorales"),
-        (["--corpus", ""], "study: corpus: got '', allowed are chorales"),
+        (["--preset", "fast"], "study: preset: got 'fast'; allowed: smoke, standard"),
+        (["--corpus", "nowhere"], "study: corpus: got 'nowhere'; allowed: chorales"),
+        (["--corpus", ""], "study: corpus: got ''; allowed: chorales"),
         (["--corpus", str(ROOT / "study")], "holds no MIDI file"),
         (["--notebooks", "nowhere"], "holds no notebook named 0*.ipynb"),
         (["--seed", "-1"], "study: error: argument --seed: got -1, allowed is 0 or more"),
@@ -372,7 +372,7 @@ def test_the_pedal_counts_and_a_word_for_it_is_refused_at_the_start(folder, caps
     assert runner.run_environment(SMOKE, threads=1, corpus=None) != plain
     monkeypatch.setenv("MUSICLIB_PEDAL", "yes")
     assert study(folder) == runner.REFUSED
-    assert "MUSICLIB_PEDAL: got 'yes', allowed are 0, 1 and nothing" in capsys.readouterr().err
+    assert "MUSICLIB_PEDAL: got 'yes'; allowed: 0, 1 and nothing" in capsys.readouterr().err
     assert ran(folder) == []
 
 

@@ -61,29 +61,44 @@ def corpus():
     return pieces, pd.DataFrame({"piece": names, "group": names, "split": sides})
 
 
-def write(folder, model, seed, numbers, *, steps=128):
+def write(folder, model, seed, numbers, *, steps=128, kind="refined"):
     for number in numbers:
-        save_midi(to_midi(chord(steps, 30 + number)), folder / model / seed / f"{number:03d}.mid")
+        file = folder / model / kind / seed / f"{number:03d}.mid"
+        save_midi(to_midi(chord(steps, 30 + number)), file)
 
 
 def test_every_piece_of_every_seed_is_read_in_order(tmp_path):
     write(tmp_path, "vae", "10", [0, 1])
     write(tmp_path, "vae", "2", [1, 0])
     write(tmp_path, "vae", "old", [0])
-    (tmp_path / "vae" / "2" / "notes.txt").write_text("no piece")
+    write(tmp_path, "vae", "3", [0], kind="plain")
+    (tmp_path / "vae" / "refined" / "2" / "notes.txt").write_text("no piece")
     found = sets.read_generated(tmp_path, models=["vae"])
     assert [(s.seed, s.sample) for s in found] == [(2, 0), (2, 1), (10, 0), (10, 1)]
-    assert found[0].file == f"data/{tmp_path.name}/vae/2/000.mid"
+    assert found[0].file == f"data/{tmp_path.name}/vae/refined/2/000.mid"
+    assert {s.kind for s in found} == {"refined"}
     assert np.array_equal(found[1].roll, chord(128, 31))
     assert {s.seed for s in sets.read_generated(tmp_path, models=["vae"], seeds=range(5))} == {2}
-    with pytest.raises(FileNotFoundError, match="vae holds no piece"):
+    with pytest.raises(FileNotFoundError, match="vae/refined holds no piece"):
         sets.read_generated(tmp_path, models=["vae"], seeds=[0, 1])
+
+
+def test_the_pieces_of_a_kind_are_read_and_no_others(tmp_path):
+    write(tmp_path, "vae", "0", [0, 1])
+    write(tmp_path, "vae", "1", [3], kind="plain")
+    (one,) = sets.read_generated(tmp_path, models=["vae"], kind="plain")
+    assert one.file == f"data/{tmp_path.name}/vae/plain/1/003.mid"
+    assert one.keys == {"model": "vae", "kind": "plain", "seed": 1, "sample": 3, "file": one.file}
+    with pytest.raises(FileNotFoundError, match=r"vae/reset holds no piece .* run notebook 04"):
+        sets.read_generated(tmp_path, models=["vae"], kind="reset")
 
 
 def test_files_of_other_lengths_become_128_steps(tmp_path):
     write(tmp_path, "gan", "0", [0], steps=200)
     write(tmp_path, "gan", "0", [1], steps=64)
-    save_midi(to_midi(np.zeros((8, 88, 2), np.uint8)), tmp_path / "gan" / "0" / "002.mid")
+    save_midi(
+        to_midi(np.zeros((8, 88, 2), np.uint8)), tmp_path / "gan" / "refined" / "0" / "002.mid"
+    )
     long, short, empty = (s.roll for s in sets.read_generated(tmp_path, models=["gan"]))
     assert {roll.shape for roll in (long, short, empty)} == {(128, 88, 2)}
     assert np.array_equal(long, chord(200, 30)[:128])
@@ -94,15 +109,17 @@ def test_files_of_other_lengths_become_128_steps(tmp_path):
 
 def test_missing_pieces_name_folder_and_notebook(tmp_path):
     write(tmp_path, "vae", "0", range(3))
-    with pytest.raises(FileNotFoundError, match=r"gan holds no piece .* run notebook 03 \(GAN\)"):
+    with pytest.raises(
+        FileNotFoundError, match=r"gan/refined holds no piece .* run notebook 03 \(GAN\)"
+    ):
         sets.read_generated(tmp_path)
-    with pytest.raises(FileNotFoundError, match="vae holds no piece"):
+    with pytest.raises(FileNotFoundError, match="vae/refined holds no piece"):
         sets.read_generated(tmp_path / "nowhere")
 
 
 def test_a_damaged_piece_stops_with_its_name(tmp_path):
     write(tmp_path, "lstm", "0", [0])
-    (tmp_path / "lstm" / "0" / "001.mid").write_bytes(b"MThd and nothing")
+    (tmp_path / "lstm" / "refined" / "0" / "001.mid").write_bytes(b"MThd and nothing")
     with pytest.raises(MidiFileError, match="001.mid"):
         sets.read_generated(tmp_path, models=["lstm"])
 
@@ -126,15 +143,47 @@ def test_what_a_run_did_not_train_is_read_from_the_released(tmp_path):
             write(tmp_path / "released" / "data" / "generated", model, seed, [0, 1])
     write(paths.generated, "lstm", "5", [0])
     write(paths.generated, "gan", "7", [0])  # none of this run's seeds
-    samples, whose = sets.read_models(paths, seed=5, budget=preset("standard"))
+    reading = {"kind": "refined", "seed": 5}
+    samples, whose = sets.read_models(paths, **reading, budget=preset("standard"))
     assert whose == {"vae": "released", "gan": "released", "lstm": "this run"}
     assert [s.seed for s in samples if s.model == "lstm"] == [5]
     assert [s.seed for s in samples if s.model == "gan"] == [0, 0, 1, 1]
-    _, whose = sets.read_models(paths, seed=5, budget=preset("classroom"))
+    _, whose = sets.read_models(paths, **reading, budget=preset("classroom"))
     assert set(whose.values()) == {"released"}
     own = Paths(tmp_path / "run", str(tmp_path), released=tmp_path / "released")
-    with pytest.raises(FileNotFoundError, match=r"vae holds no piece .* run notebook 04"):
-        sets.read_models(own, seed=5, budget=preset("classroom"))
+    with pytest.raises(FileNotFoundError, match=r"vae/refined holds no piece .* run notebook 04"):
+        sets.read_models(own, **reading, budget=preset("classroom"))
+
+
+def test_a_run_of_the_plain_models_reads_the_refined_ones_as_released(tmp_path):
+    paths = Paths(tmp_path / "run", released=tmp_path / "released")
+    released, whose = tmp_path / "released" / "data" / "generated", {}
+    for model in stats.MODELS:
+        write(released, model, "0", [0])
+        write(released, model, "0", [0, 1, 2], kind="plain")
+        write(paths.generated, model, "0", [0, 1], kind="plain")
+    for kind, n in (("plain", 2), ("refined", 1)):
+        samples, whose[kind] = sets.read_models(paths, kind=kind, seed=0, budget=preset("plain"))
+        assert [(s.model, s.kind, s.sample) for s in samples] == [
+            (model, kind, i) for model in stats.MODELS for i in range(n)
+        ]
+    assert set(whose["plain"].values()) == {"this run"}
+    assert set(whose["refined"].values()) == {"released"}
+
+
+def test_variants_are_sets_of_their_own_if_they_are_there(tmp_path):
+    paths = Paths(tmp_path / "run", released=tmp_path / "released")
+    assert sets.read_variants(paths) == []
+    released = tmp_path / "released" / "data" / "generated"
+    write(released, "lstm", "0", [0, 1], kind="reset")
+    write(released, "gan", "0", [0, 1], kind="no_helps")
+    write(paths.generated, "gan", "0", [4], kind="no_helps")  # the run's own come first
+    found = [(s.model, s.kind, s.file) for s in sets.read_variants(paths)]
+    assert found == [
+        ("lstm_reset", "", "data/generated/lstm/reset/0/000.mid"),
+        ("lstm_reset", "", "data/generated/lstm/reset/0/001.mid"),
+        ("gan_no_helps", "", "data/generated/gan/no_helps/0/004.mid"),
+    ]
 
 
 def test_real_music_is_the_beginning_of_long_held_out_pieces():
@@ -170,7 +219,7 @@ def test_bars_of_rest_at_the_beginning_are_no_real_music():
 def test_real_pieces_know_their_tune():
     split = pd.DataFrame({"piece": ["p1", "p2", "p3"], "group": ["p1", "p1", "p3"]})
     roll = np.zeros((128, 88, 2), np.uint8)
-    files = ["p2", "p1", "p3", "data/generated/vae/0/000.mid", ""]
+    files = ["p2", "p1", "p3", "data/generated/vae/refined/0/000.mid", ""]
     samples = [sets.Sample("real", -1, i, file, roll) for i, file in enumerate(files)]
     table = sets.with_tunes(pd.DataFrame([s.keys for s in samples]), split)
     assert table["tune"].tolist() == ["p1", "p1", "p3", "", ""]
@@ -213,7 +262,7 @@ def test_rolls_by_set_keeps_order_and_seeds():
     found = sets.rolls_by_set(samples)
     assert list(found["vae"]) == [1, 0]
     assert [int(roll[0, 0, 0]) for roll in found["vae"][1]] == [0, 2]
-    assert samples[0].keys == {"model": "vae", "seed": 1, "sample": 0, "file": ""}
+    assert samples[0].keys == {"model": "vae", "kind": "", "seed": 1, "sample": 0, "file": ""}
 
 
 def with_bars(one, bar, upbeat):
@@ -222,7 +271,7 @@ def with_bars(one, bar, upbeat):
 
 
 def test_a_generated_piece_has_the_bars_that_its_file_says(tmp_path):
-    folder = tmp_path / "vae" / "0"
+    folder = tmp_path / "vae" / "refined" / "0"
     save_midi(to_midi(chord()), folder / "000.mid")
     save_midi(to_midi(chord(), steps_per_bar=12), folder / "001.mid")
     save_midi(to_midi(chord(), steps_per_bar=14, upbeat=6), folder / "002.mid")
@@ -561,7 +610,7 @@ def followed(midi, folder):
     example = key_codec.encode(piece)
     examples = fit_voice_codec([piece]).encode(piece), example, lead_in(example)
     bars = [bars_of(each) for each in (*examples, excerpt(example, 0, 64))]
-    sets.write_pieces([lively(0)] * len(bars), folder / "vae" / "0", bars=bars)
+    sets.write_pieces([lively(0)] * len(bars), folder / "vae" / "refined" / "0", bars=bars)
     return {*bars, *(sample.bars for sample in read_generated(folder, models=["vae"]))}
 
 
