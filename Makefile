@@ -42,7 +42,7 @@ endif
 
 help:
 	@echo "make study         environment, every notebook, results and figures, into a folder below runs/"
-	@echo "                   PRESET=smoke|standard|classroom|full  SEED=0  CORPUS=chorales or a folder"
+	@echo "                   PRESET=smoke|standard|classroom|plain|full  SEED=0  CORPUS=chorales or a folder"
 	@echo "                   OUTPUT=folder  SAMPLES=n  FORCE=1  PEDAL=0|1  JOBS=n  THREADS=n"
 	@echo "                   ONLY='02_lstm ...'  SEEDS=n: some notebooks, fewer trainings"
 	@echo "make lab           JupyterLab on the notebooks"
