@@ -113,8 +113,9 @@ def test_every_notebook_runs_and_is_rendered(output):
 @needs_notebooks
 def test_the_papers_table_has_three_pieces_of_each_model(output):
     table = pd.read_csv(Paths(output).results / "paper_table.csv")
-    assert list(table.columns[:4]) == ["model", "sample", "energy", "mean"]
-    assert table.groupby("model").size().to_dict() == dict.fromkeys(MODELS, 3)
+    assert list(table.columns[:5]) == ["kind", "model", "sample", "energy", "mean"]
+    pairs = itertools.product(("plain", "refined"), MODELS)
+    assert table.groupby(["kind", "model"]).size().to_dict() == dict.fromkeys(pairs, 3)
     assert table[["energy", "mean"]].map(math.isfinite).all(axis=None)
     assert (table["energy"] >= 0).all()
 
