@@ -7,6 +7,7 @@ folder, under four minutes on two cores.
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 import subprocess
 import sys
