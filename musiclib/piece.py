@@ -59,9 +59,8 @@ _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17
 class Piece:
     """Hold a prepared piece, named by its file's path in the source folder, without ``.mid``.
 
-    `lines` has L = 0 unless every track is one line. `position` is uint8 (T,). `bar`, the
-    commonest, is in steps, `denominator` its time signature's; `tempo` is the first, in quarters
-    per minute.
+    `lines` has L = 0 unless every track is one line. `position` is uint8 (T,). `bar` (in steps) and
+    its `denominator` are the commonest, `tempo` is the first, in quarter notes per minute.
     """
 
     name: str

@@ -3,8 +3,7 @@
 Conventions: waveforms as in `musiclib.audio`, or two channels, shape (N, 2). A *reading* is one
 meaning of the word ("energy" as RMS in dB, say) on one scale (as rendered, divided by the peak, in
 16-bit steps), channel and sample rate. A *picker* sees all pieces of each model and shows `PICKED`
-of them; `values` holds one number per piece for each model. A ranking has the largest first:
-``vae > gan > lstm``.
+of them; `values` holds one number per piece for each model. A ranking has the largest first.
 """
 
 from __future__ import annotations
@@ -78,17 +77,14 @@ class _Sums(NamedTuple):
 
 
 def _rows(x: np.ndarray, sr: float, channel: str, scales: Mapping[str, float]) -> list[object]:
-    """Return every reading of a signal times each scale's factor."""
     magnitude, rows = np.abs(x), []
     sounding = magnitude[magnitude > 0]
     levels = float(20 * np.log10(sounding).mean()) if sounding.size else -math.inf
     squares, *sums = map(float, (x @ x, x.sum(), magnitude.sum(), np.median(x)))
     for scale, by in scales.items():
         scaled = (squares * by**2, *(each * by for each in sums), levels + _db(by))
-        found = _Sums(x.size, sr, *scaled)
-        rows += [
-            (what, name, scale, channel, sr, unit, f(found)) for what, name, unit, f in READINGS
-        ]
+        s = _Sums(x.size, sr, *scaled)
+        rows += [(what, name, scale, channel, sr, unit, f(s)) for what, name, unit, f in READINGS]
     return rows
 
 
@@ -200,8 +196,6 @@ def plausible_pairs(verdicts: pd.DataFrame) -> pd.DataFrame:
     )
     return energy.merge(mean, on=where)
 
-
-# Picks: what three chosen pieces of each model can say.
 
 PICKED = 3  # pieces of each model in the paper's table
 N_DRAWS = 20_000

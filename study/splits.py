@@ -263,7 +263,6 @@ def _music_summary(pieces: Sequence[Piece]) -> dict[str, Any]:
 
 # To find pieces that are one work, their keys are compared in the order in which they are struck,
 # chords from the lowest up: tempo, half or double note values and key make no difference.
-
 FEWEST_NOTES, MOST_NOTES = 8, 1000  # of a piece that are compared, from its beginning
 IN_COMMON, A_FEW, NEARLY_ALL = 0.72, 48, 0.95  # share of the shorter piece's notes; of a few notes
 PER_LENGTH = 0.12  # added to that share where the longer piece has twice the notes, in proportion
@@ -332,11 +331,6 @@ def _agree(one: _Bits, other: np.ndarray, share: float, above: float) -> bool:
     return chance < few and common - chance >= above * (few - chance)
 
 
-def lcs_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """Return the longest common subsequence's length (H. Hyyrö: Bit-parallel LCS. AWOCA 2004)."""
-    return _lcs_length(_bit_masks(a), b)
-
-
 def _bit_masks(keys: Sequence[int]) -> _Bits:
     """Return how many keys there are, and the places of each of them as bits of a number."""
     places: dict[int, int] = defaultdict(int)
@@ -346,6 +340,7 @@ def _bit_masks(keys: Sequence[int]) -> _Bits:
 
 
 def _lcs_length(a: _Bits, b: Sequence[int]) -> int:
+    """Return the longest common subsequence's length (H. Hyyrö: Bit-parallel LCS. AWOCA 2004)."""
     n, places = a
     row = every = (1 << n) - 1
     for key in b:

@@ -446,18 +446,18 @@ def same(found, row):
 def test_numbers_come_back_as_they_were(tmp_path):
     path = write(tmp_path / "deep" / "m.csv", {"one": ROW, "two": {"skipped": "too short"}})
     again = Kept(path, code="a")
-    assert same(again.get("one"), ROW)
-    assert again.get("two") == {"skipped": "too short"}
-    assert again.get("three") is None
+    assert same(again.rows.get("one"), ROW)
+    assert again.rows.get("two") == {"skipped": "too short"}
+    assert again.rows.get("three") is None
     assert made_with(path) == VERSIONS
 
 
 def test_another_code_knows_nothing_and_takes_the_tables_place(tmp_path):
     path = write(tmp_path / "m.csv", {"one": ROW})
-    assert Kept(path, code="b").get("one") is None
-    assert same(Kept(path).get("one"), ROW)  # released: whatever code made it
+    assert Kept(path, code="b").rows.get("one") is None
+    assert same(Kept(path).rows.get("one"), ROW)  # released: whatever code made it
     write(path, {"two": ROW}, code="b")
-    assert Kept(path).get("one") is None
+    assert Kept(path).rows.get("one") is None
 
 
 def test_a_table_does_not_depend_on_the_order(tmp_path):
@@ -480,9 +480,9 @@ def test_a_changed_row_is_not_known(tmp_path, old, new):
 def test_what_is_no_table_knows_nothing(tmp_path, text):
     path = tmp_path / "m.csv"
     path.write_text(text)
-    assert Kept(path).get("one") is None
+    assert Kept(path).rows.get("one") is None
     write(path, {"one": ROW})
-    assert same(Kept(path).get("one"), ROW)
+    assert same(Kept(path).rows.get("one"), ROW)
 
 
 def test_a_kill_leaves_what_was_done_before(tmp_path, monkeypatch):
@@ -490,7 +490,7 @@ def test_a_kill_leaves_what_was_done_before(tmp_path, monkeypatch):
     table = Kept(tmp_path / "m.csv", code="a")
     with pytest.raises(KeyboardInterrupt), table.writing(VERSIONS):
         table.add("one", ROW)
-        assert same(Kept(table.path).get("one"), ROW)  # at once, not at the end alone
+        assert same(Kept(table.path).rows.get("one"), ROW)  # at once, not at the end alone
         raise KeyboardInterrupt
 
 
