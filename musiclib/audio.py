@@ -38,7 +38,6 @@ AES17_OFFSET_DB = 20 * math.log10(math.sqrt(2))  # from full-scale square to sin
 LOUDNESS_BLOCK = 0.4  # seconds of BS.1770's gating block: shorter clips have no loudness
 TARGET_LUFS = -23.0  # EBU R 128's loudness for programmes
 CEILING_DBTP = -1.0  # EBU R 128's limit, which also leaves room for MP3's overshoot
-OVERSAMPLING = 4  # for finding the peaks between samples (BS.1770-4, annex 2)
 FLOOR_DB = -120.0  # lowest noise level: below what 16 bits can hold (-98 dB)
 ACTIVE_DB = 60.0  # frames within this of the loudest count as sounding (our choice)
 HIGH_BAND_HZ = 8000.0  # only a piano's overtones and noise lie above (our choice)
@@ -136,7 +135,7 @@ def true_peak_dbtp(x: ArrayLike) -> float:
     from scipy.signal import resample_poly
 
     x = validate(x)
-    between = np.abs(resample_poly(x, OVERSAMPLING, 1)).max()
+    between = np.abs(resample_poly(x, 4, 1)).max()  # BS.1770-4, annex 2
     return to_dbfs(float(max(between, np.abs(x).max())), convention="square")
 
 
@@ -217,9 +216,8 @@ def high_band_db(x: ArrayLike, *, sr: int) -> float:
 def noise_floor_db(x: ArrayLike) -> float:
     """Return the level between the notes: 10th percentile of power over mean power, in dB.
 
-    `FLOOR_DB` to 0 (steady sound, steady noise); NaN for silence. Our choice: adjacent frames, from
-    the first to the last sounding one (see `ACTIVE_DB`). Music that never pauses has a high floor
-    without any noise.
+    `FLOOR_DB` to 0 (steady sound, steady noise). Our choice: adjacent frames, from the first to the
+    last sounding one (see `ACTIVE_DB`). Music that never pauses has a high floor without noise.
     """
     x = validate(x)
     starts = np.arange(0, x.size, N_FFT)
@@ -241,8 +239,7 @@ def write_wav(x: np.ndarray, path: str | os.PathLike[str], *, sr: int, clip: boo
     """Write `x`, of shape (N,) or (N, 2), as a 16-bit PCM WAV file.
 
     Samples are rounded without dither, to within half a step (1.5e-5); +1.0 itself becomes the
-    highest step, 32,767. A waveform beyond full scale is refused; with `clip` it is cut, and a
-    warning counts the samples.
+    highest step, 32,767. A waveform beyond full scale is refused, or cut with a warning if `clip`.
     """
     if not (sr >= 1 and sr % 1 == 0):
         raise ValueError(f"sr: got {sr!r}; allowed: a whole number of samples per second")
@@ -331,10 +328,7 @@ def match_loudness(
 def write_clips(
     waves: Mapping[str, np.ndarray], folder: str | os.PathLike[str], *, sr: int
 ) -> list[Path]:
-    """Write each clip as ``<code>.mp3``, and remove the other clips of an earlier test.
-
-    A clip beyond full scale is refused, never changed.
-    """
+    """Write each clip as ``<code>.mp3`` and remove other clips; refuse one beyond full scale."""
     folder = Path(folder)
     files = [folder / f"{code}.mp3" for code in waves]
     for file, x in zip(files, waves.values(), strict=True):

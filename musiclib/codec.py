@@ -98,9 +98,8 @@ def _original_key(key: np.ndarray, register: int) -> np.ndarray:
 def separate_voices(roll: np.ndarray, *, n_voices: int) -> np.ndarray:
     """Spread the notes of a roll over 1 to 16 voices; a note is skipped if none is free.
 
-    Our choice: at each step the new notes go to the free voices that give the least summed distance
-    to the voices' last pitches; ties keep the order of pitch. Voices start spread over the roll's
-    own pitch range.
+    Our choice: at each step the new notes go to the free voices at the least summed distance from
+    their last pitches; ties keep the order of pitch. Voices start spread over the roll's range.
     """
     from scipy.optimize import linear_sum_assignment  # takes 0.7 s, so only here
 

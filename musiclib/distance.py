@@ -161,8 +161,7 @@ def resampled_distance(
 
     It takes places of pieces, shape (N,), each as often as it counts, and perhaps places of the
     reference too. `values` (n, F) and `reference` (m, F) hold `features`, NaN where undefined. W1
-    is the integral of the distance between two cumulative distributions: the values at which they
-    rise are sorted only once.
+    integrates the distance between two cumulative distributions, whose rises are sorted only once.
     """
     for name, array in (("values", values), ("reference", reference)):
         if array.ndim != 2 or array.shape[1] != len(features) or not len(array):
@@ -208,13 +207,11 @@ def resampled_distance(
 # Note lengths in sixteenths, plain and dotted; a note counts to the nearest (by ratio).
 LENGTH_CLASSES = np.array([1, 2, 3, 4, 6, 8, 12, 16])
 GRID_POINTS = 256  # at which the densities are evaluated
+Vectors = Iterable[np.ndarray] | dict[str, np.ndarray]  # rolls, or their `feature_vectors`
 
 
-def set_distances(
-    pieces: Iterable[np.ndarray] | dict[str, np.ndarray],
-    reference: Iterable[np.ndarray] | dict[str, np.ndarray],
-) -> pd.DataFrame:
-    """Return the intra- and inter-set distances of two sets (or their `feature_vectors`).
+def set_distances(pieces: Vectors, reference: Vectors) -> pd.DataFrame:
+    """Return the intra- and inter-set distances of two sets.
 
     Intra-set distances are those of all pairs of pieces of one set, inter-set distances those of
     all pairs across the two. Index ``feature``; columns ``intra``, ``intra_reference``, ``inter``
@@ -261,7 +258,8 @@ def _vectors(roll: np.ndarray) -> dict[str, np.ndarray | list[float]]:
     melody = notes.key == highest[notes.start]  # the notes that start as the highest sounding key
     top = NoteList(*(column[melody] for column in notes))
     classes, top_classes = ((line.key + LOWEST_PITCH) % 12 for line in (notes, top))
-    lengths, top_lengths = (_length_class(line) for line in (notes, top))
+    apart = (np.abs(np.log(line.length[:, None] / LENGTH_CLASSES)) for line in (notes, top))
+    lengths, top_lengths = (each.argmin(axis=1) for each in apart)
     moves = np.abs(np.diff(top.key))
     gaps = np.diff(np.unique(notes.start)) / STEPS_PER_QUARTER
     n = len(LENGTH_CLASSES)
@@ -281,10 +279,6 @@ def _vectors(roll: np.ndarray) -> dict[str, np.ndarray | list[float]]:
 def _shares(codes: np.ndarray, size: int) -> np.ndarray:
     counts = np.bincount(codes, minlength=size).astype(float)
     return counts / counts.sum() if counts.any() else np.full(size, np.nan)
-
-
-def _length_class(notes: NoteList) -> np.ndarray:
-    return np.abs(np.log(notes.length[:, None] / LENGTH_CLASSES)).argmin(axis=1)
 
 
 class Overlap(NamedTuple):

@@ -56,8 +56,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     block creates it. Missing parent folders are created. A symbolic link at `path` is replaced by
     the file. If the block fails, an earlier file stays as it was. ``os.replace`` within one folder
     is atomic (POSIX ``rename``), and the bytes are flushed to the disk first, so a power cut leaves
-    the earlier file or the whole new one. A killed process leaves its temporary file behind: see
-    `remove_leftovers`.
+    either file whole. A killed process leaves its temporary file behind: see `remove_leftovers`.
     """
     path = Path(path)
     # The end of the name is kept, since writers such as Keras look at its suffixes.
@@ -199,7 +198,6 @@ def upsert_csv(rows: Rows, path: str | os.PathLike[str], *, keys: Sequence[str])
     `keys` are the columns that name a row, such as ``("model", "seed", "sample")``; none may be
     empty, and no two new rows may have the same. The table is sorted by them (numbers as numbers).
     NaN and None become empty fields. A lock beside the table makes several notebooks take turns.
-    Rows that stay are written back unchanged.
     """
     keys, path, new = list(keys), Path(path), _as_text(rows)
     _check_keys(new, keys)

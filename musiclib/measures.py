@@ -81,10 +81,7 @@ def empty_bars(roll: np.ndarray, **bars: int) -> float:
 
 
 def polyphony(roll: np.ndarray) -> float:
-    """Return the mean number of keys that sound together, over the sounding steps; NaN if silent.
-
-    Two voices on one key count once.
-    """
+    """Return the mean number of keys that sound together over the sounding steps; NaN if silent."""
     counts = sounding_keys(roll).sum(axis=1)
     return ratio(counts.sum(), np.count_nonzero(counts))
 
@@ -269,8 +266,7 @@ def groove_consistency(roll: np.ndarray, **bars: int) -> float:
     """Return how alike the onset patterns of neighbouring bars are.
 
     GC = 1 - sum_b d(g_b, g_{b+1}) / ((B - 1) S), with g_b the binary onset pattern of bar b, d the
-    Hamming distance, S steps to a bar (Wu and Yang, ISMIR 2020): 1 for equal bars and for silence;
-    NaN for fewer than two bars.
+    Hamming distance, S steps to a bar (Wu and Yang, ISMIR 2020): 1 for silence; NaN below 2 bars.
     """
     patterns = whole_bars(note_starts(roll).any(axis=1), **bars)
     return 1.0 - ratio((patterns[1:] != patterns[:-1]).sum(), patterns[1:].size)

@@ -4,9 +4,8 @@ Times are seconds or quarter notes, never frames; pitch and velocity are MIDI nu
 `load_midi` reads with our own bounded reader (`musiclib.smf`, which states its rules) and builds
 pretty_midi's object: on a damaged file, pretty_midi itself raises any of nine exceptions, hangs, or
 fills the memory. The table from ticks to seconds is pretty_midi's own, so times agree to the last
-bit; it has one float64 per tick, so its length is bounded. A file may hold `MAX_BYTES` bytes,
-`MAX_TICK` ticks, `MAX_SECONDS` seconds, and notes and events as `musiclib.smf` says; a file that
-exceeds them is refused, with the figure.
+bit. A file may hold `MAX_BYTES` bytes, `MAX_TICK` ticks, `MAX_SECONDS` seconds, and notes and
+events as `musiclib.smf` says; a file that exceeds them is refused, with the figure.
 """
 
 from __future__ import annotations

@@ -59,9 +59,9 @@ _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17
 class Piece:
     """Hold a prepared piece, named by its file's path in the source folder, without ``.mid``.
 
-    `lines` has L = 0 unless every track is one line. `position` is uint8 (T,). `bar` is the
-    commonest bar in steps, `denominator` that of its time signature; `tempo` is in quarter notes
-    per minute, at the start.
+    `lines` has L = 0 unless every track is one line. `position` is uint8 (T,). `bar`, the
+    commonest, is in steps, `denominator` its time signature's; `tempo` is the first, in quarters
+    per minute.
     """
 
     name: str
@@ -211,9 +211,6 @@ def to_common_key(piece: Piece) -> np.ndarray:
     for key in np.flatnonzero(piece.roll.any(axis=(0, 2))):
         moved[:, place[key]] |= piece.roll[:, key]
     return moved
-
-
-# On disk
 
 
 def store_piece(piece: Piece, folder: str | os.PathLike[str]) -> str:

@@ -43,10 +43,7 @@ class Player:
 
 
 def play(x: np.ndarray, sr: int) -> Player:
-    """Return a player of a waveform, shape (N,), float; shown as the last value of a cell.
-
-    Loudness is kept, but see `audio.encode_mp3`; `sr` is one of its `MP3_RATES`.
-    """
+    """Return a player of a waveform (see `audio.encode_mp3`), shown as a cell's last value."""
     return Player(encode_mp3(x, sr))
 
 

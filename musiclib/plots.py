@@ -283,8 +283,7 @@ def plot_intervals(
     high: str = "high", reference: float | None = None, unit: str = "", title: str = "",
 ) -> Axes:  # fmt: skip
     """Draw one row per estimate, the first on top; NaN is skipped, ``model`` gives the look."""
-    missing = [column for column in (value, low, high) if column not in table]
-    if missing:
+    if missing := [column for column in (value, low, high) if column not in table]:
         raise ValueError(f"table has no column {missing}; it has {list(table.columns)}")
     outside = (table[value] < table[low]) | (table[value] > table[high])
     if outside.any():

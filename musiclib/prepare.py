@@ -3,7 +3,6 @@
 Conventions: a corpus is a folder of prepared pieces, one ``.npz`` per piece named by its own
 SHA-256, beside ``report.csv`` (one row per entry of the source folder). Its bytes depend only on
 the source folder and the code: not on the number of processes, nor on how often the run was killed.
-`musiclib.piece` says what a piece is.
 """
 
 from __future__ import annotations
@@ -161,7 +160,6 @@ def is_macos_file(file: str) -> bool:
 
 
 def _spread(entries: list[Entry], max_files: int | None) -> list[Entry]:
-    """Return the entries with at most so many MIDI files, taken evenly."""
     places = [i for i, entry in enumerate(entries) if entry.is_midi]
     if max_files is None or max_files >= len(places):
         return entries
@@ -305,7 +303,6 @@ class _Worker:
             self._reap()
 
     def ask(self, job: Job) -> Job:
-        """Return the answer to `job`, or why its process was lost."""
         if self._process is None or self._process.poll() is not None:
             self._start()
         began = time.monotonic()

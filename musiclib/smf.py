@@ -99,9 +99,8 @@ class Score:
     """Everything a file says, in ticks from its start; tables are sorted by tick.
 
     The value of a meta event is for ``TEMPO`` microseconds per quarter note, 1 to 16,777,215; for
-    ``KEY_SIGNATURE`` 0 to 11 for C to B major, 12 to 23 for C to B minor; for ``TIME_SIGNATURE``
-    (numerator, denominator); for ``LYRIC`` and ``TEXT`` a string, read as Latin-1, which never
-    fails and can be written back.
+    ``KEY_SIGNATURE`` 0 to 11 for C to B major, 12 to 23 for minor; for ``TIME_SIGNATURE``
+    (numerator, denominator); for ``LYRIC`` and ``TEXT`` a string (Latin-1: can be written back).
     """
 
     resolution: int  # ticks per quarter note

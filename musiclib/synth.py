@@ -83,9 +83,8 @@ def synthesize(
     N is the samples of the piece and of `RELEASE_TAIL`; more than `MAX_SAMPLES` are refused before
     rendering. Without notes, N zeros are returned. A `ValueError` names a value out of range, or a
     piece that the soundfont has no sound for; a `RuntimeWarning` a peak above full scale (the
-    samples are kept) or too low for 16 bits, or a missing program.
-
-    Our choice: the paper names neither renderer nor level.
+    samples are kept) or too low for 16 bits, or a missing program. Our choice: the paper names
+    neither renderer nor level.
     """
     if isinstance(sr, bool) or not 8000 <= sr <= 96000 or int(sr) != sr:
         raise ValueError(f"sr: {sr!r} samples per second; allowed: whole numbers, 8000 to 96000")

@@ -45,10 +45,8 @@ def root(tmp_path):
     for seed in "01":
         put(root / f"data/generated/lstm/refined/{seed}/000.mid", f"old {seed}")
         put(root / f"data/generated/lstm/refined/{seed}/001.mid", f"old {seed}")
-    put(
-        root / "data/results/fairness.csv",
-        "model,kind,seed,steps\nlstm,refined,0,1\nlstm,refined,1,1\n",
-    )
+    costs = "model,kind,seed,steps\nlstm,refined,0,1\nlstm,refined,1,1\n"
+    put(root / "data/results/fairness.csv", costs)
     put(root / "data/results/test_looks.csv", "corpus,n\nchorales,200\n")
     put(root / "data/results/verdict.csv", "claim\nold\n")
     for folder in ("data/splits", "data/weights", "figures"):
