@@ -326,8 +326,8 @@ def keep_clips(paths: Paths, model: str, setting: str, rolls: Sequence[np.ndarra
             row = {"model": model, "setting": name, "sample": sample}
             row |= {"energy": energy(clip), "energy_normalised": energy(clip) / loudest**2}
             rows.append(row | {"mean": mean(clip), "mean_normalised": mean(clip) / loudest})
-    keys = ["model", "setting", "sample"]
-    upsert_csv(rows, paths.results / "paper_settings.csv", keys=keys)
+    if rows:
+        upsert_csv(rows, paths.results / "paper_settings.csv", keys=["model", "setting", "sample"])
 
 
 def judge_settings(clips: pd.DataFrame) -> pd.DataFrame:

@@ -138,7 +138,7 @@ def at_least(low: int) -> Callable[[str], int]:
 
     def number(text: str) -> int:
         if int(text) < low:
-            raise argparse.ArgumentTypeError(f"got {int(text)}, allowed is {low} or more")
+            raise argparse.ArgumentTypeError(f"got {int(text)}; allowed: {low} or more")
         return int(text)
 
     return number
@@ -171,7 +171,7 @@ class Study:
         self.trainings *= not options.remeasure
         highest = study_run.MAX_SEED + 1 - max(self.trainings, 1)  # each training adds one
         if options.seed > highest:
-            raise ValueError(f"seed: got {options.seed}, allowed is up to {highest}")
+            raise ValueError(f"seed: got {options.seed}; allowed: up to {highest}")
         self.force, self.jobs, self.threads = options.force, options.jobs, options.threads
         folder = corpus_folder(options.corpus)
         if folder is not None and not self.budget["lstm_steps"]:

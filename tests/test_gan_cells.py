@@ -15,6 +15,7 @@ tf = pytest.importorskip("tensorflow")
 from keras import layers, ops  # noqa: E402
 
 from musiclib import distance  # noqa: E402
+from musiclib.codec import N_REGISTERS  # noqa: E402
 from study.runner import NOTEBOOKS, load_cells  # noqa: E402
 
 S = 13  # a rest and twelve keys, the lowest a C
@@ -194,6 +195,48 @@ def test_wishes_are_spread_over_the_sounds(cells):
     assert np.flatnonzero(more[0, 1].round(4)).tolist() == [5]  # the E, the fifth sound
     assert np.flatnonzero(more[1, 0].round(4)).tolist() == [0]  # the rest
     np.testing.assert_allclose(more[2, 0], [0, *np.arange(-5.5, 6)], atol=1e-5)
+
+
+def test_a_spread_that_does_not_wish_takes_each_sounds_own_logit(cells):
+    rng = np.random.default_rng(12)
+    usual = rng.normal(size=(2, 2, S)).astype("float32")
+    own = rng.normal(size=(3, 4, 2, S)).astype("float32")
+    spread = cells["Spread"](usual, lowest=3, wishing=False)
+    np.testing.assert_allclose(array(spread(own)), own + np.tile(usual, (2, 1, 1)), atol=1e-6)
+
+
+def test_without_its_helps_the_gan_has_the_same_shapes_and_hears_nothing(cells):
+    """The control: no step odds, no ears, no wishes; the score and the mark are as before."""
+    rng = np.random.default_rng(13)
+    begin, given = cells["marginals"](*windows(rng)), noise(rng, cells)
+    shapes = {}
+    for helped in (True, False):
+        generator = cells["build_generator"](8, *begin, EVEN, wishing=helped)
+        critic = cells["build_critic"](8, hearing=helped)
+        score, soft = generator(given), generator(given, training=True)
+        assert score.shape == soft.shape == (3, L, 2, S + 1)
+        np.testing.assert_allclose(array(soft)[..., :-1].sum(axis=-1), 1, atol=1e-5)
+        register = ops.convert_to_tensor(given["register"])
+        mark = critic([score, register])
+        assert mark.shape == (3, 1)
+        names = ("sound_logits", "each_voice")
+        sizes = [generator.get_layer(name).output.shape[-1] for name in names]
+        shapes[helped] = (*sizes, critic.get_layer("quarters").output.shape[-1])
+    known = 2 * 2 * (S + 1) + N_REGISTERS  # of a quarter: two eighths of two voices, the register
+    heard = 2 * (12 + 12 + 2 * 19)  # of two eighths: chroma, one pair's interval, two melodies
+    assert shapes == {True: (S, cells["WISHES"], known + heard), False: (S, S, known)}
+
+
+def test_without_wishes_the_generator_starts_from_the_marginals_too(cells):
+    begin = cells["marginals"](*windows(np.random.default_rng(14), n=40))
+    generator = cells["build_generator"](8, *begin, EVEN, wishing=False)
+    kernel = generator.get_layer("wishes").kernel
+    kernel.assign(ops.zeros_like(kernel))
+    logits = keras.Model(generator.inputs, generator.get_layer("sound_logits").output)
+    given = noise(np.random.default_rng(15), cells, n=1)
+    p = array(ops.softmax(cells["SCALE"] * logits([given[k.name] for k in generator.inputs])))[0]
+    for half in range(2):
+        np.testing.assert_allclose(p[half], np.exp(begin[0][half]), atol=1e-5)
 
 
 def test_the_largest_sound_changes_only_where_an_onset_is(cells):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from musiclib.midi import MidiFileError, load_midi, save_midi  # noqa: E402
 from musiclib.piece import piece_from_midi  # noqa: E402
 from musiclib.roll import to_midi, to_piano_roll  # noqa: E402
 from study import run  # noqa: E402
-from study.runner import load_cells  # noqa: E402
+from study.runner import NOTEBOOKS, load_cells, read_notebook  # noqa: E402
 
 V, S = 3, 6
 C = S + 1
@@ -159,6 +160,97 @@ def test_the_metre_embedding_is_as_large_as_the_codec_says(cells, metres):
         lambda: cells["build_keys_model"](K, 3, joint=True, units=6, metres=metres),
     ):
         assert build().get_layer("metre_embedding").input_dim == metres
+
+
+# The control that forgets
+
+
+@pytest.fixture(scope="module")
+def forgetful(cells, model):
+    """The cell of notebook 02, whose class stands where it is used."""
+    node = read_notebook(NOTEBOOKS / "02_lstm.ipynb")
+    source = next(c.source for c in node.cells if "class Forgetful(" in c.source)
+    found = [part for part in ast.parse(source).body if isinstance(part, ast.ClassDef)]
+    space = cells | {"codec": SimpleNamespace(n_metres=codec.N_METRES)}
+    exec(compile(ast.Module(found, []), "forgetful", "exec"), space)
+    return space["Forgetful"](model)
+
+
+def logits_of(cells, cell, given, monkeypatch):
+    """Give the logits (T, B, V, C) of each step, none of its voices decided, and all codes."""
+    draw, seen, codes = cells["draw_voices"], [], []
+
+    def watched(joint, state, before, **more):
+        nothing = np.zeros((len(given), 1, V, 2), "int32")
+        seen.append(ops.convert_to_numpy(joint(state[:, None], nothing))[:, 0])
+        return draw(joint, state, before, **more)
+
+    states = [ops.zeros((len(given), size)) for size in cell.state_size]
+    with monkeypatch.context() as patch:
+        patch.setitem(type(cell).call.__globals__, "draw_voices", watched)
+        patch.setitem(cells, "draw_voices", watched)
+        for t in range(given.shape[1]):
+            drawn, states = cell(ops.convert_to_tensor(given[:, t]), states)
+            codes.append(ops.convert_to_numpy(drawn).astype(int))
+    return np.stack(seen), np.stack(codes)
+
+
+def two_beginnings(*, bar=16):
+    """Give two pieces whose first bars differ, but end with the same chord, and then are free."""
+    rng = np.random.default_rng(20)
+    given = composer_input(rng, steps=bar + 6, batch=2)
+    given[1], given[..., -4] = given[0], np.arange(bar + 6) % bar
+    forced = rng.integers(2, C, (2, bar, V))
+    forced[:, -1] = [2, 4, 3]
+    given[:, :bar, V : 2 * V] = forced
+    assert (forced[0, :-1] != forced[1, :-1]).any(axis=-1).all()
+    return given
+
+
+def test_what_forgets_goes_on_from_the_last_chord_of_a_bar_alone(
+    cells, model, forgetful, monkeypatch
+):
+    given = two_beginnings()
+    logits, codes = logits_of(cells, forgetful, given, monkeypatch)
+    assert (codes[14, 0] != codes[14, 1]).any()
+    assert np.abs(logits[15, 0] - logits[15, 1]).max() > 1e-5
+    np.testing.assert_allclose(logits[16:, 0], logits[16:, 1], atol=1e-6)
+    np.testing.assert_array_equal(codes[15:, 0], codes[15:, 1])
+    logits, _ = logits_of(cells, cells["Composer"](model), given, monkeypatch)
+    assert np.abs(logits[16, 0] - logits[16, 1]).max() > 1e-5  # the ordinary cell remembers
+    given[1, 15, V : 2 * V] = [4, 4, 3]
+    logits, _ = logits_of(cells, forgetful, given, monkeypatch)
+    assert np.abs(logits[16, 0] - logits[16, 1]).max() > 1e-5  # another last chord is heard
+
+
+def test_within_a_bar_what_forgets_is_the_ordinary_cell(cells, model, forgetful, monkeypatch):
+    given = composer_input(np.random.default_rng(21), steps=16)
+    for ours, theirs in zip(
+        logits_of(cells, forgetful, given, monkeypatch),
+        logits_of(cells, cells["Composer"](model), given, monkeypatch),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_states_are_forgotten_at_bar_lines_of_every_metre_and_nowhere_else(
+    cells, model, forgetful
+):
+    rng, metres = np.random.default_rng(22), np.arange(codec.N_METRES)
+    given = composer_input(rng, steps=1, batch=len(metres))[:, 0]
+    given[:, 2 * V] = metres
+    ordinary, n = cells["Composer"](model), len(metres)
+    states = [rng.integers(0, S, (n, V)).astype("float32")]
+    states += [rng.normal(size=(n, size)).astype("float32") for size in ordinary.state_size[1:]]
+    line = codec.bar_position(metres) == 0
+    assert 0 < line.sum() < n
+    empty = [states[0], *(np.where(line[:, None], 0, s).astype("float32") for s in states[1:])]
+    _, ours = forgetful(given, states)
+    _, wanted = ordinary(given, empty)
+    for one, other in zip(ours, wanted, strict=True):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(one), ops.convert_to_numpy(other), atol=1e-6
+        )
 
 
 # The model of keys

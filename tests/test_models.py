@@ -1,4 +1,4 @@
-"""study.models: the joint output, and draws under temperature and top-p."""
+"""study.models: the joint output, draws under temperature and top-p; what plain models read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import pytest
 keras = pytest.importorskip("keras")
 from keras import ops  # noqa: E402
 
-from study.models import Batches, JointOutput, choose, draw_voices, favour, sharpen  # noqa: E402
+from musiclib.piece import Piece  # noqa: E402
+from musiclib.roll import draw_roll, sounding_keys  # noqa: E402
+from study.models import (  # noqa: E402
+    BarWindows,
+    Batches,
+    JointOutput,
+    choose,
+    draw_voices,
+    favour,
+    rolls_of_keys,
+    sharpen,
+)
 
 V, S, C = 3, 6, 7
 
@@ -95,3 +106,73 @@ def test_batches_are_numbered_through_the_epochs():
     batches.on_epoch_end()
     second = [batches[i] for i in range(2)]
     assert first + second == [np.random.default_rng([5, i]).random() for i in range(4)]
+
+
+# What plain models read and write
+
+
+def piece(steps, *, bar=16, upbeat=0, key=40):
+    """Give a piece of one key, struck at each even step for one step, and one held below it."""
+    even = np.arange(0, steps, 2)
+    start, keys = np.append(even, 0), np.append(np.full(len(even), key), 20)
+    length = np.append(np.ones(len(even), int), steps)
+    position = ((np.arange(steps) - upbeat) % bar).astype(np.uint8)
+    roll = draw_roll(start, keys, length, steps=steps)
+    return Piece("a", roll, np.zeros((steps, 0), np.int16), position, bar, 0, 80.0)
+
+
+def test_windows_begin_on_bar_lines_and_hold_what_sounds():
+    pieces = [piece(40, upbeat=4, key=40), piece(36, bar=12, key=41)]
+    windows = BarWindows(pieces, steps=16)
+    assert windows.places == [(0, 4), (0, 20), (1, 0), (1, 12)]  # the others have no 16 steps left
+    found = windows.cut(range(4))
+    assert found.shape == (4, 16, 88)
+    assert found.dtype == np.float32
+    assert set(np.unique(found)) == {0.0, 1.0}
+    for window, (i, start) in zip(found, windows.places, strict=True):
+        there = sounding_keys(pieces[i].roll)[start : start + 16]
+        np.testing.assert_array_equal(window > 0, there > 0)
+        assert window[:, 20].all()
+
+
+def test_a_piece_shorter_than_a_window_ends_in_silence():
+    windows = BarWindows([piece(20), piece(21, upbeat=5)], steps=32)
+    assert windows.places == [(0, 0), (1, 5)]  # a line of its first bar alone
+    short, later = windows.cut([0, 1])
+    assert short[:20, 20].all()
+    assert later[:16, 20].all()
+    assert not short[20:].any()
+    assert not later[16:].any()
+    assert BarWindows([piece(128)]).cut([0]).shape == (1, 128, 88)
+
+
+def test_a_draw_of_windows_comes_from_its_generator_alone():
+    windows = BarWindows([piece(400), piece(300, key=50)], steps=16)
+    one, again, other = (windows.draw(9, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+    many = windows.draw(2_000, np.random.default_rng(3))
+    share = many[:, :, 40].any(axis=1).mean()  # of the first piece: 25 of its 43 places
+    places = [i for i, _ in windows.places]
+    assert (places.count(0), places.count(1)) == (25, 18)
+    assert share == pytest.approx(25 / 43, abs=4 * 0.5 / np.sqrt(2_000))
+
+
+def test_a_note_starts_where_its_key_was_silent_before():
+    sounding = np.zeros((2, 6, 88))
+    sounding[0, [0, 1, 3, 4], 40] = 1
+    sounding[1, 5, 87] = 1.0
+    first, second = rolls_of_keys(sounding)
+    assert first.shape == (6, 88, 2)
+    assert first.dtype == np.uint8
+    assert first[:, 40].tolist() == [[1, 1], [0, 1], [0, 0], [1, 1], [0, 1], [0, 0]]
+    assert first.sum() == 6
+    assert np.argwhere(second).tolist() == [[5, 87, 0], [5, 87, 1]]
+
+
+def test_rolls_of_keys_and_sounding_keys_undo_each_other():
+    drawn = np.random.default_rng(7).random((3, 50, 88)) < 0.3
+    back = np.stack([sounding_keys(roll) for roll in rolls_of_keys(drawn)])
+    np.testing.assert_array_equal(back > 0, drawn)
+    for again, roll in zip(rolls_of_keys(back), rolls_of_keys(drawn), strict=True):
+        np.testing.assert_array_equal(again, roll)

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from musiclib import audio
+from musiclib.roll import draw_roll
 from study import printed
+from study.measuring import render
+from study.run import Paths
 
 SR = 44_100
 RATES = [SR]
@@ -338,3 +341,89 @@ def test_rankings_of_a_series_a_mapping_and_missing_values():
     assert printed.ranking(means) == "lstm > gan, without a value: vae"
     assert printed.ranking(means, smallest_first=True) == "gan < lstm, without a value: vae"
     assert printed.ranking({"vae": np.nan}) == "without a value: vae"
+
+
+# Settings of plain training that might print the paper's pairs
+
+
+def test_the_settings_are_four_per_model_and_the_short_ones_belong_to_another():
+    assert len(set(printed.SETTINGS)) == len(printed.SETTINGS) == 12
+    models = [model for model, _ in printed.SETTINGS]
+    assert {model: models.count(model) for model in models} == {"lstm": 4, "gan": 4, "vae": 4}
+    for model, setting in printed.SETTINGS:
+        assert (model, setting.removesuffix(", two seconds")) in printed.SETTINGS
+
+
+def kept(paths):
+    return pd.read_csv(paths.results / "paper_settings.csv")
+
+
+def test_a_setting_keeps_energy_and_mean_of_each_clip_and_of_its_first_two_seconds(tmp_path):
+    paths, silent = Paths(tmp_path), np.zeros((16, 88, 2), np.uint8)
+    rolls = [draw_roll([0, 8], [40, 44], [8, 8], steps=16), silent]
+    printed.keep_clips(paths, "gan", "threshold 0.5", rolls)
+    table = kept(paths)
+    names = ["threshold 0.5", "threshold 0.5, two seconds"]
+    assert table[["setting", "sample"]].values.tolist() == [[n, i] for n in names for i in (0, 1)]
+    assert set(table["model"]) == {"gan"}
+    for row in table.to_dict("records"):
+        x = render(rolls[row["sample"]])
+        clip = x if row["setting"] == names[0] else x[: 2 * SR]
+        assert len(x) > 2 * SR
+        peak = np.abs(clip).max() or 1.0
+        assert row["energy"] == pytest.approx(audio.energy(clip), rel=1e-9)
+        assert row["mean"] == pytest.approx(audio.mean(clip), rel=1e-9)
+        assert row["energy_normalised"] == pytest.approx(audio.energy(clip / peak), rel=1e-5)
+        assert row["mean_normalised"] == pytest.approx(audio.mean(clip / peak), rel=1e-5, abs=1e-12)
+    assert (table.loc[table["sample"] == 0, "energy"] > 0).all()
+    assert not table.loc[table["sample"] == 1, ["energy", "energy_normalised", "mean"]].any(
+        axis=None
+    )
+
+
+def test_clips_of_unlisted_settings_are_not_kept_and_later_ones_take_the_place(tmp_path):
+    paths = Paths(tmp_path)
+    roll, other = (draw_roll([0], [key], [4], steps=8) for key in (40, 60))
+    printed.keep_clips(paths, "lstm", "threshold 0.5", [roll])
+    assert list(kept(paths)["setting"]) == ["threshold 0.5"]  # no two seconds of it are listed
+    first = kept(paths)["energy"].item()
+    printed.keep_clips(paths, "lstm", "threshold 0.5", [other])
+    assert len(kept(paths)) == 1
+    assert kept(paths)["energy"].item() != first
+    printed.keep_clips(paths, "lstm", "temperature 9", [roll])
+    assert list(kept(paths)["setting"]) == ["threshold 0.5"]
+
+
+def clips(model, energies, means, *, normalised=(1.0, 1.0)):
+    rows = [
+        {
+            **{"model": model, "setting": "drawn", "sample": i, "energy": e, "mean": m},
+            **{"energy_normalised": normalised[0], "mean_normalised": normalised[1]},
+        }
+        for i, (e, m) in enumerate(zip(energies, means, strict=True))
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("energies", "means", "energy_fits", "mean_fits"),
+    [
+        ([54, 300, 120], [-0.2, -0.9, -0.5], True, True),  # 106.7 / 2 to 150.3 * 2
+        ([53, 300, 120], [-0.2, -0.9, 0.5], False, False),  # one clip is enough to miss
+        ([54, 301], [-0.19, -0.4], False, False),  # 0.391 / 2 to 0.4634 * 2
+        ([100], [0.4], True, False),  # the printed sign is minus
+    ],
+)
+def test_a_setting_fits_if_all_its_clips_lie_near_the_printed_range(
+    energies, means, energy_fits, mean_fits
+):
+    fixed, normalised = printed.judge_settings(clips("gan", energies, means)).to_dict("records")
+    assert (fixed["model"], fixed["setting"]) == ("gan", "drawn")
+    assert (fixed["reading"], normalised["reading"]) == ("fixed gain", "normalised")
+    assert (fixed["energy_fits"], fixed["mean_fits"]) == (energy_fits, mean_fits)
+    assert (fixed["least"], fixed["most"]) == (min(energies), max(energies))
+    assert (fixed["printed_least"], fixed["printed_most"]) == (106.7336, 150.3314)
+    assert not normalised["energy_fits"]
+    assert not normalised["mean_fits"]
+    near = clips("gan", energies, means, normalised=(120.0, -0.4))
+    assert printed.judge_settings(near).loc[1, ["energy_fits", "mean_fits"]].all()

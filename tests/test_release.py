@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import nbformat
 import pandas as pd
@@ -81,7 +82,7 @@ def files(root):
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in found}
 
 
-def test_a_training_is_merged_by_model_and_seed(root, tmp_path):
+def test_a_training_is_merged_by_model_kind_and_seed(root, tmp_path):
     run = a_run(tmp_path, "02_lstm_seed_3", seed=3)
     said = release.release(run, root)
     generated = {k: v for k, v in files(root).items() if k.startswith("data/generated")}
@@ -90,9 +91,9 @@ def test_a_training_is_merged_by_model_and_seed(root, tmp_path):
         "data/generated/lstm/refined/3/000.mid",
     ]
     fairness = pd.read_csv(root / "data/results/fairness.csv")
-    assert fairness[["kind", "seed", "steps"]].values.tolist() == [
-        ["refined", 0, 1], ["refined", 1, 1], ["refined", 3, 2],
-    ]  # fmt: skip
+    assert fairness.values.tolist() == [
+        ["lstm", "refined", seed, steps] for seed, steps in ((0, 1), (1, 1), (3, 2))
+    ]
     assert (root / "data/results/history_lstm_3.csv").exists()
     assert (root / "data/results/verdict.csv").read_text() == "claim\nold\n"  # 05 was not run
     assert not (root / "data/weights/lstm.weights.h5").exists()  # those of seed 0 alone
@@ -106,6 +107,80 @@ def test_a_training_takes_the_place_of_its_earlier_release_whole(root, tmp_path)
     assert (root / "data/generated/lstm/refined/1/001.mid").read_text() == "old 1"
     assert (root / "data/weights/lstm.weights.h5").read_text() == "weights"
     assert not list(root.rglob(".partial-*"))
+
+
+def a_plain_run(tmp_path, seed=0, **more):
+    """Give the folder of a run of the plain LSTM, and of what its refined model wrote besides."""
+    done = ("02_lstm" if seed == 0 else f"02_lstm_seed_{seed}",)
+    run = a_run(tmp_path, *done, preset="plain", seed=seed, **more)
+    shutil.rmtree(run / "data/generated/lstm/refined")  # nothing refined is trained
+    for name in (
+        f"results/history_lstm_{seed}.csv",
+        "weights/lstm.weights.h5",
+        "weights/lstm.json",
+    ):
+        (run / "data" / name).unlink()
+    put(run / f"data/generated/lstm/plain/{seed}/000.mid", f"plain {seed}")
+    put(run / f"data/results/history_plain_lstm_{seed}.csv", "step\n1\n")
+    for table in ("fairness.csv", "speed.csv"):
+        put(run / "data/results" / table, f"model,kind,seed,steps\nlstm,plain,{seed},9\n")
+    put(run / "data/results/paper_settings.csv", "model,setting,sample,energy\nlstm,drawn,0,2.5\n")
+    put(run / f"data/weights/plain_lstm{f'_{seed}' if seed else ''}.weights.h5", "plain weights")
+    put(run / f"data/weights/plain_lstm{f'_{seed}' if seed else ''}.json", "{}")
+    return run
+
+
+def test_a_plain_run_gives_the_plain_models_and_leaves_the_refined_ones(root, tmp_path):
+    run = a_plain_run(tmp_path)
+    for way in ("reset", "temperature_1"):  # controls, which its refined model wrote
+        put(run / f"data/generated/lstm/{way}/0/000.mid", way)
+    put(root / "data/weights/lstm.weights.h5", "refined weights")
+    put(root / "data/results/speed.csv", "model,kind,seed,steps\nlstm,refined,0,1\n")
+    settings = "model,setting,sample,energy\nvae,drawn,0,1\nlstm,drawn,0,1\n"
+    put(root / "data/results/paper_settings.csv", settings)
+    before = files(root)
+    said = "\n".join(release.release(run, root))
+    after = files(root)
+    assert set(before) <= set(after)
+    assert {name for name, text in after.items() if before.get(name) != text} == {
+        *(f"data/generated/lstm/{way}/0/000.mid" for way in ("plain", "reset", "temperature_1")),
+        "data/weights/plain_lstm.weights.h5", "data/weights/plain_lstm.json",
+        "data/results/history_plain_lstm_0.csv", "data/results/fairness.csv",
+        "data/results/speed.csv", "data/results/paper_settings.csv",
+        "data/results/test_looks.csv", "notebooks/02_lstm.ipynb", MANIFEST.as_posix(),
+    }  # fmt: skip
+    rows = pd.read_csv(root / "data/results/fairness.csv").values.tolist()
+    refined = [["lstm", "refined", seed, 1] for seed in (0, 1)]
+    assert sorted(rows) == [["lstm", "plain", 0, 9], *refined]
+    clips = pd.read_csv(root / "data/results/paper_settings.csv").values.tolist()
+    assert sorted(clips) == [["lstm", "drawn", 0, 2.5], ["vae", "drawn", 0, 1]]
+    assert "The comparison is of other pieces now" in said
+    assert runner.changed_releases(root) == []
+
+
+def test_a_further_seed_of_a_plain_run_gives_pieces_and_costs_but_no_weights(root, tmp_path):
+    before = files(root)
+    release.release(a_plain_run(tmp_path, seed=2), root)
+    new = {name for name, text in files(root).items() if before.get(name) != text}
+    assert {"data/generated/lstm/plain/2/000.mid", "data/results/fairness.csv"} < new
+    assert "data/results/history_plain_lstm_2.csv" in new
+    assert not any(name.startswith(("data/weights", "notebooks")) for name in new)
+
+
+def test_a_full_run_gives_both_kinds_and_merges_its_clips(root, tmp_path):
+    run = a_run(tmp_path, *NAMES)
+    put(run / "data/generated/lstm/plain/0/000.mid", "plain")
+    put(run / "data/weights/plain_lstm.weights.h5", "plain weights")
+    put(run / "data/results/history_plain_lstm_0.csv", "step\n1\n")
+    put(run / "data/results/paper_settings.csv", "model,setting,sample\nlstm,drawn,0\n")
+    put(root / "data/results/paper_settings.csv", "model,setting,sample\nvae,drawn,0\n")
+    release.release(run, root)
+    for kind, text in (("plain", "plain"), ("refined", "new 0")):
+        assert (root / f"data/generated/lstm/{kind}/0/000.mid").read_text() == text
+    weights = [(root / f"data/weights/{n}lstm.weights.h5").read_text() for n in ("", "plain_")]
+    assert weights == ["weights", "plain weights"]
+    assert (root / "data/results/history_plain_lstm_0.csv").exists()
+    assert len(pd.read_csv(root / "data/results/paper_settings.csv")) == 2
 
 
 def test_what_was_not_run_to_its_end_is_left(root, tmp_path):
@@ -194,9 +269,11 @@ def test_a_released_folder_that_was_changed_by_hand_is_named(root, tmp_path):
     release.release(a_run(tmp_path, "02_lstm"), root)
     assert runner.changed_releases(root) == []
     put(root / "data/generated/lstm/refined/1/000.mid", "better")
-    put(root / "data/generated/vae/refined/0/000.mid", "more")
-    found = ["data/generated/lstm/refined/1", "data/generated/vae/refined/0"]
-    assert runner.changed_releases(root) == found
+    put(root / "data/generated/vae/plain/0/000.mid", "more")
+    assert runner.changed_releases(root) == [
+        "data/generated/lstm/refined/1",
+        "data/generated/vae/plain/0",
+    ]
 
 
 # What the repository carries

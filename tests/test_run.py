@@ -44,6 +44,26 @@ def test_smoke_is_the_smallest_and_classroom_trains_nothing():
         assert classroom[key] == 0
 
 
+def test_plain_trains_the_plain_models_as_full_does_and_no_other():
+    plain = preset("plain")
+    for model in ("lstm", "gan", "vae"):
+        assert plain[f"plain_{model}_steps"] == plain.full(f"plain_{model}_steps") > 0
+        assert plain[f"{model}_steps"] == 0
+    assert plain["keys_steps"] == 0
+    for key in ("max_pieces", "seeds", "n_samples"):
+        assert plain[key] == plain.full(key)
+    assert plain.trainings == preset("full").trainings == 5
+
+
+def test_presets_of_other_budgets_leave_the_plain_models_as_released():
+    for name in ("classroom", "half", "double"):
+        assert not any(preset(name)[f"plain_{model}_steps"] for model in ("lstm", "gan", "vae"))
+    trains = {name: preset(name).trainings for name in PRESET_NAMES}
+    assert trains == {
+        "smoke": 1, "standard": 1, "classroom": 0, "plain": 5, "half": 1, "double": 1, "full": 5
+    }  # fmt: skip
+
+
 def test_half_and_double_are_full_but_for_the_steps_of_one_training():
     for name, share in (("half", 0.5), ("double", 2.0)):
         row = preset(name)

@@ -380,12 +380,12 @@ CODEC = SimpleNamespace(to_dict=lambda: {"lowest": 3})
 FIT = {"settings": {}, "label": "epochs", "note": lambda logs: f"loss {logs['loss']:.2f}"}
 
 
-def training(folder, *, steps=EPOCHS, model="lstm"):
+def training(folder, *, steps=EPOCHS, model="lstm", codec=CODEC, **kind):
     paths = Paths(folder, "chorales", released=folder / "released")
     (paths.data / "splits").mkdir(parents=True, exist_ok=True)
     (paths.data / "splits" / "chorales.csv").write_text("piece,group,split\n")
     about = {"preset": "smoke", "corpus": "chorales", "seed": 0}
-    return Training(model, paths, **about, steps=steps, codec=CODEC)
+    return Training(model, paths, **about, steps=steps, codec=codec, **kind)
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
@@ -467,3 +467,32 @@ def test_a_loop_of_ones_own_goes_on_where_it_was_killed(tmp_path):
     done = [[0, 1, 2], [3, 4, 5], [6]], [16.0, 16.0], True
     assert loop() == done
     assert loop() == done  # killed before its weights were written: nothing is trained twice
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_a_plain_model_is_kept_beside_the_refined_one(tmp_path):
+    """Each kind has weights, card, checkpoint and costs of its own."""
+    left = {}
+    for kind, named in (({}, "lstm"), ({"kind": "plain", "codec": None}, "plain_lstm")):
+        model, run = build(), training(tmp_path, **kind)
+        run.fit(model, Batches(), epochs=EPOCHS, callbacks=[], **FIT)
+        (checkpoint,) = run.paths.checkpoints.iterdir()
+        assert checkpoint.name == f"{named}_smoke_chorales_0.npz"
+        card = run.keep(model, settings={"units": 8})
+        assert (card["model"], card["kind"]) == ("lstm", kind.get("kind", "refined"))
+        assert run.weights == run.paths.weights / f"{named}.weights.h5"
+        run.record(pieces=4, seconds=2.0)
+        assert not list(run.paths.checkpoints.iterdir())
+        left[named] = model.get_weights()
+    files = {path.name for path in run.paths.weights.iterdir() if path.suffix != ".lock"}
+    assert files == {f"{n}{end}" for n in left for end in (".weights.h5", ".json")}
+    for table in ("fairness.csv", "speed.csv"):
+        rows = pd.read_csv(run.paths.results / table)
+        assert sorted(rows["kind"]) == ["plain", "refined"]
+        assert rows["model"].tolist() == ["lstm", "lstm"]
+    for kind, named in (({}, "lstm"), ({"kind": "plain", "codec": None}, "plain_lstm")):
+        fresh, later = build(), training(tmp_path, steps=0, **kind)
+        assert later.sizes({"units": 1}, "units") == {"units": 8}
+        later.load(fresh, settings={"units": 8})
+        for ours, theirs in zip(fresh.get_weights(), left[named], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
