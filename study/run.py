@@ -35,8 +35,8 @@ BUDGETS: Mapping[str, tuple[int, int, int, int, int, int, int]] = {
     "n_samples": (4, 20, 12, 40, 40, 40, 40),  # pieces that each training generates
     # Optimizer steps; 0: released weights.
     "plain_lstm_steps": (6, 600, 0, 1_200, 0, 0, 1_200),
-    "plain_gan_steps": (6, 500, 0, 1_000, 0, 0, 1_000),
-    "plain_vae_steps": (6, 600, 0, 1_200, 0, 0, 1_200),
+    "plain_gan_steps": (6, 1_500, 0, 3_000, 0, 0, 3_000),
+    "plain_vae_steps": (6, 1_500, 0, 3_000, 0, 0, 3_000),
     "lstm_units": (32, 192, 256, 256, 256, 256, 256),  # cells of each LSTM layer
     "lstm_steps": (20, 350, 0, 0, 400, 1_600, 800),
     "keys_steps": (4, 24, 0, 0, 0, 0, 240),  # of the LSTM of keys, each of two runs
