@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +34,6 @@ from study.runner import DONE, FAILED, REFUSED, ROOT, RUNS, Run, at_least, say, 
 
 TABLE = Path("data", "results", "bench.csv")
 NOTEBOOKS = {"lstm": "02_lstm", "vae": "04_vae"}
-UNITS = 192  # cells of each layer of the LSTM that writes
 Job = Callable[[], Any]
 _LINE = (
     "{job}: {seconds_ours:.3f} s; {otherwise}: {seconds_otherwise:.3f} s, "
@@ -52,11 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--steps", type=at_least(2), default=32, help="steps that the LSTM writes (default: 32)")
     add("--output", type=Path, default=RUNS / "bench", help="receives data/results/bench.csv")
     options = parser.parse_args(arguments)
-    files = sorted((ROOT / "data" / "generated" / "lstm" / "refined" / "0").glob("*.mid"))[
-        : options.pieces
-    ]
+    files = sorted((ROOT / "data/generated/lstm/refined/0").glob("*.mid"))[: options.pieces]
     found = []
-    for row in itertools.chain(reading_rows(files), [writing_row(steps=options.steps)]):
+    for row in (*reading_rows(files), writing_row(steps=options.steps)):
         found.append(timed(row, repeats=options.repeats))
         say(_LINE.format_map(found[-1]))
     path = options.output.expanduser() / TABLE
@@ -119,7 +115,7 @@ def writing_row(*, steps: int, pieces: int = 8) -> Row:
     voices, sounds = 4, 55
     space = {"np": np, "seed": 0, "V": voices, "S": sounds, "C": sounds + 1}
     cells = runner.load_cells("02_lstm", "model", space)
-    model = cells["build_model"](UNITS)
+    model = cells["build_model"](192)  # cells of each layer
     cell = keras.layers.RNN(cells["Composer"](model), return_sequences=True)
     composer = keras.Sequential([keras.Input((steps, 2 * voices + 4)), cell])
     rng = np.random.default_rng(0)

@@ -59,8 +59,7 @@ OTHER_SEEDS, CLOSE = 10, 0.25  # of the bootstrap, where a margin lies so near t
 COLUMNS = ["claim", "kind", "measure", "holds", "effect", "low", "high", "rule", "why"]
 PART_COLUMNS = [
     *("claim", "kind", "part", "first", "second", "measure", "unit", "decides", "holds"),
-    *("effect", "low", "high", "margin"),
-    *("seeds", "n_first", "n_second", "why"),
+    *("effect", "low", "high", "margin", "seeds", "n_first", "n_second", "why"),
 ]
 
 
@@ -125,9 +124,8 @@ CLAIMS = (
 
 def rules() -> pd.DataFrame:
     """Return every claim with its measure and rule, to be read before any result."""
-    return pd.DataFrame(CLAIMS).set_axis(
-        ["claim", "what is claimed", "the paper's words", "measure", "rule"], axis=1
-    )
+    names = ["claim", "what is claimed", "the paper's words", "measure", "rule"]
+    return pd.DataFrame(CLAIMS).set_axis(names, axis=1)
 
 
 class Part(NamedTuple):
@@ -160,11 +158,6 @@ def mean_difference(first: np.ndarray, second: np.ndarray) -> float:
 def median_difference(first: np.ndarray, second: np.ndarray) -> float:
     """Return median of the first less median of the second."""
     return float(np.median(first) - np.median(second))
-
-
-def smaller(first: np.ndarray, second: np.ndarray) -> float:
-    """Return how much more often a value of the first set is the smaller: -`cliffs_delta`."""
-    return -cliffs_delta(first, second)
 
 
 def spread_ratio(
@@ -286,9 +279,6 @@ PARTS = (
         if part.decides and part.claim == claim and subject in (part.first, part.second)
     ),
 )
-
-
-# Effects and answers
 
 
 def prepared(table: pd.DataFrame) -> pd.DataFrame:
@@ -419,7 +409,8 @@ def verdict(parts: pd.DataFrame) -> pd.DataFrame:
     undecided unless the rows of `listener_parts` stand among the parts.
     """
     rows = []
-    for kind, claim in itertools.product(_kinds(parts), CLAIMS):
+    kinds = [kind for kind in (PLAIN, REFINED) if kind in set(parts["kind"])] or [REFINED]
+    for kind, claim in itertools.product(kinds, CLAIMS):
         mine = (parts["kind"] == kind) & (parts["claim"] == claim.name) & parts["decides"]
         own = parts[mine.astype(bool)]
         holds, numbers, why = "undecided", (math.nan,) * 3, ""
@@ -432,13 +423,7 @@ def verdict(parts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _kinds(parts: pd.DataFrame) -> list[str]:
-    return [kind for kind in (PLAIN, REFINED) if kind in set(parts["kind"])] or [REFINED]
-
-
-# Claim C1: each first is preferred to its second, by real listeners.
-
-ORDER = (("lstm", "gan"), ("gan", "vae"))
+ORDER = (("lstm", "gan"), ("gan", "vae"))  # of C1: each first is preferred to its second
 
 
 def listener_parts(

@@ -47,9 +47,7 @@ def plot_measure(
             line.set(markersize=min(6.0, 36 / n**0.5), alpha=min(1.0, 45 / n))
         else:
             line.set_zorder(4)
-    names = [
-        f"{style_of(name, index=i).label}\n{len(x)}" for i, (name, x) in enumerate(groups.items())
-    ]
+    names = [f"{style_of(name).label}\n{len(x)}" for name, x in groups.items()]
     ax.set_xticks(range(1, len(groups) + 1), names, fontsize=9)
     return ax
 
@@ -109,10 +107,9 @@ def plot_heatmap(
     ax = axes_or_new(ax, size=(2.8 + 1.0 * columns, 1.2 + 0.36 * rows))
     values = table.to_numpy(float)
     low, high = limits
-    shades = "Greys" if better == "low" else "Greys_r"
-    image = ax.imshow(values, cmap=shades, vmin=low, vmax=high, aspect="auto")
     share = (np.clip(values, low, high) - low) / (high - low)
-    dark = share > 0.55 if better == "low" else share < 0.45
+    shades, dark = ("Greys", share > 0.55) if better == "low" else ("Greys_r", share < 0.45)
+    image = ax.imshow(values, cmap=shades, vmin=low, vmax=high, aspect="auto")
     for i, j in np.ndindex(values.shape):
         text = "-" if np.isnan(values[i, j]) else f"{values[i, j]:.2f}"
         colour = "white" if dark[i, j] else "black"
@@ -133,9 +130,7 @@ def plot_distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         return _no_value(ax, "", title)
     values, rows = ["distance", "low", "high"], shown.itertuples()
     shown[values] = shown[values].clip(lower=0.01)
-    shown["label"] = [
-        f"{style_of(row.model).label} (n = {row.n}, seeds: {row.seeds})" for row in rows
-    ]
+    shown["label"] = [f"{style_of(r.model).label} (n = {r.n}, seeds: {r.seeds})" for r in rows]
     unit = "distance to held-out real music (its standard deviations)"
     ax = plot_intervals(shown, ax=ax, value="distance", unit=unit, title=title)
     low, high = 0.85 * shown["low"].min(), 1.15 * shown["high"].max()

@@ -112,10 +112,8 @@ def choose_clips(samples: Iterable[Sample], *, n: int = CLIPS) -> list[Clip]:
         turns = itertools.chain.from_iterable(itertools.zip_longest(*trainings.values()))
         for number, sample in enumerate([one for one in turns if one is not None][:n]):
             if (steps := len(sample.roll)) < CLIP_STEPS:
-                which = f"{name} {sample.sample} of seed {sample.seed}"
-                raise ValueError(
-                    f"samples: {which} has {steps} steps; clips of {CLIP_STEPS} need more"
-                )
+                which = f"samples: {name} {sample.sample} of seed {sample.seed}"
+                raise ValueError(f"{which} has {steps} steps; clips of {CLIP_STEPS} need more")
             clips.append(Clip(clip_code(name, number), *sample[:4], sample.roll[:CLIP_STEPS]))
     return clips
 
@@ -233,7 +231,13 @@ def read_answers(path: str | os.PathLike[str], *, provenance: str) -> Merged:
     """
     path = Path(path)
     text = read_regular(path, limit=MAX_BYTES).decode("utf-8", errors="replace")
-    _require_provenance(path, text, provenance)
+    if provenance not in (LISTENER, SIMULATED):
+        raise ValueError(f"provenance: got {provenance!r}; allowed: {LISTENER}, {SIMULATED}")
+    named = SIMULATED in path.name.lower()
+    if provenance == LISTENER and (named or SIMULATED in text.lower()):
+        raise ProvenanceError(f"{path}: simulated answers, which stand for no listener")
+    if provenance == SIMULATED and not named:
+        raise ProvenanceError(f"{path}: simulated answers need a file name that says so")
     first, *lines = text.split("\n")
     if first != header(provenance):
         raise ProvenanceError(f"{path}: line 1 does not say provenance_{provenance}, and columns")
@@ -250,16 +254,6 @@ def read_answers(path: str | os.PathLike[str], *, provenance: str) -> Merged:
     if not rows and any(reason != _CUT for *_, reason in bad):
         raise ProvenanceError(f"{path}: none of its {len(bad)} lines is whole; it is not read")
     return Merged(pd.DataFrame(rows, columns=_COLUMNS), pd.DataFrame(bad, columns=_REPORT))
-
-
-def _require_provenance(path: Path, text: str, provenance: str) -> None:
-    if provenance not in (LISTENER, SIMULATED):
-        raise ValueError(f"provenance: got {provenance!r}; allowed: {LISTENER}, {SIMULATED}")
-    named = SIMULATED in path.name.lower()
-    if provenance == LISTENER and (named or SIMULATED in text.lower()):
-        raise ProvenanceError(f"{path}: simulated answers, which stand for no listener")
-    if provenance == SIMULATED and not named:
-        raise ProvenanceError(f"{path}: simulated answers need a file name that says so")
 
 
 def merge_answers(
@@ -294,13 +288,8 @@ def real_answers(folder: str | os.PathLike[str], *, design: str, codes: Collecti
 
 
 # The test on the screen: a `Session` knows no widget, a `Screen` only shows it.
-
 RATING_WORDS = ("1 bad", "2 poor", "3 fair", "4 good", "5 excellent")  # ITU-T P.800, best last
 CHOICE_WORDS = ("first is better", "no difference", "second is better")
-_QUESTIONS = {
-    RATING: "How good is this, as music?",
-    CHOICE: "Which of the two is better, as music?",
-}
 
 
 class Session:
@@ -391,8 +380,8 @@ class Screen:
         _show(self.choice, trial is not None and trial.kind == CHOICE)
         self.name.disabled = self.begin.disabled = trial is not None
         if trial:
-            number = f"{trial.number + 1} of {len(self.session.trials)}"
-            text = f"Question {number}. {_QUESTIONS[trial.kind]}"
+            asked = "How good is this" if trial.kind == RATING else "Which of the two is better"
+            text = f"Question {trial.number + 1} of {len(self.session.trials)}. {asked}, as music?"
         elif self.session:
             self.name.value = ""
             text = "All answers are saved. Thank you! The next listener may type a name."

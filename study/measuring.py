@@ -60,7 +60,6 @@ _KINDS = ("exact", "transposed")  # of copied windows
 _code = functools.cache(code_hash)
 _SECONDS = 5.0  # between two writings: what a kill can lose
 _PACKAGES = ("numpy", "scipy", "librosa", "pyloudnorm", "pretty_midi")
-_ENOUGH_FOR_A_PROCESS = 20
 _DRAWS = 100  # random sets of one training run whose distances are averaged
 AnyPath = str | os.PathLike[str]
 Row = dict[str, Any]
@@ -133,7 +132,7 @@ def measured(
     """
     keys = [key(item) for item in items]
     own, given = Kept(kept, code=made_by()), Kept(released)
-    known = {k: row for k in keys if (row := own.get(k) or given.get(k))}
+    known = {k: row for k in keys if (row := own.rows.get(k) or given.rows.get(k))}
     missing = {k: item for k, item in zip(keys, items, strict=True) if k not in known}
     line = Progress(len(missing), f"{len(known)} of {len(set(keys))} pieces known, measured")
     with own.writing(versions()):
@@ -145,7 +144,7 @@ def measured(
 
 
 def _map(measure: Callable[[Any], Row], items: list[Any], workers: int | None) -> Iterator[Row]:
-    count = min(workers or cores(), len(items) // _ENOUGH_FOR_A_PROCESS)
+    count = min(workers or cores(), len(items) // 20)  # items worth a process
     if count < 2:
         yield from map(measure, items)
         return
@@ -180,9 +179,6 @@ class Kept:
     def __init__(self, path: AnyPath | None, *, code: str = "") -> None:
         self.path, self.code = None if path is None else Path(path), code
         self.rows = {} if self.path is None else _read_rows(self.path, code)
-
-    def get(self, item: str) -> Row | None:
-        return self.rows.get(item)
 
     def add(self, item: str, measures: Mapping[str, Any]) -> Row:
         """Take an item's measures, and return them as they will be read again."""
@@ -321,9 +317,7 @@ def distance_by_training(table: pd.DataFrame, *, size: int, seed: int) -> pd.Dat
     return pd.DataFrame(rows, columns=["model", "seed", "distance", "size"])
 
 
-def _dropped_and_kept(
-    table: pd.DataFrame, features: Features = FEATURES
-) -> tuple[list[str], list[str]]:
+def _dropped_and_kept(table: pd.DataFrame, features: Features) -> tuple[list[str], list[str]]:
     counts = table.loc[table["model"] == REAL, list(features)].count()
     return [f for f in features if counts[f] < 2], [f for f in features if counts[f] >= 2]
 
@@ -345,10 +339,7 @@ def overlap_table(rolls: Rolls) -> pd.DataFrame:
 
 
 def copied_table(table: pd.DataFrame, *, seed: int, n_resamples: int = 300) -> pd.DataFrame:
-    """Return what share of each set's windows stands in the training music, with its interval.
-
-    The real set's rows are the rate at which music by the same composer repeats itself.
-    """
+    """Return what share of each set's windows stands in the training music, with its interval."""
     options = {"rng": np.random.default_rng(seed), "n_resamples": n_resamples}
     n_seeds, rows = table.groupby("model", sort=False)["seed"].nunique(), []
     for model, length, kind in itertools.product(n_seeds.index, WINDOW_LENGTHS, _KINDS):
@@ -368,10 +359,7 @@ def _share(counts: np.ndarray) -> float:
 
 
 def variety_table(rolls: Rolls, reference: Sequence[np.ndarray] | None = None) -> pd.DataFrame:
-    """Return how different the pieces of each training run are, as a ratio to real music's.
-
-    The reference is the real set; better is one piece of each tune.
-    """
+    """Return each run's `diversity_ratio` to the real set, or better to one piece of each tune."""
     real = next(iter(rolls[REAL].values())) if reference is None else reference
     rows = []
     for model, seeds in ((model, seeds) for model, seeds in rolls.items() if model != REAL):
@@ -416,7 +404,6 @@ def features_outside(table: pd.DataFrame, features: Features = FEATURES) -> pd.S
 # Recordings beside rendered pieces: a folder of real audio such as GTZAN. Their level was set by
 # whoever mastered them: what depends on it (energy, power, RMS, peak, loudness) does not compare
 # with rendered pieces; crest factor, centroid, flatness, onsets and noise do, with care.
-RECORDED = "audio"  # the set of a folder of recordings
 SUFFIXES = (".wav", ".au", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 _MOST_FILES = 200
 
@@ -433,13 +420,17 @@ def recorded_table(folder: AnyPath, *, seconds: float, kept: AnyPath | None = No
     found = sorted(p for p in found if not is_macos_file(p.relative_to(folder).as_posix()))
     count = min(len(found), _MOST_FILES)
     paths = [found[i * len(found) // count] for i in range(count)]
-    measure = functools.partial(measure_recording, seconds=seconds)
-    key, rows = functools.partial(_recording_key, seconds=seconds), []
+    measure, rows = functools.partial(measure_recording, seconds=seconds), []
+
+    def key(path: Path) -> str:
+        known = f"{_code(measure_recording)} {seconds} {sha256_of(path)}"
+        return hashlib.sha256(known.encode()).hexdigest()
+
     for path, values in zip(paths, measured(measure, paths, key=key, kept=kept), strict=True):
         if "skipped" in values:
             warnings.warn(f"reference_audio: {values['skipped']}; skipped", stacklevel=2)
             continue
-        keys = {"model": RECORDED, "seed": NO_SEED, "sample": len(rows)}
+        keys = {"model": "audio", "seed": NO_SEED, "sample": len(rows)}
         rows.append({**keys, "file": path.relative_to(folder).as_posix(), **values})
     if not rows:
         none = f"reference_audio: {folder} holds no audio file of {seconds:g} s or more"
@@ -473,8 +464,3 @@ def read_recording(path: AnyPath, *, seconds: float) -> np.ndarray:
     common = math.gcd(rate, SR)
     y = x if rate == SR else resample_poly(x, SR // common, rate // common)
     return y[: round(seconds * SR)]
-
-
-def _recording_key(path: Path, *, seconds: float) -> str:
-    known = f"{_code(measure_recording)} {seconds} {sha256_of(path)}"
-    return hashlib.sha256(known.encode()).hexdigest()

@@ -77,10 +77,7 @@ def favour(logits: Tensor, temperature: Tensor, top_p: Tensor) -> Tensor:
 
 
 def sharpen(logits: Tensor, can_hold: Tensor, temperature: Tensor, top_p: Tensor) -> Tensor:
-    """Return probabilities (B, C), temperature and top-p applied among the onsets only.
-
-    A voice that rests (`can_hold` 0, else 1) has nothing to hold.
-    """
+    """Return probabilities (B, C), the onsets' by `favour`; `can_hold` is 0 for a rest, else 1."""
     barred = [ops.zeros_like(can_hold), (can_hold - 1) * 1e9, ops.zeros_like(logits[:, 2:])]
     p = ops.softmax(logits + ops.concatenate(barred, axis=-1))
     sharp = favour(logits[:, 2:], temperature, top_p)
@@ -138,10 +135,7 @@ class Batches(keras.utils.PyDataset):
 
 
 class BarWindows:
-    """Excerpts of pieces from a bar line on, (n, steps, 88): 1.0 where a key sounds, else 0.0.
-
-    A piece that is shorter than an excerpt ends in silence.
-    """
+    """Excerpts from bar lines on, (n, steps, 88), 1.0 where a key sounds; short ones end silent."""
 
     def __init__(self, pieces: Sequence[Piece], *, steps: int = PIECE_STEPS) -> None:
         self.sounds, self.steps = [sounding_keys(piece.roll) for piece in pieces], steps

@@ -391,7 +391,6 @@ def agreement(evidence: Evidence, *, seed: int, n_resamples: int) -> Agreement:
 
 
 # Simulated listeners: liking of each set (log odds), spread over clips and listeners, share of ties
-
 LIKING = MappingProxyType({"lstm": 0.0, "gan": 0.0, "vae": 0.0, "real": 1.2, "markov": -0.9})
 CLIP_SPREAD, LISTENER_SPREAD, TIES = 0.4, 0.5, 0.1
 LISTENERS, SEED, DESIGN = 20, 0, SIMULATED

@@ -60,10 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def release(run: Path, root: Path = ROOT) -> list[str]:
-    """Release a run into the checkout `root`, and return a line for each thing that was written.
-
-    A folder that is never released, or a notebook out of form, is refused before any is written.
-    """
+    """Release a run into the checkout `root`, and return a line for each thing that was written."""
     try:
         about = json.loads((run / "rendered" / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -110,7 +107,6 @@ def committable(source: Path, run: Path) -> str:
 
 
 def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
-    """Add the run's rows to the tables that several runs share."""
     names = {"full": (*MERGED, *LEDGERS), "classroom": (), "benchmark": LEDGERS}
     names["plain"] = ("fairness.csv", "speed.csv", "paper_settings.csv", "test_looks.csv")
     for name in names.get(preset, ("budgets.csv", "test_looks.csv")):

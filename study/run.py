@@ -84,8 +84,6 @@ def preset(name: str) -> Preset:
     return Preset(name)
 
 
-# Corpus and folders
-
 CORPORA = ("chorales",)  # what `corpus` may say besides a folder of MIDI files
 BENCHMARK_SETS = ("jsb", "piano_midi", "nottingham", "musedata")  # only notebook 02 reads them
 CHECKOUT = Path(__file__).resolve().parent.parent  # its data/ and figures/ are the released ones
@@ -167,8 +165,6 @@ class Paths:
         return self.find(self.results / f"history_{model}_{seed if own else 0}.csv")
 
 
-# Seed and environment
-
 KERNEL_THREADS = 1  # results depend on it in the last digits, so it is fixed, not the machine's
 MAX_SEED = 2**32 - 1
 RUN_KEY = "MUSICLIB_RUN_KEY"  # the variable in which the runner gives a notebook its key
@@ -217,8 +213,6 @@ def kernel_environment(*, threads: int = KERNEL_THREADS) -> dict[str, str]:
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
 
-
-# In a notebook: progress, figures, skipped cells
 
 _NOTEBOOK_SECONDS, _TERMINAL_SECONDS = 1.0, 10.0  # at most one update, or one line, in this time
 _FIGURE_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")

@@ -175,10 +175,9 @@ class Study:
         self.force, self.jobs, self.threads = options.force, options.jobs, options.threads
         folder = corpus_folder(options.corpus)
         if folder is not None and not self.budget["lstm_steps"]:
-            raise ValueError(
-                f"corpus: the {options.preset} preset reads the released models, which are of "
-                "chorales; to study a folder of your own, train on it with PRESET=standard"
-            )
+            of = f"the {options.preset} preset reads the released models, which are of chorales"
+            advice = "to study a folder of your own, train on it with PRESET=standard"
+            raise ValueError(f"corpus: {of}; {advice}")
         corpus = options.corpus if folder is None else str(folder.resolve())
         self.about = {"preset": options.preset, "corpus": corpus, "seed": options.seed}
         self.output = _output(options, corpus)
@@ -570,7 +569,6 @@ class _Client(NotebookClient):
 
 
 _NEXT_CELL_SECONDS, _SAME_CELL_SECONDS = 5.0, 20.0  # at most one line in this time
-_LINE_CHARACTERS = 60
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?")
 _PACE = 10.0  # seconds after which a loop's own pace says more than what was expected
 _COUNT = re.compile(r": (\d+) of (\d+)")
@@ -613,7 +611,7 @@ class Watch:
                 wait = _NEXT_CELL_SECONDS if run.cell != cell else _SAME_CELL_SECONDS
                 if time.monotonic() - when >= wait:
                     self._reported[name] = (run.cell, time.monotonic())
-                    printed = run.last_line()[:_LINE_CHARACTERS]
+                    printed = run.last_line()[:60]
                     line = f"{self._label(run.nb)}  cell {run.cell} of {run.cells}  {self._times()}"
                     say(f"{line} | {printed}" if printed else line)
 
@@ -670,7 +668,6 @@ def print_results(paths: Paths, *, rendered: Path) -> None:
 
 
 def _aligned(table: Path) -> str:
-
     def short(field: str) -> str:
         return f"{float(field):.5g}" if "." in field and _NUMBER.fullmatch(field) else field
 
@@ -838,9 +835,8 @@ def changed_releases(root: Path) -> list[str]:
 def released_hashes(root: Path) -> dict[str, str]:
     """Return the hash of each released folder."""
     folders = ["data/results", "data/splits", "data/weights", "figures"]
-    folders += sorted(
-        p.relative_to(root).as_posix() for p in root.glob("data/generated/*/*/[0-9]*")
-    )
+    generated = root.glob("data/generated/*/*/[0-9]*")
+    folders += sorted(folder.relative_to(root).as_posix() for folder in generated)
     return {name: folder_hash(root / name) for name in folders}
 
 

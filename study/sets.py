@@ -6,7 +6,6 @@ Conventions: a *piece* is a roll of 128 sixteenths (8 bars of 4/4; 24 s at 80 qu
 real music. `sample` counts from 0 within a set and seed. A generated piece is the file
 ``<model>/<kind>/<seed>/NNN.mid``, in the order in which the model wrote them: nothing is picked.
 `kind` is "plain" (the model as the paper's text says it) or "refined", and "" for other music.
-``bars`` say where a piece's bar lines stand: 4/4 without an upbeat where nothing else is said.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ from musiclib.roll import (
     to_piano_roll,
 )
 from study.run import CORPORA, Paths, Preset
-from study.stats import MODELS
+from study.stats import MODELS, Rng
 
 PIECE_STEPS = 8 * STEPS_PER_BAR
 TEMPO = 80.0  # quarter notes per minute of every generated file and of every rendering
@@ -58,15 +57,12 @@ Rolls = Iterable[np.ndarray]
 # generator give the same pieces, uint8 (n, steps, 88, 2).
 
 
-def markov_pieces(
-    training: Rolls, *, n: int, rng: np.random.Generator, steps: int = PIECE_STEPS
-) -> np.ndarray:
+def markov_pieces(training: Rolls, *, n: int, rng: Rng, steps: int = PIECE_STEPS) -> np.ndarray:
     """Return pieces drawn from a first-order Markov chain over the training rolls' chords.
 
     A state is a chord as it is struck, x = (onsets, sounding keys), which stands until either
     changes. From x the chain goes to (d, y), its length and the chord after it, with their relative
-    frequency, without smoothing; it starts, also where a chord only ever ended a roll, with a first
-    chord of one.
+    frequency, unsmoothed; it starts, also after a chord that only ended rolls, with a roll's first.
     """
     firsts, following = [], defaultdict(list)
     for roll in _require_training(training, n, steps):
@@ -81,7 +77,7 @@ def markov_pieces(
     return np.stack([_walk(firsts, following, steps, rng) for _ in range(n)])
 
 
-def _walk(firsts: list, following: Mapping, steps: int, rng: np.random.Generator) -> np.ndarray:
+def _walk(firsts: list, following: Mapping, steps: int, rng: Rng) -> np.ndarray:
     """Return a walk of the chain as a roll: each chord struck once and held for its length."""
     chord = firsts[rng.choice(len(firsts))]
     chords, lengths = [], []
@@ -99,9 +95,7 @@ def _walk(firsts: list, following: Mapping, steps: int, rng: np.random.Generator
     return roll[:steps]
 
 
-def shuffled_pieces(
-    training: Rolls, *, n: int, rng: np.random.Generator, steps: int = PIECE_STEPS
-) -> np.ndarray:
+def shuffled_pieces(training: Rolls, *, n: int, rng: Rng, steps: int = PIECE_STEPS) -> np.ndarray:
     """Return the beginnings of training rolls, with their pitches dealt out among their notes.
 
     Each roll that is long enough serves before one serves twice. Which note has which pitch is a
@@ -113,9 +107,7 @@ def shuffled_pieces(
     return np.stack([draw_roll(*notes, steps=steps) for notes in dealt])
 
 
-def random_pieces(
-    training: Rolls, *, n: int, rng: np.random.Generator, steps: int = PIECE_STEPS
-) -> np.ndarray:
+def random_pieces(training: Rolls, *, n: int, rng: Rng, steps: int = PIECE_STEPS) -> np.ndarray:
     """Return pieces of uniformly random notes, each with as many as a training roll's beginning.
 
     Our choice: key uniform over the compass of the rolls that are long enough, start over the
@@ -137,15 +129,13 @@ def random_pieces(
 
 # Controls: real music with one thing undone that marginal features do not see. They take whole
 # training pieces, and return rolls of `PIECE_STEPS` with their bars; none if the corpus cannot.
-
 Made = list[tuple[np.ndarray, Bars]]
 
 
-def backwards_pieces(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+def backwards_pieces(training: Sequence[Piece], *, n: int, rng: Rng) -> Made:
     """Return the beginnings of training pieces reversed in time, bar lines too.
 
-    Each note keeps its length, and starts where it ended. Pieces are drawn as for
-    `shuffled_pieces`.
+    Each note keeps its length, and starts where it ended. Drawn as in `shuffled_pieces`.
     """
     long, made = _long(training), []
     for index in _draw(len(long), n, rng) if long else ():
@@ -157,19 +147,17 @@ def backwards_pieces(training: Sequence[Piece], *, n: int, rng: np.random.Genera
     return made
 
 
-def collage_of_bars(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+def collage_of_bars(training: Sequence[Piece], *, n: int, rng: Rng) -> Made:
     """Return pieces of single bars (8 of 4/4), each from another training piece, in its own key."""
     return _collages(training, n, rng, lambda bar: 1)
 
 
-def collage_of_phrases(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+def collage_of_phrases(training: Sequence[Piece], *, n: int, rng: Rng) -> Made:
     """Return pieces of two cuts of whole bars (4 of 4/4), from two training pieces."""
     return _collages(training, n, rng, lambda bar: -(-PIECE_STEPS // (2 * bar)))
 
 
-def _collages(
-    training: Sequence[Piece], n: int, rng: np.random.Generator, bars_each: Callable[[int], int]
-) -> Made:
+def _collages(training: Sequence[Piece], n: int, rng: Rng, bars_each: Callable[[int], int]) -> Made:
     """Return pieces of cuts that begin on bar lines of different pieces of one time signature.
 
     The signature is that of a piece drawn uniformly; one with too few pieces is never drawn.
@@ -177,7 +165,8 @@ def _collages(
     cuts = defaultdict(list)
     for piece in training:
         steps = bars_each(piece.bar) * piece.bar
-        if starts := _cut_starts(piece, steps):
+        whole, lines = np.arange(steps) % piece.bar, np.flatnonzero(piece.position == 0).tolist()
+        if starts := [i for i in lines if np.array_equal(piece.position[i : i + steps], whole)]:
             cuts[piece.bar, piece.denominator, steps].append((piece.roll, starts))
     parts = {signature: -(-PIECE_STEPS // signature[2]) for signature in cuts}
     able = [s for s, sources in cuts.items() for _ in sources if len(sources) >= max(parts[s], 2)]
@@ -187,25 +176,13 @@ def _collages(
         sources = cuts[signature]
         drawn = [sources[i] for i in rng.permutation(len(sources))[: parts[signature]]]
         places = [(roll, starts[rng.integers(len(starts))]) for roll, starts in drawn]
-        roll = np.concatenate([_restruck(roll[at : at + steps]) for roll, at in places])
+        roll = np.concatenate([roll[at : at + steps] for roll, at in places])
+        roll[::steps, :, ONSET] = roll[::steps, :, SUSTAIN]  # what sounds at a cut starts there
         made.append((roll[:PIECE_STEPS], Bars(bar, 0, denominator)))
     return made
 
 
-def _cut_starts(piece: Piece, steps: int) -> list[int]:
-    whole = np.arange(steps) % piece.bar
-    lines = np.flatnonzero(piece.position == 0).tolist()
-    return [at for at in lines if np.array_equal(piece.position[at : at + steps], whole)]
-
-
-def _restruck(roll: np.ndarray) -> np.ndarray:
-    """Return a copy of a cut in which the notes that it found sounding start with it."""
-    roll = roll.copy()
-    roll[0, :, ONSET] = roll[0, :, SUSTAIN]
-    return roll
-
-
-def markov_in_common_key(training: Sequence[Piece], *, n: int, rng: np.random.Generator) -> Made:
+def markov_in_common_key(training: Sequence[Piece], *, n: int, rng: Rng) -> Made:
     """Return `markov_pieces` of training pieces moved to one key, as the models see them.
 
     Each is moved back by the shift of a training piece drawn uniformly.
@@ -217,7 +194,7 @@ def markov_in_common_key(training: Sequence[Piece], *, n: int, rng: np.random.Ge
     return made
 
 
-def _draw(size: int, n: int, rng: np.random.Generator) -> np.ndarray:
+def _draw(size: int, n: int, rng: Rng) -> np.ndarray:
     orders = [rng.permutation(size) for _ in range(-(-n // size))]
     return np.concatenate(orders)[:n]
 
@@ -253,7 +230,6 @@ VARIANTS = {  # sets by the model that wrote them, and the kind under which they
 SETS = (*MODELS, REAL, TRAINING, *BASELINES, *CONTROLS)  # in the order of every table and figure
 NO_SEED = -1  # of a piece that no training run and no draw made
 _WRITERS = {"lstm": "02 (LSTM)", "gan": "03 (GAN)", "vae": "04 (VAE)"}
-_NAMES = ("seed", "sample", "file")
 
 
 class Sample(NamedTuple):
@@ -269,7 +245,7 @@ class Sample(NamedTuple):
 
     @property
     def keys(self) -> dict[str, object]:
-        return {"model": self.model, "kind": self.kind, **dict(zip(_NAMES, self[1:4], strict=True))}
+        return {name: getattr(self, name) for name in ("model", "kind", *self._fields[1:4])}
 
 
 def read_generated(
@@ -351,10 +327,8 @@ def real_samples(
     """Return the beginnings of the held-out pieces that are long enough, in the corpus's order."""
     held_out = _long(_side(pieces, split, side))
     if len(held_out) < 2:
-        raise ValueError(
-            f"pieces: {len(held_out)} of the {side} split have {PIECE_STEPS} steps or more; at "
-            "least 2 are needed to compare with, so give a larger corpus"
-        )
+        found = f"pieces: {len(held_out)} of the {side} split have {PIECE_STEPS} steps or more"
+        raise ValueError(f"{found}; at least 2 are needed to compare with, so give a larger corpus")
     return [_beginning(piece, REAL, NO_SEED, i) for i, piece in enumerate(held_out)]
 
 

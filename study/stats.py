@@ -117,10 +117,7 @@ def bootstrap(
 
 
 def resampler(groups: list[np.ndarray]) -> Callable[[Rng], np.ndarray]:
-    """Return a function that resamples groups, and then pieces of each, with replacement.
-
-    Groups have shape (n, ...), a draw (N, ...). A single group is always kept.
-    """
+    """Return a function that resamples groups, and then pieces of each, with replacement."""
     pieces, sizes = np.concatenate(groups), np.array([len(group) for group in groups])
     starts, alike = np.cumsum(sizes) - sizes, (sizes == sizes[0]).all()
 
@@ -168,12 +165,8 @@ def few_seeds(seeds: Sequence[int], level: float) -> float:
     if not (several := [k for k in seeds if k > 1]):
         return 1.0
     least, freedom = min(several), sum(several) - len(several)
-    t, z = _t_and_z(freedom, level)
+    t, z = stats.t.ppf((1 + level) / 2, freedom), stats.norm.ppf((1 + level) / 2)
     return float(t / z * math.sqrt(least / (least - 1)))
-
-
-def _t_and_z(freedom: float, level: float) -> tuple[float, float]:
-    return stats.t.ppf((1 + level) / 2, freedom), stats.norm.ppf((1 + level) / 2)
 
 
 def widening(
@@ -209,7 +202,7 @@ def widening(
     freedom = np.maximum(np.array(sizes) - 1, 1)
     grown = variances * [k / (k - 1) if k > 1 else 1.0 for k in counts]
     df = grown.sum() ** 2 / (grown**2 / freedom).sum()
-    t, z = _t_and_z(df, level)
+    t, z = stats.t.ppf((1 + level) / 2, df), stats.norm.ppf((1 + level) / 2)
     return float(math.sqrt(grown.sum() / variances.sum()) * t / z)
 
 
@@ -230,8 +223,8 @@ def kruskal_wallis(models: Mapping[str, Samples], *, by_seed: bool = True) -> di
 
     The values are the seeds' means or, if not `by_seed`, the pieces as if independent. p is the
     share of all ways to deal the values to the models that give as large an H, or of 4,999 fixed
-    ones. The usual chi-square needs many values: for three against three against three, fully
-    separated, it gives 0.027, not 0.0036.
+    ones. The usual chi-square needs many values: for three models of three, fully separated, it
+    gives 0.027, not 0.0036.
     """
     values = _values(models, by_seed=by_seed)
     pooled = np.concatenate(values)

@@ -24,10 +24,9 @@ import pandas as pd
 
 from musiclib.code_hash import code_hash
 from musiclib.files import atomic_path, sha256_of, upsert_csv
-from study.run import CHECKOUT, Paths, Progress
+from study.run import CHECKOUT, RUN_KEY, Paths, Progress
 from study.sets import PIECE_STEPS, REFINED, corpus_name, load_weights, save_weights, trained_sizes
 
-RUN_KEY = "MUSICLIB_RUN_KEY"  # by which the runner names the cells, code and corpus of a run
 LAYOUT = 2  # of what a checkpoint holds; one of another layout belongs to other settings
 _ABOUT, _ARRAY, _NUMBER, _TUPLE = "about", "__array__", "__number__", "__tuple__"
 
@@ -67,8 +66,7 @@ class Checkpoint:
     def save(self, variables: Sequence[Variable], state: Any = None, *, step: int) -> None:
         """Write the variables, the steps done, and what else decides the rest.
 
-        `state` is what `can_save` takes, else a TypeError, and comes back as it is: NumPy's numbers
-        keep their type.
+        `state` is what `can_save` takes, else a TypeError; it comes back with NumPy's types.
         """
         if not can_save(state):
             raise TypeError(
@@ -116,7 +114,6 @@ class Checkpoint:
     def _read(
         self, variables: Sequence[Variable]
     ) -> tuple[tuple[int, tuple[float, float]], list[np.ndarray], Any]:
-        """Return step and seconds, the variables' values, and the state."""
         with np.load(self.path, allow_pickle=False) as file:
             about = json.loads(file[_ABOUT].tobytes())
             if about["key"] != self.key:
@@ -278,10 +275,7 @@ class Resume(keras.callbacks.Callback):
 
 
 def settings_tried(model: str, kind: str = REFINED) -> int:
-    """Count a model's settings whose result was looked at before its release, if on record.
-
-    Each is a row of ``data/settings_tried.csv``, with what judged it and where it is on record.
-    """
+    """Count the settings tried before a model's release: rows of ``data/settings_tried.csv``."""
     rows = pd.read_csv(CHECKOUT / "data" / "settings_tried.csv")
     return int(((rows["model"] == model) & (rows["kind"] == kind)).sum())
 
