@@ -24,13 +24,13 @@ def rows(name: str, **where: str) -> pd.DataFrame:
     return table.set_index("model")
 
 
-def distances(name: str, *models: str, words: str = "") -> str:
-    """Return the sentence that gives a ruler's distances with their intervals."""
-    found = rows(name)
-    return words + ", ".join(
-        f"{model.removeprefix('plain_').upper()} {row.distance:.2f} ({row.low:.2f} to {row.high:.2f})"
-        for model, row in found.loc[list(models)].iterrows()
-    )
+def distances(name: str, *models: str) -> str:
+    """Return how the page gives a ruler's distances with their intervals."""
+    said = []
+    for model, row in rows(name).loc[list(models)].iterrows():
+        interval = f"({row.low:.2f} to {row.high:.2f})"
+        said.append(f"{model.removeprefix('plain_').upper()} {row.distance:.2f} {interval}")
+    return ", ".join(said)
 
 
 def stated() -> list[str]:
@@ -40,8 +40,8 @@ def stated() -> list[str]:
     gans = rows("distance_by_training.csv").loc["gan", "distance"]
     refined, plain = ("lstm", "vae", "gan"), ("plain_vae", "plain_gan", "plain_lstm")
     return [
-        f"{distances('distance.csv', *refined)}. As many real chorales reach {found['training']:.2f}, "
-        f"a Markov chain in one key {found['markov_common_key']:.2f}.",
+        f"{distances('distance.csv', *refined)}. Real training chorales reach "
+        f"{found['training']:.2f}, a Markov chain in one key {found['markov_common_key']:.2f}.",
         f"{distances('distance_second.csv', *refined)}, beside {second['training']:.2f} and "
         f"{second['markov_common_key']:.2f}.",
         f"{distances('distance.csv', *plain)}.",
