@@ -122,7 +122,6 @@ def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
 
 
 def _models(run: Path, root: Path, done: set[str]) -> Iterator[str]:
-    """Copy the pieces, histories and weights of the models that the run trained."""
     trained = [
         (model, folder.parent.name, int(folder.name))
         for model, notebook in _TRAINERS.items()
