@@ -121,9 +121,9 @@ def test_every_budget_is_a_look_and_what_is_counted_is_said():
     tried = pd.read_csv(ROOT / "data" / "settings_tried.csv").query("kind == 'refined'")["model"]
     tried = tried.value_counts()
     assert f"LSTM {tried['lstm']}, VAE {tried['vae']}, GAN {tried['gan']}." in changes
-    (things,) = re.findall(r"Seven things changed behind one: (.+?)\. Whoever", changes)
-    assert len(things.split(";")) == 7
-    assert "the seven things that changed behind a look" in TEXT
+    (things,) = re.findall(r"Nine things changed behind one: (.+?)\. Whoever", changes)
+    assert len(things.split(";")) == 9
+    assert "the nine things that changed behind a look" in TEXT
 
 
 def test_the_page_is_short_and_the_promises_are_ten():
