@@ -103,8 +103,8 @@ def test_nothing_and_ties_only_give_scores_of_zero():
     ("wins", "prior", "phrase"),
     [
         (np.zeros((2, 3)), 0.5, r"shape \(2, 3\)"),
-        (np.full((2, 2), -1.0), 0.5, "counts of 0 and more"),
-        (np.full((2, 2), math.nan), 0.5, "counts of 0 and more"),
+        (np.full((2, 2), -1.0), 0.5, "counts of 0 or more"),
+        (np.full((2, 2), math.nan), 0.5, "counts of 0 or more"),
         (np.zeros((2, 2)), -1, "prior: got -1"),
     ],
 )
