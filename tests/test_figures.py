@@ -136,8 +136,8 @@ def test_copies_are_drawn_in_percent():
 def parts():
     """Return deciding parts of two claims, one of them without numbers."""
     frame = pd.DataFrame([
-        ("C2", "plain", "VAE above GAN", "vae", "gan", "energy", "dB", True, "yes", 3.0, 2.0, 4.0, 1.0,
-         5, 40, 40, ""),
+        ("C2", "plain", "VAE above GAN", "vae", "gan", "energy", "dB", True, "yes", 3.0, 2.0, 4.0,
+         1.0, 5, 40, 40, ""),
         ("C8", "plain", "GAN beside real", "gan", "real", "spread", "ratio", True, "undecided",
          np.nan, np.nan, np.nan, 0.8, 0, 0, 40, "pieces of gan: 0, needed 20"),
     ], columns=claims.PART_COLUMNS)  # fmt: skip
