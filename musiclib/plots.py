@@ -68,7 +68,7 @@ def use_style() -> None:
 
 def style_of(name: str, *, index: int = 0) -> Style:
     """Return the look of a source of music; any other name takes the spare look at `index`."""
-    return STYLES.get(name.lower(), Style(*_SPARE[index % len(_SPARE)], name))
+    return STYLES.get(name.lower(), Style(*_SPARE[index % len(_SPARE)], name.replace("_", " ")))
 
 
 def tint(colour: str, strength: float) -> tuple[float, float, float]:

@@ -264,8 +264,7 @@ def draw_verdict(parts: pd.DataFrame, verdict: pd.DataFrame) -> Figure:
         if len(found):
             _draw_parts(middle, found)
         else:
-            said = "only listeners can say: notebook 06, with real answers"
-            middle.text(0, 0.5, said, va="center", fontsize=11)
+            middle.text(0, 0.5, "only listeners can say: notebook 06", va="center", fontsize=11)
         for ax in (left, right) if len(found) else (left, middle, right):
             ax.axis("off")
         reason = textwrap.fill(next((why for why in found["why"] if why), ""), 22)
@@ -292,10 +291,11 @@ def _draw_parts(ax: Axes, found: pd.DataFrame) -> None:
         size = f"{first} {row.n_first}, {second} {row.n_second}"
         if row.n_first == row.n_second:
             size = f"n = {row.n_first}"
-        names.append(f"{row.measure + ': ' if len(measures) > 1 else ''}{row.part} ({size})")
+        told = len(measures) == 1 or row.measure in row.part
+        names.append(f"{'' if told else row.measure + ': '}{row.part} ({size})")
     ax.set(xlim=(low, high), ylim=(len(found) - 0.45, -0.55))
     ax.set_yticks(range(len(found)), names, fontsize=10)
-    unit = found["unit"].iloc[0]
+    unit = "; ".join(found["unit"].unique())
     ax.set_xlabel(f"{measures[0]} ({unit})" if len(measures) == 1 else unit, fontsize=10)
     ax.tick_params(axis="x", labelsize=9)
     ax.axvline(0, color="#999999", linewidth=0.8, linestyle=":")

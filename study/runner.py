@@ -679,7 +679,7 @@ def _aligned(table: Path) -> str:
     return "\n".join("  ".join(f"{f:{sign}{w}}" for f, sign, w in line).rstrip() for line in lines)
 
 
-MAX_BYTES, MAX_CELL_LINES = 1_000_000, 40  # of a notebook that is committed
+MAX_BYTES, MAX_CELL_LINES = 2_000_000, 40  # of a notebook that is committed
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _MACHINE_PATH = re.compile(r"(/home/\w|/Users/\w|/root/|/tmp/|/var/folders/|[A-Za-z]:\\+Users)")
 _BASE64 = re.compile(r"base64,[A-Za-z0-9+/=\s]+")

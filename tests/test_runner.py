@@ -644,5 +644,5 @@ def test_size_counts_and_sound_is_not_taken_for_a_path():
     sound = "data:audio/mpeg;base64,AAAA/tmp/BBBB/home/x"
     out = nbformat.v4.new_output("display_data", data={"text/html": f'<audio src="{sound}">'})
     node = runner.add_outputs(notebook("1"), as_run("1", outputs=[out]), name="02", output="..")
-    assert runner.problems(node, size=1_000_000) == []
-    assert runner.problems(node, size=1_000_001) == ["1,000,001 bytes, over 1,000,000"]
+    assert runner.problems(node, size=2_000_000) == []
+    assert runner.problems(node, size=2_000_001) == ["2,000,001 bytes, over 2,000,000"]
