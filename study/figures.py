@@ -114,7 +114,9 @@ def plot_heatmap(
         text = "-" if np.isnan(values[i, j]) else f"{values[i, j]:.2f}"
         colour = "white" if dark[i, j] else "black"
         ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=10)
-    ax.set_xticks(range(columns), [style_of(str(name)).label for name in table.columns])
+    labels = [style_of(str(name)).label for name in table.columns]
+    slant = {"rotation": 30, "ha": "right"} if columns > 10 else {}
+    ax.set_xticks(range(columns), labels, **slant)
     ax.set_yticks(range(rows), [str(name).replace("_", " ") for name in table.index])
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
