@@ -86,23 +86,25 @@ _BLACK_KEYS = (1, 3, 6, 8, 10)  # pitch classes
 _NAMED_KEYS = (((0, 2, 4, 5, 7, 9, 11), 14), ((0, 4, 7), 28), ((0, 7), 60), ((0,), N_KEYS))
 _HEAD = 0.45  # of a step: the dark head that marks an onset
 _MAX_BAR_NUMBERS = 12
+_VOICES = ("#AA3377", "#B8A12E", "#228833", "#5E3C99", "#8C564B", "#2F4F4F", "#7F9F3F", "#444444")
 
 
 def plot_roll(
     roll: np.ndarray, *, ax: Axes | None = None, model: str = "real",
     bar: int = 4 * STEPS_PER_QUARTER, position: np.ndarray | None = None,
-    keys: tuple[int, int] | None = None, title: str = "",
+    keys: tuple[int, int] | None = None, title: str = "", lines: np.ndarray | None = None,
 ) -> Axes:  # fmt: skip
-    """Draw a piano roll, dark where notes start; bar lines every `bar` steps or at `position` 0."""
+    """Draw a roll, dark at onsets; bar lines by `bar` or `position`, colours by `lines` (T, L)."""
     check_roll(roll)
-    if position is not None and len(position) != len(roll):
-        raise ValueError(f"position has {len(position)} steps, but roll has {len(roll)}")
+    for name, given in (("position", position), ("lines", lines)):
+        if given is not None and len(given) != len(roll):
+            raise ValueError(f"{name} has {len(given)} steps, but roll has {len(roll)}")
     ax = axes_or_new(ax, size=(11, 3.6))
     if keys is None:
         used = np.flatnonzero(roll.any(axis=(0, 2)))
         keys = (int(used[0]) - 2, int(used[-1]) + 2) if used.size else (34, 53)
     _draw_keyboard(ax, max(keys[0], 0), min(keys[1], N_KEYS - 1))
-    _draw_notes(ax, roll, style_of(model).colour)
+    _draw_notes(ax, roll, style_of(model).colour, lines)
     ax.set(xlim=(0, max(len(roll), 1)), title=title, ylabel="key")
     in_bar = np.arange(len(roll)) % bar if position is None else np.asarray(position)
     _draw_bars(ax, len(roll), np.flatnonzero(in_bar == 0))
@@ -119,12 +121,14 @@ def _draw_keyboard(ax: Axes, low: int, high: int) -> None:
     ax.set_ylim(low - 0.5, high + 0.5)
 
 
-def _draw_notes(ax: Axes, roll: np.ndarray, colour: str) -> None:
+def _draw_notes(ax: Axes, roll: np.ndarray, colour: str, lines: np.ndarray | None) -> None:
     start, end, key = roll_to_notes(roll).T
-    struck = roll[start, key, ONSET] == 1
+    struck, colours = roll[start, key, ONSET] == 1, np.array([to_rgb(colour)] * len(start))
+    for own, line in zip(_VOICES, () if lines is None else lines.T, strict=False):
+        colours[line[start] == 2 + key] = to_rgb(own)  # the code of an onset
     sustain, onset = _boxes(start, end, key), _boxes(start, start + _HEAD, key)[struck]
-    light = {"facecolor": tint(colour, 0.5), "edgecolor": "white", "linewidth": 0.4, "zorder": 2}
-    dark = {"facecolor": colour, "edgecolor": "none", "zorder": 3}
+    light = {"facecolor": (1 + colours) / 2, "edgecolor": "white", "linewidth": 0.4, "zorder": 2}
+    dark = {"facecolor": colours[struck], "edgecolor": "none", "zorder": 3}
     ax.add_collection(PolyCollection(sustain, label="sustain", **light), autolim=False)
     ax.add_collection(PolyCollection(onset, label="onset", **dark), autolim=False)
 
@@ -191,14 +195,12 @@ def _draw_shares(
     groups: dict[str, np.ndarray], values: np.ndarray, ticks: dict, ax: Axes | None, **labels: str
 ) -> Axes:
     ax = axes_or_new(ax, size=(9, 3.2))
+    width = 0.8 / len(groups)
     for index, (name, found) in enumerate(groups.items()):
         share = 100 * np.array([(found == value).mean() for value in values])
-        style = style_of(name, index=index)
-        if len(groups) == 1:
-            ax.bar(values, share, color=style.colour, width=0.8)
-            continue
-        label = f"{style.label} (n = {len(found):,} notes)"
-        ax.plot(values, share, color=style.colour, marker=style.marker, markersize=5, label=label)
+        style, place = style_of(name, index=index), values + width * (index + 0.5) - 0.4
+        look = {"color": style.colour, "hatch": style.hatch, "edgecolor": "white", "linewidth": 0}
+        ax.bar(place, share, width, label=f"{style.label} (n = {len(found):,} notes)", **look)
     if len(groups) > 1:
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     ax.set_xticks(list(ticks), list(ticks.values()))

@@ -73,11 +73,6 @@ def join_pairs(pairs: Iterable[tuple[int, int]], n: int) -> np.ndarray:
     return group
 
 
-def tune_groups(melodies: Sequence[np.ndarray]) -> np.ndarray:
-    """Group pieces that share a tune: `tune_pairs`, joined by `join_pairs`."""
-    return join_pairs(tune_pairs(melodies), len(melodies))
-
-
 def split_by_group(
     names: Sequence[str], groups: np.ndarray, *, order_by: np.ndarray, seed: int = 0,
     long_enough: np.ndarray | None = None,
@@ -284,9 +279,8 @@ def same_work_pairs(rolls: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     rule finds no pair beyond those of `tune_pairs`.
     """
     orders = [roll_to_notes(roll)[:MOST_NOTES, 2] for roll in rolls]
-    tops = [_top_order(roll) for roll in rolls]
+    found, tops = [], [_top_order(roll) for roll in rolls]
     counts = np.array([np.bincount(order, minlength=N_KEYS) for order in orders])
-    found = []
     for j in range(1, len(rolls)):
         shifts, common = _best_shifts(counts[j], counts[:j])
         order, top = (_bit_masks(keys[j].tolist()) for keys in (orders, tops))
@@ -362,12 +356,18 @@ class Corpus(NamedTuple):
         return [piece for piece in self.pieces if piece.name in names]
 
 
-def ready_corpus(corpus: str, paths: Paths, *, max_pieces: int) -> Corpus:
-    """Return a corpus, prepared and split; missing parts are made in the run's folders."""
+def corpus_source(corpus: str, paths: Paths, *, max_pieces: int) -> tuple[str, Path]:
+    """Return a corpus's short name and its folder of MIDI files, where chorales are written."""
     name, source = corpus_name(corpus), corpus_folder(corpus)
     if source is None:
         source = paths.data / "corpora" / name
         export_chorales(source, max_pieces=max_pieces)
+    return name, source
+
+
+def ready_corpus(corpus: str, paths: Paths, *, max_pieces: int) -> Corpus:
+    """Return a corpus, prepared and split; missing parts are made in the run's folders."""
+    name, source = corpus_source(corpus, paths, max_pieces=max_pieces)
     pedal, prepared = pedal_from_environment(), paths.prepared / name
     prepare_corpus(source, prepared, max_files=max_pieces, sustain_pedal=pedal)
     pieces, path = load_corpus(prepared), paths.data / "splits" / f"{name}.csv"

@@ -23,6 +23,7 @@ from study.runner import ROOT, declared_parameters, parameters_cell, problems, r
 from study.sets import VARIANTS
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+RESEARCH = sorted((ROOT / "notebooks" / "research").glob("*.ipynb"))
 NAMES = {
     "01_data_preparation",
     "02_lstm",
@@ -55,7 +56,7 @@ def test_the_six_notebooks_are_there():
     assert {path.stem for path in NOTEBOOKS} >= NAMES
 
 
-@each_notebook
+@pytest.mark.parametrize("path", NOTEBOOKS + RESEARCH, ids=lambda path: path.stem)
 def test_a_notebook_is_valid_and_in_form(path):
     node = read_notebook(path)
     nbformat.validate(node)

@@ -98,6 +98,19 @@ def test_the_keys_have_names_with_octaves():
     assert ax.get_ylabel() == "key"
 
 
+def test_each_voice_has_its_colour_and_notes_of_no_voice_keep_the_models():
+    roll = draw_roll([0, 0, 4], [50, 40, 45], [4, 8, 4], steps=8)
+    lines = np.zeros((8, 2), np.int16)
+    lines[0] = 2 + 50, 2 + 40
+    ax = plots.plot_roll(roll, lines=lines, model="gan")
+    (onsets,) = [c for c in ax.collections if c.get_label() == "onset"]
+    colours = [to_hex(colour).upper() for colour in onsets.get_facecolor()]
+    assert sorted(colours) == sorted([*plots._VOICES[:2], plots.COLOURS["gan"]])
+    assert len({*plots._VOICES} & {*plots.COLOURS.values()}) == 0
+    with pytest.raises(ValueError, match="lines has 3 steps, but roll has 8"):
+        plots.plot_roll(roll, lines=lines[:3])
+
+
 def test_keys_beyond_the_piano_are_not_drawn():
     ax = plots.plot_roll(draw_roll([0, 4], [0, 87], [4, 4], steps=16), keys=(-1, 88))
     assert ax.get_ylim() == (-0.5, 87.5)
@@ -232,13 +245,18 @@ def test_shares_of_durations():
     assert labels(ax)[-1] == "over 4"
 
 
-def test_several_groups_are_told_apart_by_colour_and_marker():
+def test_several_groups_stand_side_by_side_and_differ_by_colour_and_hatch():
     groups = {
         name: [draw_roll([0], [key], [4], steps=4)] for name, key in (("real", 39), ("gan", 41))
     }
     ax = plots.plot_pitch_histogram(groups)
-    assert [line.get_color() for line in ax.lines] == [plots.COLOURS["real"], plots.COLOURS["gan"]]
-    assert [line.get_marker() for line in ax.lines] == ["D", "s"]
+    assert not ax.lines, "no line leads from one category to the next"
+    real, gan = ax.containers
+    for bars, name in ((real, "real"), (gan, "gan")):
+        assert {to_hex(bar.get_facecolor()).upper() for bar in bars} == {plots.COLOURS[name]}
+        assert {bar.get_hatch() for bar in bars} == {plots.STYLES[name].hatch}
+    ends = [bar.get_x() + bar.get_width() for bar in real]
+    assert np.allclose(ends, [bar.get_x() for bar in gan])
     assert [t.get_text() for t in ax.get_legend().get_texts()] == [
         "real (n = 1 notes)",
         "GAN (n = 1 notes)",
