@@ -264,7 +264,7 @@ def vae():
 @pytest.fixture
 def small_vae(vae):
     keras.utils.set_random_seed(4)
-    model = vae["PlainVAE"](hidden=7, latent_dim=3, seed=5)
+    model = vae["PlainVAE"](width=7, latent_dim=3, seed=5)
     model(some_keys(0, n=1))
     return model
 
@@ -327,7 +327,7 @@ def test_the_plain_vae_draws_its_latents_anew_with_each_call(small_vae):
 
 def test_the_plain_vae_writes_from_standard_normal_latents(vae):
     keras.utils.set_random_seed(6)
-    model = vae["PlainVAE"](hidden=7, seed=5)
+    model = vae["PlainVAE"](width=7, seed=5)
     model(some_keys(0, n=1))
     given, decoder = [], model.decoder
     model.decoder = lambda z: (given.append(z), decoder(z))[1]
@@ -348,7 +348,7 @@ def test_the_plain_vae_writes_from_standard_normal_latents(vae):
 
 def test_the_plain_vaes_weights_go_to_another_and_back(small_vae, vae, tmp_path):
     small_vae.save_weights(tmp_path / "a.weights.h5")
-    other = vae["PlainVAE"](hidden=7, latent_dim=3, seed=9)
+    other = vae["PlainVAE"](width=7, latent_dim=3, seed=9)
     other(some_keys(1, n=1))
     other.load_weights(tmp_path / "a.weights.h5")
     z = np.random.default_rng(17).standard_normal((2, 3)).astype("float32")

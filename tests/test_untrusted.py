@@ -119,9 +119,9 @@ def test_a_kept_measurement_that_was_changed_is_measured_again(tmp_path):
 
     assert measured(4) == [{"value": 8.0}]
     whole = kept.read_text()
-    assert Kept(kept).get("4") == {"value": 8.0}
+    assert Kept(kept).rows.get("4") == {"value": 8.0}
     for changed in (whole.replace("8.0", "9.0"), "item\n4", "[]", whole[:-2], ""):
         kept.write_text(changed)
-        assert Kept(kept).get("4") is None
+        assert Kept(kept).rows.get("4") is None
         assert measured(4) == [{"value": 8.0}]
     assert kept.read_text() == whole
