@@ -11,7 +11,9 @@ keras = pytest.importorskip("keras")
 from keras import layers, ops  # noqa: E402
 
 from musiclib import codec  # noqa: E402
+from study import training  # noqa: E402
 from study.models import sharpen  # noqa: E402
+from study.run import Paths  # noqa: E402
 from study.runner import load_cells  # noqa: E402
 from study.training import Resume  # noqa: E402
 
@@ -434,29 +436,33 @@ class Killed(Resume):
 
 
 @pytest.mark.long
-def test_a_killed_training_of_frames_goes_on_and_ends_the_same(cells, tmp_path):
+def test_a_killed_training_of_frames_goes_on_and_ends_the_same(cells, tmp_path, monkeypatch):
     rng, none = np.random.default_rng(6), np.zeros(20, "int32")
     pieces = [
         codec.KeyExample(str(i), rng.integers(0, 2, (20, 4)).astype("uint8"), none, 0, 16)
         for i in range(5)
     ]
     sung, first = {"train": pieces[:3], "valid": pieces[3:]}, cells["build_frames"]
-    space = dict(cells) | {"preset": "smoke", "seed": 0, "name": "a"}
+    space = dict(cells) | {"preset": "smoke", "seed": 0}
+    space["of_this_run"] = {"preset": "smoke", "corpus": "chorales", "seed": 0}
     load_cells("04_vae", "frames", space)
     space |= {"FRAME_EPOCHS": 5, "build_frames": lambda n, seed: first(n, units=6, seed=seed)}
+    key_codec = SimpleNamespace(n_keys=4, to_dict=dict)
 
     def fit(resume, folder):
         keras.utils.set_random_seed(7)
-        space.update(Resume=resume, paths=SimpleNamespace(checkpoints=tmp_path / folder))
-        return space["fit_frames"](sung, 4)
+        monkeypatch.setattr(training, "Resume", resume)
+        space["paths"] = Paths(tmp_path / folder)
+        model, run = space["fit_frames"](sung, key_codec)
+        return model, run._checkpoint.step
 
-    whole, resume = fit(Resume, "whole")
-    assert (resume.epoch, resume.checkpoint.step) == (0, 5)
+    whole, steps = fit(Resume, "whole")
+    assert steps == 5
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
             fit(Killed, "killed")
-    again, resume = fit(Resume, "killed")
-    assert (resume.epoch, resume.checkpoint.step) == (5, 5)
+    again, steps = fit(Resume, "killed")
+    assert steps == 5
     for ours, theirs in zip(again.get_weights(), whole.get_weights(), strict=True):
         assert np.array_equal(ours, theirs)
 
