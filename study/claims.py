@@ -177,6 +177,7 @@ _NAMES = {"vae": "VAE", "gan": "GAN", "lstm": "LSTM", "markov_common_key": "Mark
 _NAMES |= {"collage_bars": "collages of bars", "collage_phrases": "collages of phrases"}
 _NAMES |= {"training": "training music", "shuffled": "shuffled music", "random": "random notes"}
 _NAMES |= {"backwards": "music backwards", "lstm_reset": "an LSTM that forgets at bar lines"}
+RULERS = {"first ruler": FEATURES, "second ruler": SECOND_FEATURES}
 _MEDIUM_DELTA = {"statistic": cliffs_delta, "margin": MEDIUM, "bounds": (-1.0, 1.0)}
 _SHOWN = {**_MEDIUM_DELTA, "decides": False}
 
@@ -212,10 +213,11 @@ def _variety(name: str) -> Part:
     return Part(*words, name, "real", within, spread_ratio, VARIETY, **settings)
 
 
-def _nearer(name: str, other: str, measure: str, features: Sequence[str]) -> Part:
+def _nearer(name: str, other: str, ruler: str) -> Part:
     """Return the part that asks whether one set lies nearer to real music than another."""
-    words = ("C8", f"{_NAMES[name]} nearer than {_NAMES[other]}, {measure}", measure)
-    return Part(*words, "difference of distances", name, other, tuple(features), nearness, 0.0)
+    words = ("C8", f"{_NAMES[name]} nearer than {_NAMES[other]}, {ruler}", ruler)
+    sets = ("difference of distances", name, other)
+    return Part(*words, *sets, tuple(RULERS[ruler]), nearness, 0.0)
 
 
 _RETURN = "melody that returns"
@@ -253,8 +255,7 @@ _OWN: tuple[Part, ...] = (  # in the order of the claims
         for other in ("gan", "vae")
     ),
     *map(_variety, ("gan", "vae", "lstm", "training")),
-    _nearer("gan", "markov_common_key", "first ruler", FEATURES),
-    _nearer("gan", "markov_common_key", "second ruler", SECOND_FEATURES),
+    *(_nearer("gan", "markov_common_key", ruler) for ruler in RULERS),
 )  # fmt: skip
 
 # Of each claim: the model in whose place controls stand, and these. They lack what the claim says:
@@ -342,8 +343,7 @@ def _to_resample(
     """Return the statistic of a part and the sets that it takes."""
     columns, statistic, pair = part.columns, part.statistic, (part.first, part.second)
     if statistic is nearness:
-        features = FEATURES if set(columns) == set(FEATURES) else SECOND_FEATURES
-        return nearness(ready, *pair, features)
+        return nearness(ready, *pair, RULERS[part.measure])
     if not isinstance(columns, str):
         columns = [f"within_{name}" for name in kept]
         statistic = functools.partial(statistic, features=kept)

@@ -1,9 +1,9 @@
 """Gather the pieces that are compared, and keep what a model notebook leaves behind.
 
 Conventions: a *piece* is a roll of 128 sixteenths (8 bars of 4/4; 24 s at 80 quarters per minute),
-``uint8 (128, 88, 2)`` as in `musiclib.roll`. A *set* is all pieces of one origin, by the name in
-`SETS`. `seed` is the training seed of a model's piece, the drawing seed of a baseline's, and -1 for
-real music. `sample` counts from 0 within a set and seed. A generated piece is the file
+``uint8 (128, 88, 2)`` as in `musiclib.roll`. A *set* is all pieces of one origin. `seed` is the
+training seed of a model's piece, the drawing seed of a baseline's, and -1 for real music. `sample`
+counts from 0 within a set and seed. A generated piece is the file
 ``<model>/<kind>/<seed>/NNN.mid``, in the order in which the model wrote them: nothing is picked.
 `kind` is "plain" (the model as the paper's text says it) or "refined", and "" for other music.
 """
@@ -227,7 +227,6 @@ VARIANTS = {  # sets by the model that wrote them, and the kind under which they
     "vae_temperature_1": ("vae", "temperature_1"), "gan_no_helps": ("gan", "no_helps"),
     "vae_standard_normal": ("vae", "standard_normal"),
 }  # fmt: skip
-SETS = (*MODELS, REAL, TRAINING, *BASELINES, *CONTROLS)  # in the order of every table and figure
 NO_SEED = -1  # of a piece that no training run and no draw made
 _WRITERS = {"lstm": "02 (LSTM)", "gan": "03 (GAN)", "vae": "04 (VAE)"}
 
