@@ -37,7 +37,7 @@ PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c '$(FITS)' >/dev/null 2>&1 && echo $$p && break; done)
 endif
 
-.PHONY: help study remeasure release benchmark budgets bench test test-long test-folders lab \
+.PHONY: help study ladder remeasure release benchmark budgets bench test test-long test-folders lab \
 	install install-test clean
 
 help:
@@ -52,6 +52,7 @@ help:
 	@echo "make benchmark     a model on a published set: DATASET=jsb|piano_midi|nottingham|musedata"
 	@echo "                   MODEL=lstm|vae  SEEDS=3  (MUSICLIB_DATA names the folder with the files)"
 	@echo "make budgets       each model with half and twice the full budget, for the table in 05"
+	@echo "make ladder        the models between plain and refined, for the ladders in 02 to 04"
 	@echo "make bench         what the study does, timed beside what one would do otherwise"
 	@echo "make remeasure     measure the released pieces anew, into runs/remeasure"
 	@echo "make release       put runs over data/, figures/ and the notebooks' outputs: RUN='runs/...'"
@@ -70,6 +71,10 @@ study: install
 remeasure: install
 	@$(RUN_STUDY) --preset full --remeasure $(call option,--output,OUTPUT) \
 		$(if $(filter-out 0,$(FORCE)),--force)
+
+# The models between plain and refined, one change at a time, one training each.
+ladder: install
+	@$(RUN_STUDY) --preset ladder $(call option,--output,OUTPUT) $(if $(filter-out 0,$(FORCE)),--force)
 
 # The one way from a run into data/, figures/ and the notebooks' outputs.
 release: install

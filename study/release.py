@@ -4,10 +4,11 @@
 
 A full run gives everything that it finished: pieces, histories and costs by model, kind and seed,
 so that a release may be made over several days; tables and figures; looks at test sets, which are
-appended. A plain run gives the same of the plain models, a classroom run the outputs of the
-notebooks that train, a run of another budget its rows of the table of budgets and its look at test
-pieces, a benchmark its looks. Nothing is written unless everything is in form.
-``data/released.json`` holds a hash of each folder and the versions that made it.
+appended. A plain run gives the same of the plain models, a ladder run the pieces and costs of those
+between plain and refined, a classroom run the outputs of the notebooks that train, a run of another
+budget its rows of the table of budgets and its look at test pieces, a benchmark its looks. Nothing
+is written unless everything is in form. ``data/released.json`` holds a hash of each folder and the
+versions that made it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from musiclib.files import append_csv, atomic_path, upsert_csv, write_json, writ
 from study import runner
 from study.measuring import versions
 from study.runner import ABOUT, MANIFEST, ROOT, FormError, read_notebook
-from study.sets import REFINED
+from study.sets import PLAIN, REFINED
 
 MERGED = {  # tables that several runs add to, and the columns that name a row
     "fairness.csv": ["model", "kind", "seed"],
@@ -38,7 +39,7 @@ MERGED = {  # tables that several runs add to, and the columns that name a row
     "paper_settings.csv": ["model", "setting", "sample"],
 }
 LEDGERS = ("test_looks.csv", "benchmark_nll.csv")  # of looks at test sets: none is ever changed
-_TRAINERS = {"lstm": "02_lstm", "gan": "03_gan", "vae": "04_vae"}
+_TRAINERS = {"02_lstm": "lstm", "lstm_of_keys": "lstm", "03_gan": "gan", "04_vae": "vae"}
 
 
 class ReleaseError(ValueError):
@@ -71,19 +72,20 @@ def release(run: Path, root: Path = ROOT) -> list[str]:
     if preset == "smoke":
         raise ReleaseError(f"{run}: results of the smoke preset are never released")
     done = runner.State(run / "rendered").done()
-    lessons = done & {*_TRAINERS.values()}
-    wanted = {"full": done, "classroom": lessons, "plain": lessons}.get(preset, ())
-    sources = [p for p in sorted((root / "notebooks").glob("0*.ipynb")) if p.stem in wanted]
+    research = {path.stem for path in (root / "notebooks" / "research").glob("*.ipynb")}
+    lessons, research = done & {*_TRAINERS} - research, done & research
+    wanted = {"full": done, "classroom": lessons, "plain": lessons}.get(preset, set()) | research
+    sources = [p for p in sorted((root / "notebooks").rglob("*.ipynb")) if p.stem in wanted]
     ran = {source: run / "rendered" / source.name for source in sources}
     texts = {s: committable(s, path) for s, path in ran.items() if _parameter("seed", path) == 0}
     said = list(_tables(run, root, preset))
-    if preset in ("full", "plain"):
+    if preset in ("full", "plain", "ladder"):
         said += _models(run, root, done)
     if preset == "full":
         said += _comparison(run, root, done)
     for path, text in texts.items():
         write_text(text, path)
-        said.append(f"notebooks/{path.name}")
+        said.append(path.relative_to(root).as_posix())
     manifest = {"versions": versions(), "sha256": runner.released_hashes(root)}
     write_json(manifest, root / MANIFEST)
     return said
@@ -109,6 +111,7 @@ def committable(source: Path, run: Path) -> str:
 def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
     names = {"full": (*MERGED, *LEDGERS), "classroom": (), "benchmark": LEDGERS}
     names["plain"] = ("fairness.csv", "speed.csv", "paper_settings.csv", "test_looks.csv")
+    names["ladder"] = ("fairness.csv", "speed.csv", "test_looks.csv")
     for name in names.get(preset, ("budgets.csv", "test_looks.csv")):
         path, target = (folder / "data" / "results" / name for folder in (run, root))
         if not path.exists():
@@ -122,13 +125,13 @@ def _tables(run: Path, root: Path, preset: str) -> Iterator[str]:
 
 
 def _models(run: Path, root: Path, done: set[str]) -> Iterator[str]:
-    trained = [
+    trained = {
         (model, folder.parent.name, int(folder.name))
-        for model, notebook in _TRAINERS.items()
-        for folder in sorted((run / "data" / "generated" / model).glob("*/[0-9]*"))
+        for notebook, model in _TRAINERS.items()
+        for folder in (run / "data" / "generated" / model).glob("*/[0-9]*")
         if {notebook, f"{notebook}_seed_{folder.name}"} & done
-    ]
-    for model, kind, seed in trained:
+    }
+    for model, kind, seed in sorted(trained):
         pieces = Path("data", "generated", model, kind, str(seed))
         target = root / pieces
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -139,9 +142,13 @@ def _models(run: Path, root: Path, done: set[str]) -> Iterator[str]:
             Path(aside, "new").rename(target)
         yield pieces.as_posix()
         name = model if kind == REFINED else f"{kind}_{model}"
+        if kind not in (PLAIN, REFINED):
+            continue
         _copy(run, root, f"data/results/history_{name}_{seed}.csv")
         if seed == 0:
             yield from _copy(run, root, f"data/weights/{name}.*")
+    if "ladder" in done:
+        yield from _copy(run, root, "data/results/ladder.csv", "figures/ladder.*")
     if trained and not {"05_comparison", "06_listening_test"} <= done:
         yield "The comparison is of other pieces now: run make remeasure, and release that too."
 

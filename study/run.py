@@ -26,23 +26,26 @@ from musiclib.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PRESET_NAMES = ("smoke", "standard", "classroom", "plain", "half", "double", "full")
+PRESET_NAMES = ("smoke", "standard", "classroom", "plain", "ladder", "half", "double", "full")
 
-BUDGETS: Mapping[str, tuple[int, int, int, int, int, int, int]] = {
-    #             smoke  standard  classroom  plain  half  double  full
-    "max_pieces": (60, 400, 400, 400, 400, 400, 400),  # most pieces of the corpus to read
-    "seeds": (1, 1, 5, 5, 1, 1, 5),  # training runs of each model, each with its own seed
-    "n_samples": (4, 20, 12, 40, 40, 40, 40),  # pieces that each training generates
+BUDGETS: Mapping[str, tuple[int, int, int, int, int, int, int, int]] = {
+    #             smoke  standard  classroom  plain  ladder  half  double  full
+    "max_pieces": (60, 400, 400, 400, 400, 400, 400, 400),  # most pieces of the corpus to read
+    "seeds": (1, 1, 5, 5, 1, 1, 1, 5),  # training runs of each model, each with its own seed
+    "n_samples": (4, 20, 12, 40, 40, 40, 40, 40),  # pieces that each training generates
     # Optimizer steps; 0: released weights.
-    "plain_lstm_steps": (6, 600, 0, 1_200, 0, 0, 1_200),
-    "plain_gan_steps": (6, 1_500, 0, 3_000, 0, 0, 3_000),
-    "plain_vae_steps": (6, 1_500, 0, 3_000, 0, 0, 3_000),
-    "lstm_units": (32, 192, 256, 256, 256, 256, 256),  # cells of each LSTM layer
-    "lstm_steps": (20, 350, 0, 0, 400, 1_600, 800),
-    "keys_steps": (4, 24, 0, 0, 0, 0, 240),  # of the LSTM of keys, each of two runs
-    "gan_steps": (20, 600, 0, 0, 800, 3_200, 1_600),
-    "vae_steps": (20, 700, 0, 0, 1_000, 4_000, 2_000),
-    "minutes": (4, 12, 4, 30, 15, 45, 260),  # expected on two cores, to begin with
+    "plain_lstm_steps": (6, 600, 0, 1_200, 0, 0, 0, 1_200),
+    "plain_gan_steps": (6, 1_500, 0, 3_000, 0, 0, 0, 3_000),
+    "plain_vae_steps": (6, 1_500, 0, 3_000, 0, 0, 0, 3_000),
+    "lstm_units": (32, 192, 256, 256, 256, 256, 256, 256),  # cells of each LSTM layer
+    "lstm_steps": (20, 350, 0, 0, 0, 400, 1_600, 800),
+    "gan_steps": (20, 600, 0, 0, 0, 800, 3_200, 1_600),
+    "vae_steps": (20, 700, 0, 0, 0, 1_000, 4_000, 2_000),
+    # Of each model between the plain and the refined one; 0: the released pieces.
+    "lstm_rung_steps": (4, 0, 0, 0, 240, 0, 0, 0),
+    "gan_rung_steps": (2, 0, 0, 0, 1_600, 0, 0, 0),
+    "vae_rung_steps": (2, 0, 0, 0, 2_000, 0, 0, 0),
+    "minutes": (4, 12, 4, 30, 90, 15, 45, 260),  # expected on two cores, to begin with
 }
 
 
@@ -60,7 +63,7 @@ class Preset:
     @property
     def trainings(self) -> int:
         """How often each model is trained; 0 if the released pieces are read instead."""
-        return self["seeds"] if self["lstm_steps"] or self["plain_lstm_steps"] else 0
+        return self["seeds"] if any(self[key] for key in BUDGETS if key.endswith("_steps")) else 0
 
     def full(self, key: str) -> int:
         """Return the value of the full preset, to print beside a reduced one."""
@@ -76,8 +79,9 @@ def preset(name: str) -> Preset:
     """Return the budgets of the preset `name`.
 
     ``smoke`` (does it run?), ``standard`` (everything trained, in minutes), ``classroom`` (released
-    weights, nothing trained), ``plain`` (the plain models alone), ``full`` (in hours), ``half`` and
-    ``double`` (the refined models, with half and twice of full's steps).
+    weights, nothing trained), ``plain`` (the plain models alone), ``ladder`` (the models between
+    plain and refined), ``full`` (in hours), ``half`` and ``double`` (the refined models, with half
+    and twice of full's steps).
     """
     if name not in PRESET_NAMES:
         raise ValueError(f"preset: got {name!r}; allowed: {', '.join(PRESET_NAMES)}")
@@ -85,7 +89,7 @@ def preset(name: str) -> Preset:
 
 
 CORPORA = ("chorales",)  # what `corpus` may say besides a folder of MIDI files
-BENCHMARK_SETS = ("jsb", "piano_midi", "nottingham", "musedata")  # only notebook 02 reads them
+BENCHMARK_SETS = ("jsb", "piano_midi", "nottingham", "musedata")  # see study.benchmarks
 CHECKOUT = Path(__file__).resolve().parent.parent  # its data/ and figures/ are the released ones
 
 
@@ -96,8 +100,8 @@ def corpus_folder(corpus: str) -> Path | None:
     folder = Path(corpus).expanduser()
     if corpus in BENCHMARK_SETS and not folder.is_dir():
         raise ValueError(
-            f"corpus: {corpus!r} is a benchmark set, which only notebook 02 reads; run that "
-            f"notebook alone with: make benchmark DATASET={corpus} SEEDS=3"
+            f"corpus: {corpus!r} is a benchmark set, which no lesson reads; run the benchmark "
+            f"with: make benchmark DATASET={corpus} SEEDS=3"
         )
     if not corpus.strip() or not folder.is_dir():
         raise ValueError(f"corpus: got {corpus!r}; allowed: chorales or a folder that exists")

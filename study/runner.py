@@ -35,7 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -184,11 +184,12 @@ class Study:
         Paths(self.output)  # refuses the folder of what is released
         self.rendered = self.output / "rendered"
         notebooks = options.notebooks.resolve()
-        given = {**self.about, "remeasure": options.remeasure}
-        given["output"] = relative_output(notebooks, self.output)
+        given = {**self.about, "remeasure": options.remeasure, "output": self.output}
         if options.samples is not None:
             given["n_samples"] = options.samples
-        self.notebooks = read_notebooks(notebooks, given, trainings=self.trainings)
+        asked = {"ladder"} & {options.preset} | ({"folder"} if folder else set())
+        asked.update(options.only or ())
+        self.notebooks = read_notebooks(notebooks, given, trainings=self.trainings, asked=asked)
         if options.remeasure:
             self.notebooks = [nb for nb in self.notebooks if not trains(nb)]
         if options.only:
@@ -323,15 +324,24 @@ def trains(nb: Notebook) -> bool:
     return "trains" in nb.node.metadata.get("study", {})
 
 
-def read_notebooks(folder: Path, given: Mapping[str, Any], *, trainings: int = 1) -> list[Notebook]:
-    """Read the notebooks ``0*.ipynb`` of `folder` in order, or raise `FormError`.
+def read_notebooks(
+    folder: Path, given: Mapping[str, Any], *, trainings: int = 1, asked: Collection[str] = ()
+) -> list[Notebook]:
+    """Read the lessons ``0*.ipynb`` of `folder` in order, or raise `FormError`.
 
     One that trains stands there `trainings` times, and what depends on it depends on all; with 0 it
-    is run once, trains nothing, and nothing waits for it.
+    is run once, trains nothing, and nothing waits for it. A notebook of ``research/`` is read if
+    `asked` has its name or a word of its metadata's ``runs_with``; with the word ``ladder``, only
+    notebooks that list it are read. It comes before the lesson that its ``before`` names.
     """
     found: list[Notebook] = []
-    for path in sorted(folder.glob("0*.ipynb")):
-        found.append(_read(path, earlier=[nb.name for nb in found], given=given))
+    paths = sorted(folder.glob("0*.ipynb")) + sorted(folder.glob("research/*.ipynb"))
+    nodes = {path: read_notebook(path) for path in paths}
+    about = {path: node.metadata.get("study", {}) for path, node in nodes.items()}
+    for path in sorted(paths, key=lambda path: _place(path, about[path])):
+        words = {path.stem, *about[path].get("runs_with", ())}
+        if words.intersection(asked) or (path.parent == folder and "ladder" not in asked):
+            found.append(_read(path, nodes[path], earlier=found, given=given))
     if not found:
         raise FormError(f"{folder}: holds no notebook named 0*.ipynb")
     trainers = [nb for nb in found if trains(nb)]
@@ -348,13 +358,28 @@ def read_notebooks(folder: Path, given: Mapping[str, Any], *, trainings: int = 1
     return [*found[:last], *more, *found[last:]]
 
 
-def _read(path: Path, *, earlier: Sequence[str], given: Mapping[str, Any]) -> Notebook:
-    node = read_notebook(path)
-    study = node.metadata.get("study", {})
-    depends = list(study.get("depends", earlier))
-    if unknown := set(depends) - set(earlier):
+def _place(path: Path, about: Mapping[str, Any]) -> tuple[str, int]:
+    """Order lessons by their numbers; research before the lesson that it names, or at the end."""
+    if path.parent.name != "research":
+        return path.stem, 1
+    return about.get("before", "~"), 0
+
+
+def _read(
+    path: Path, node: NotebookNode, *, earlier: Sequence[Notebook], given: Mapping[str, Any]
+) -> Notebook:
+    study, names = node.metadata.get("study", {}), [nb.name for nb in earlier]
+    depends = list(study.get("depends", names))
+    if path.parent.name == "research":  # it runs behind what there is
+        depends = [name for name in depends if name in names]
+    if unknown := set(depends) - set(names):
         raise FormError(f"{path.stem}: depends on {min(unknown)}, which does not come before it")
+    for nb in earlier:
+        if nb.node.metadata.get("study", {}).get("before") == path.stem:
+            depends.append(nb.name)
     declared = declared_parameters(parameters_cell(node, name=path.stem))
+    if "output" in given:
+        given = {**given, "output": relative_output(path.parent, Path(given["output"]))}
     taken = {name: value for name, value in given.items() if name in declared}
     writes, reads = (list(study.get(key, [])) for key in ("writes", "reads"))
     return Notebook(path.stem, path, node, depends, writes, reads, taken, declared | taken)
@@ -747,9 +772,10 @@ def _assignments(source: str) -> Iterator[tuple[str, Any]]:
 
 def relative_output(notebooks: Path, output: Path) -> str:
     """Return the output relative to a checkout's notebooks, so that they name no machine."""
-    if not output.is_relative_to(notebooks.parent):
+    root = notebooks.parent if notebooks.name != "research" else notebooks.parents[1]
+    if not output.is_relative_to(root):
         return str(output)
-    return Path("..", output.relative_to(notebooks.parent)).as_posix()
+    return Path(os.path.relpath(output, notebooks)).as_posix()
 
 
 def add_outputs(source: NotebookNode, run: NotebookNode, *, name: str, output: str) -> NotebookNode:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pretty_midi import PrettyMIDI
 
 from musiclib.codec import commonest_bars
 from musiclib.files import atomic_path, sha256_of, write_json
@@ -43,7 +44,7 @@ from musiclib.roll import (
     to_midi,
     to_piano_roll,
 )
-from study.run import CORPORA, Paths, Preset
+from study.run import CHECKOUT, CORPORA, Paths, Preset
 from study.stats import MODELS, Rng
 
 PIECE_STEPS = 8 * STEPS_PER_BAR
@@ -227,6 +228,29 @@ VARIANTS = {  # sets by the model that wrote them, and the kind under which they
     "vae_temperature_1": ("vae", "temperature_1"), "gan_no_helps": ("gan", "no_helps"),
     "vae_standard_normal": ("vae", "standard_normal"),
 }  # fmt: skip
+RUNGS = {  # from the plain to the refined model, one change at a time: kinds, and what each adds
+    "lstm": {
+        PLAIN: "88 switches, each on its own",
+        "independent_keys": "onsets, metre, common key; keys still on their own",
+        "joint_keys": "each key knows those above it",
+        "temperature_1": "four voices, drawn one after the other",
+        REFINED: "temperature and top-p",
+    },
+    "gan": {
+        PLAIN: "a picture, and a discriminator's cross-entropy",
+        "wasserstein": "a critic: Wasserstein loss with gradient penalty",
+        "no_helps": "four voices, and an onset gate",
+        "ears": "a critic with ears for chords and steps",
+        REFINED: "the odds of a step",
+    },
+    "vae": {
+        PLAIN: "a picture, its keys on their own, drawn from N(0, I)",
+        "recurrent_decoder": "a decoder that hears its last step; voices on their own",
+        "joint_voices": "each voice knows those before it",
+        "temperature_1": "a learned prior in place of N(0, I)",
+        REFINED: "temperature and top-p",
+    },
+}
 NO_SEED = -1  # of a piece that no training run and no draw made
 _WRITERS = {"lstm": "02 (LSTM)", "gan": "03 (GAN)", "vae": "04 (VAE)"}
 
@@ -304,6 +328,11 @@ def read_variants(paths: Paths) -> list[Sample]:
             read = read_generated(folder.parents[1], models=[model], kind=kind)
             found += [sample._replace(model=name, kind="") for sample in read]
     return found
+
+
+def released_piece(model: str, kind: str, *, seed: int = 0, sample: int = 0) -> PrettyMIDI:
+    """Return a released piece, to be heard: 000 of seed 0 is the first that the model wrote."""
+    return load_midi(CHECKOUT / "data/generated" / model / kind / str(seed) / f"{sample:03d}.mid")
 
 
 def first_pieces(samples: Iterable[Sample]) -> list[Sample]:

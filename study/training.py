@@ -1,8 +1,9 @@
 """Training that survives being killed, and one object for all that repeats around it.
 
 Conventions: a checkpoint is one ``.npz`` file of plain arrays (no pickle), written atomically. It
-carries a hash of the settings that it belongs to; one of other settings is never used. `Training`
-is what a lesson uses: for Keras' ``fit`` (through `Resume`) and for a loop of its own.
+carries a hash of the settings that it belongs to; one of other settings is never used. A `Lesson`
+gives what all lessons on models need, and a `Training` for each of its models: for Keras' ``fit``
+(through `Resume`) and for a loop of its own.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ import keras
 import numpy as np
 import pandas as pd
 
+from musiclib import distance, plots
 from musiclib.code_hash import code_hash
-from musiclib.files import atomic_path, sha256_of, upsert_csv
+from musiclib.files import atomic_path, sha256_of, upsert_csv, write_csv
+from musiclib.roll import Bars
+from study import run, sets
 from study.run import CHECKOUT, RUN_KEY, Paths, Progress
-from study.sets import PIECE_STEPS, REFINED, corpus_name, load_weights, save_weights, trained_sizes
+from study.sets import PIECE_STEPS, REFINED, corpus_name
+from study.splits import ready_corpus
 
 LAYOUT = 2  # of what a checkpoint holds; one of another layout belongs to other settings
 _ABOUT, _ARRAY, _NUMBER, _TUPLE = "about", "__array__", "__number__", "__tuple__"
@@ -293,9 +298,9 @@ class Training:
         self.model, self.kind, self.paths, self.corpus = model, kind, paths, corpus
         self.preset, self.seed, self.steps = preset, seed, steps
         self.codec = codec and codec.to_dict()
-        model = model if kind == REFINED else f"{kind}_{model}"
-        self.weights = (paths.weights_of if steps else paths.trained_weights)(model, seed=seed)
-        name = f"{model}_{preset}_{corpus_name(corpus)}_{seed}.npz"
+        self.name = model if kind == REFINED else f"{kind}_{model}"
+        self.weights = (paths.weights_of if steps else paths.trained_weights)(self.name, seed=seed)
+        name = f"{self.name}_{preset}_{corpus_name(corpus)}_{seed}.npz"
         self._file, self._checkpoint = paths.checkpoints / name, None
         self.seconds = self.cpu_seconds = 0.0
 
@@ -304,11 +309,11 @@ class Training:
         if self.steps:
             return dict(own)
         about = {"corpus": self.corpus, "seed": self.seed, "codec": self.codec}
-        return {**own, **trained_sizes(self.weights, *names, **about)}
+        return {**own, **sets.trained_sizes(self.weights, *names, **about)}
 
     def load(self, net: keras.Model, **expected: Any) -> dict[str, Any]:
         """Load the weights, if their card has this codec and what is `expected`; return it."""
-        return load_weights(net, self.weights, {"codec": self.codec, **expected})
+        return sets.load_weights(net, self.weights, {"codec": self.codec, **expected})
 
     def fit(
         self, net: keras.Model, batches: keras.utils.PyDataset, *, epochs: int,
@@ -358,8 +363,15 @@ class Training:
             "steps": self.steps, **card,
         }  # fmt: skip
         if self.steps:
-            save_weights(net, self.weights, card)
+            sets.save_weights(net, self.weights, card)
         return card
+
+    def history(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Write how the training went and return it; without steps, return that of the weights."""
+        if not self.steps:
+            return pd.read_csv(self.paths.trained_history(self.name, seed=self.seed))
+        write_csv(rows, self.paths.results / f"history_{self.name}_{self.seed}.csv")
+        return rows
 
     def cost(self) -> dict[str, float]:
         """Return what the training took, in seconds, of all runs that it took."""
@@ -383,3 +395,81 @@ class Training:
         """Delete the checkpoint, as the training has left what it was for."""
         if self._checkpoint is not None:
             self._checkpoint.remove()
+
+
+class Lesson:
+    """What a lesson on a model needs: budget, folders, corpus, and how near to real music it comes.
+
+    `pieces` are the training and the validation pieces, ``train`` and ``valid``.
+    """
+
+    def __init__(
+        self, model: str, *, preset: str, seed: int, corpus: str, n_samples: int, output: str
+    ) -> None:
+        self.model, self.seed, self.corpus = model, seed, corpus
+        self.about = {"preset": preset, "corpus": corpus, "seed": seed}
+        self.budget, self.paths = run.preset(preset), Paths(output, corpus)
+        self.n_pieces = n_samples or self.budget["n_samples"]
+        self.rng = run.seed_everything(seed)
+        plots.use_style()
+        read = ready_corpus(corpus, self.paths, max_pieces=self.budget["max_pieces"])
+        self.pieces = {side: read.side(side) for side in ("train", "valid")}
+        self.real = {side: sets.real_rolls(some) for side, some in self.pieces.items()}
+        self._features = {
+            side: distance.feature_table(self.real[side], sets.real_bars(some))
+            for side, some in self.pieces.items()
+        }
+        self.floor = distance.distance_to_real(self._features["train"], self._features["valid"])
+
+    def training(self, kind: str = REFINED, *, steps: int, codec: Any = None) -> Training:
+        """Return the training run of one kind of the model."""
+        return Training(
+            self.model, self.paths, **self.about, steps=steps, codec=codec, kind=kind
+        )  # fmt: skip
+
+    def judge(self, rolls: Sequence[np.ndarray], bars: Sequence[Bars] | None = None) -> pd.Series:
+        """Return how near to the validation pieces some pieces lie, and how far from each other.
+
+        `distance` is the first ruler's (`musiclib.distance`). `nearest` and `pairwise` are 1 where
+        a piece lies as far from its nearest neighbour, and from all others, as real ones do.
+        """
+        features = distance.feature_table(rolls, bars)
+        spread = distance.diversity_ratio(rolls, self.real["valid"])
+        near = distance.distance_to_real(features, self._features["valid"])
+        return pd.Series({"distance": near, "nearest": spread.nearest, "pairwise": spread.pairwise})
+
+    def beside_real(
+        self, made: Mapping[str, Sequence[np.ndarray]], *measures: str,
+        bars: Sequence[Bars] | None = None,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Return the means of some measures and what `judge` says, one column for each set."""
+        made = {name: (rolls, bars) for name, rolls in made.items()}
+        made["real"] = self.real["valid"], sets.real_bars(self.pieces["valid"])
+        columns = {}
+        for name, (rolls, own) in made.items():
+            means = sets.measure_table(rolls, own)[list(measures)].mean()
+            columns[name] = pd.concat([means, self.judge(rolls, own)])
+        table = pd.DataFrame(columns).round(2)
+        table.loc["distance", "real"] = round(self.floor, 2)  # of training pieces
+        return table.drop("pairwise")
+
+    def finish(
+        self, training: Training, rolls: list[np.ndarray], *, seconds: float, parameters: int,
+        windows_seen: int, bars: list[Bars] | None = None, net: keras.Model | None = None,
+        settings: Mapping[str, Any] | None = None, **card: Any,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Write pieces, weights (if there is a `net`) and costs; return the costs.
+
+        `seconds` is what the pieces took. Where nothing was trained the pieces are only checked.
+        """
+        folder = self.paths.generated / self.model / training.kind / str(self.seed)
+        written = sets.write_pieces(rolls, folder, bars=bars, keep=not training.steps)
+        flaws = written.loc[written["flaws"] != "", "flaws"]
+        print(f"{len(rolls)} pieces in {seconds:.1f} s; with a flaw: {len(flaws)}", *flaws)
+        if net is not None:
+            near = float(self.judge(rolls, bars)["distance"])
+            training.keep(net, settings=settings, valid_distance=near, **card)
+        return training.record(
+            pieces=len(rolls), seconds=seconds, parameters=parameters, windows_seen=windows_seen,
+            training_pieces=len(self.pieces["train"]),
+        )  # fmt: skip

@@ -40,7 +40,7 @@ def test_every_budget_has_a_value_for_every_preset():
 def test_smoke_is_the_smallest_and_classroom_trains_nothing():
     smoke, classroom = preset("smoke"), preset("classroom")
     for key in (key for key in BUDGETS if key.endswith("_steps")):
-        assert 0 < smoke[key] < smoke.full(key)
+        assert 0 < smoke[key] < (preset("ladder") if "rung" in key else preset("full"))[key]
         assert classroom[key] == 0
 
 
@@ -49,10 +49,17 @@ def test_plain_trains_the_plain_models_as_full_does_and_no_other():
     for model in ("lstm", "gan", "vae"):
         assert plain[f"plain_{model}_steps"] == plain.full(f"plain_{model}_steps") > 0
         assert plain[f"{model}_steps"] == 0
-    assert plain["keys_steps"] == 0
     for key in ("max_pieces", "seeds", "n_samples"):
         assert plain[key] == plain.full(key)
     assert plain.trainings == preset("full").trainings == 5
+
+
+def test_the_ladder_trains_what_lies_between_plain_and_refined_with_the_full_budget():
+    ladder = preset("ladder")
+    trained = {key for key in BUDGETS if key.endswith("_steps") and ladder[key]}
+    assert trained == {"lstm_rung_steps", "gan_rung_steps", "vae_rung_steps"}
+    for model in ("gan", "vae"):
+        assert ladder[f"{model}_rung_steps"] == ladder.full(f"{model}_steps")
 
 
 def test_presets_of_other_budgets_leave_the_plain_models_as_released():
@@ -60,7 +67,8 @@ def test_presets_of_other_budgets_leave_the_plain_models_as_released():
         assert not any(preset(name)[f"plain_{model}_steps"] for model in ("lstm", "gan", "vae"))
     trains = {name: preset(name).trainings for name in PRESET_NAMES}
     assert trains == {
-        "smoke": 1, "standard": 1, "classroom": 0, "plain": 5, "half": 1, "double": 1, "full": 5
+        "smoke": 1, "standard": 1, "classroom": 0, "plain": 5, "ladder": 1, "half": 1, "double": 1,
+        "full": 5,
     }  # fmt: skip
 
 
@@ -103,9 +111,7 @@ def test_a_corpus_is_a_name_or_a_folder(tmp_path):
 
 def test_a_benchmark_set_is_refused_with_the_command_that_runs_it():
     assert set(benchmarks.SETS) == set(BENCHMARK_SETS)
-    with pytest.raises(
-        ValueError, match="run that notebook alone with: make benchmark DATASET=jsb"
-    ):
+    with pytest.raises(ValueError, match="run the benchmark with: make benchmark DATASET=jsb"):
         corpus_folder("jsb")
 
 
