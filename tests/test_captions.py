@@ -199,8 +199,6 @@ def stated_by_06():
     assert models["low"].max() < models["high"].min(), "the intervals of the models overlap"
     for name in ("real", "markov"):
         assert scores.loc[name, "low"] < put_in[name] < scores.loc[name, "high"]
-        assert (models["low"] > scores.loc[name, "high"]).all() == (name == "markov")
-        assert (models["high"] < scores.loc[name, "low"]).all() == (name == "real")
     real, chain = (f"{written(scores['score'][k])} (put in: {written(put_in[k])})" for k in put_in
                    if k not in MODELS)  # fmt: skip
     assert ((rhos["rho_low"] < 0) & (rhos["rho_high"] > 0)).sum() == 4
@@ -250,5 +248,7 @@ def test_06_says_what_is_simulated():
     cells = {cell.id: cell for cell in code_cells(lesson("06_listening_test"))}
     for name in ("wins", "scores", "agreement", "power", "measures"):
         for out in cells[f"listen-{name}"].outputs:
-            shown = str(out.metadata) + str(out.get("text", "")) + str(out.get("data", ""))
+            shown = (
+                str(out.get("metadata", "")) + str(out.get("text", "")) + str(out.get("data", ""))
+            )
             assert re.search("simulated", shown, re.IGNORECASE), name
