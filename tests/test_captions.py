@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 
 from study.chorales import chorale_scores
+from study.listening import HEARD
+from study.preference import expected_scores
 from study.runner import ROOT, code_cells, read_notebook
+from study.stats import MODELS
 
-LESSONS = ("01_data_preparation",)  # those that are lessons by now
+LESSONS = ("01_data_preparation", "06_listening_test")  # those that are lessons by now
 MOST_CELLS, MOST_LINES, MOST_WORDS, LONGEST, FIRST_SOUND, MOST_NAMES = 45, 350, 2_500, 30, 6, 8
 SENTENCE = re.compile(r"In the released run.+?[.](?=\s|$)", re.DOTALL)
 
@@ -169,3 +172,83 @@ def test_each_picture_is_described_in_words(name):
         for out in cell.outputs:
             if "image/png" in out.get("data", {}):
                 assert out.metadata["image/png"]["alt"], cell.id
+
+
+def test_the_pictures_of_the_research_notebook_are_described_in_words():
+    test_each_picture_is_described_in_words("research/data_in_full")
+
+
+def stated_by_06():
+    """Return the sentences on the released run as its outputs and tables have them."""
+    said = {cell.id: text_of(cell) for cell in code_cells(lesson("06_listening_test"))}
+
+    def number(cell, pattern):
+        found = re.search(pattern, said[cell])
+        assert found, f"{pattern!r} is not in what {cell} prints: {said[cell]!r}"
+        return [group.replace("-", "−") for group in found.groups()]
+
+    def table(name):
+        path = ROOT / "data" / "results" / f"listening_{name}_simulated.csv"
+        return pd.read_csv(path, index_col=0 if name != "agreement" else None)
+
+    def written(value):
+        return f"{value:.2f}".replace("-", "−")
+
+    scores, rhos, (agreed,) = table("scores"), table("prediction"), table("agreement").iloc
+    models, put_in = scores.loc[list(MODELS)], dict(zip(HEARD, expected_scores(), strict=True))
+    assert models["low"].max() < models["high"].min(), "the intervals of the models overlap"
+    for name in ("real", "markov"):
+        assert scores.loc[name, "low"] < put_in[name] < scores.loc[name, "high"]
+    real, chain = (f"{written(scores['score'][k])} (put in: {written(put_in[k])})" for k in put_in
+                   if k not in MODELS)  # fmt: skip
+    assert ((rhos["rho_low"] < 0) & (rhos["rho_high"] > 0)).sum() == 4
+    assert agreed["p"] < 0.001
+    alpha, low, high, w = (written(agreed[k]) for k in ("alpha", "low", "high", "w"))
+    (html,) = (c.outputs[0].data["text/html"] for c in code_cells(lesson("06_listening_test"))
+               if c.id == "listen-power")  # fmt: skip
+    reach, _, _, *more = re.findall(r">([\d.]+)</td>", html)
+    (further, less, _), (last, least, _) = more[:3], more[3:]
+    softest, loudest, level = number("listen-levels", r"(-[\d.]+) to (-[\d.]+) L.*?(-[\d.]+)")
+    ratings, choices, minutes = number("listen-screen", r"(\d+) ratings and (\d+) .* (\d+) min")
+    (people,) = number("listen-read", r"(\d+) real listeners")
+    (c1,) = number("listen-verdict", r"claim C1: (\w+)")
+    assert (people, c1) == ("0", "undecided")
+    half, none = number("listen-solution-1", r"way: ([\d.]+)[\s\S]+way: ([\d.]+)")
+    random, order = number("listen-solution-2", r"alpha (-?[\d.]+), mean W ([\d.]+)")
+    answers, lines = number("listen-solution-3", r"word: (\d+) answers, (\d+) lines skipped")
+    assert said["listen-solution-3"].count("refused") == 3
+    run = "In the released run"
+    return [
+        f"{run}, the clips lay between {softest} and {loudest} LUFS before, and all lie at {level} "
+        "after.",
+        f"{run}, each listener gives {ratings} ratings and makes {choices} choices, with {minutes} "
+        "minutes of music.",
+        f"{run}, {people} real listeners have answered so far.",
+        f"{run}, the method finds what was put in: real music scores {real}, the chain {chain}, "
+        "and the intervals of the three models overlap, all simulated.",
+        f"{run}, the simulated alpha is {alpha}, with an interval from {low} to {high}, and the "
+        f"simulated W is {w} with a p below 0.001.",
+        f"{run}, the interval reaches {reach} to either side with 10 listeners, {further} with 40 "
+        f"(predicted: {less}) and {last} with 160 (predicted: {least}), all simulated.",
+        f"{run}, all four intervals contain 0, which is no surprise: simulated listeners hear "
+        "nothing.",
+        f"{run}, C1 is {c1}, because no real listener has answered.",
+        f"{run}, the difference is {half} with the half wins and {none} without.",
+        f"{run}, 20 shuffles of simulated ratings give a mean alpha of {random} and a mean W of "
+        f"{order}.",
+        f"{run}, the first three tries are refused, and the fourth gives {answers} answers: "
+        f"{lines} lines are skipped, because they belong to another test.",
+    ]
+
+
+STATED["06_listening_test"] = stated_by_06
+
+
+def test_06_says_what_is_simulated():
+    cells = {cell.id: cell for cell in code_cells(lesson("06_listening_test"))}
+    for name in ("wins", "scores", "agreement", "power", "measures"):
+        for out in cells[f"listen-{name}"].outputs:
+            shown = (
+                str(out.get("metadata", "")) + str(out.get("text", "")) + str(out.get("data", ""))
+            )
+            assert re.search("simulated", shown, re.IGNORECASE), name
