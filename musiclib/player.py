@@ -50,12 +50,13 @@ def play(x: np.ndarray, sr: int) -> Player:
 def show_piece(
     piece: np.ndarray | pretty_midi.PrettyMIDI, title: str = "", *, model: str = "real",
     seconds: float = 24.0, position: np.ndarray | None = None, lines: np.ndarray | None = None,
+    mark: int | None = None,
 ) -> None:  # fmt: skip
     """Show the first `seconds` of a piece in a notebook: its roll, and below it a player.
 
     A roll, shape (T, 88, 2), is played on a piano at velocity 80 and 80 quarter notes per minute
     (24 s are 128 steps); a MIDI piece is played as it is. `model`, `position` and `lines`: see
-    `plot_roll`.
+    `plot_roll`. A dashed line stands before the step `mark`.
     """
     most = LONGEST - RELEASE_TAIL
     if not 0 < seconds <= most:
@@ -69,7 +70,10 @@ def show_piece(
         midi, duration = to_midi(roll), len(roll) * _STEP
     given = {"position": position, "lines": lines}
     shown = {k: np.asarray(v)[: len(roll)] for k, v in given.items() if v is not None}
-    figure = plot_roll(roll, model=model, title=title, **shown).figure
+    ax = plot_roll(roll, model=model, title=title, **shown)
+    if mark is not None:
+        ax.axvline(mark, color="black", linestyle="--")
+    figure = ax.figure
     memory = io.BytesIO()
     figure.savefig(memory, format="png", metadata={"Software": None})
     plt.close(figure)
