@@ -49,12 +49,13 @@ def play(x: np.ndarray, sr: int) -> Player:
 def show_piece(
     piece: np.ndarray | pretty_midi.PrettyMIDI, title: str = "", *, model: str = "real",
     seconds: float = 24.0, position: np.ndarray | None = None, lines: np.ndarray | int = 0,
+    mark: int | None = None,
 ) -> None:  # fmt: skip
     """Show the first `seconds` of a piece in a notebook: its roll, and below it a player.
 
     A roll, shape (T, 88, 2), is played on a piano at velocity 80 and 80 quarter notes per minute
     (24 s are 128 steps); a MIDI piece is played as it is. `model`, `position` and `lines`: see
-    `plot_roll`.
+    `plot_roll`. A dashed line stands before the step `mark`.
     """
     most = LONGEST - RELEASE_TAIL
     if not 0 < seconds <= most:
@@ -67,7 +68,10 @@ def show_piece(
         roll = check_roll(piece, name="piece")[:steps]
         midi, duration = to_midi(roll), len(roll) * _STEP
     position, lines = (v[: len(roll)] if np.ndim(v) else v for v in (position, lines))
-    figure = plot_roll(roll, model=model, title=title, position=position, lines=lines).figure
+    ax = plot_roll(roll, model=model, title=title, position=position, lines=lines)
+    if mark is not None:
+        ax.axvline(mark, color="black", linestyle="--")
+    figure = ax.figure
     memory = io.BytesIO()
     figure.savefig(memory, format="png", metadata={"Software": None})
     plt.close(figure)

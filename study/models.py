@@ -7,15 +7,21 @@ are decided one after another: the highest, the lowest, then the inner ones down
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
+from pretty_midi import PrettyMIDI
 
-from musiclib.piece import Piece
-from musiclib.roll import N_KEYS, sounding_keys
+from musiclib import codec as codecs
+from musiclib import player
+from musiclib.midi import load_midi, save_midi
+from musiclib.piece import Piece, piece_from_midi
+from musiclib.roll import N_KEYS, SUSTAIN, sounding_keys, to_midi
 from study.sets import PIECE_STEPS
 
 Tensor = Any
@@ -114,6 +120,19 @@ def draw_voices(
     return tuple(ops.stack([drawn[v] for v in voices], axis=-1) for drawn in (codes, sounds))
 
 
+@keras.saving.register_keras_serializable("study")
+class StepNLL(keras.losses.Loss):
+    """Nats per step: summed over a step's voices or keys, averaged over the steps in the mask."""
+
+    def __init__(self, name: str = "step_nll") -> None:
+        super().__init__(name=name, reduction="mean_with_sample_weight")
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the nats (B, T) of the codes `y_true` (B, T, J) under logits (B, T, J, C)."""
+        nll = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        return ops.sum(nll, axis=-1)
+
+
 class Batches(keras.utils.PyDataset):
     """Training batches, `steps` to an epoch: each is `draw` of a generator with its own number."""
 
@@ -165,3 +184,77 @@ def rolls_of_keys(sounding: np.ndarray) -> list[np.ndarray]:
     sounding = np.asarray(sounding) > 0
     struck = sounding & ~np.pad(sounding, ((0, 0), (1, 0), (0, 0)))[:, :-1]
     return list(np.stack([struck, sounding], axis=-1).astype(np.uint8))
+
+
+class VoiceWindows:
+    """Windows of encoded pieces as an LSTM of voices takes them: (inputs, codes, mask).
+
+    ``now`` (B, T, V, 2) holds the sounds and codes of each step itself, ``before`` the sounds one
+    step earlier.
+    """
+
+    def __init__(self, examples: Sequence[codecs.Example], *, steps: int) -> None:
+        self.examples, self.steps = examples, steps
+        self.sizes = np.array([len(example.codes) for example in examples], float)
+
+    def cut(self, starts: Sequence[tuple[int, int]]) -> tuple[dict[str, np.ndarray], Any, Any]:
+        """Return the windows from (piece, step) on; what lies behind a piece is masked."""
+        window = codecs.cut(self.examples, starts, length=self.steps)
+        inputs = {name: window[name] for name in ("before", "metre")}
+        inputs["register"] = np.broadcast_to(window["register"][:, None], window["metre"].shape)
+        inputs["now"] = np.stack([window["sounds"], window["codes"]], axis=-1)
+        return inputs, window["codes"], window["mask"]
+
+    def draw(self, n: int, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], Any, Any]:
+        """Draw n windows, longer pieces more often; one in four or more begins a piece."""
+        which = rng.choice(len(self.sizes), n, p=self.sizes / self.sizes.sum())
+        last = [max(int(self.sizes[i]) - self.steps, 0) for i in which]
+        starts = [0 if rng.random() < 0.25 else int(rng.integers(0, end + 1)) for end in last]
+        return self.cut(list(zip(which, starts, strict=True)))
+
+
+# A given beginning, continued by a model of voices or of keys.
+
+
+def continue_piece(
+    piece: Piece, codec: codecs.VoiceCodec | codecs.KeyCodec,
+    write: Callable[[Any, np.ndarray], np.ndarray], *, quarters: int,
+) -> PrettyMIDI:  # fmt: skip
+    """Continue the first quarter notes of a piece: show it, play it, return it as MIDI.
+
+    `write(example, begins)` returns the roll of a piece that begins with these codes (1, T, ...).
+    """
+    if not 1 <= quarters <= 24:
+        raise ValueError(f"quarters: got {quarters}, allowed is 1 to 24 of the 32 of a piece")
+    example = codec.encode(piece)
+    begins = example.codes[None, : 4 * quarters]
+    steps, roll = begins.shape[1], write(example, begins)
+    read = codec.decode(begins[0], example.register)[..., SUSTAIN]
+    there = piece.roll[:steps, :, SUSTAIN]
+    kept = 100 * (read & there).sum() / max(there.sum(), 1)
+    print(f"the model reads {kept:.0f} % of the beginning as it is written")
+    tempo = float(np.clip(piece.tempo, 4, 1000))
+    loud = 80 if isinstance(codec, codecs.VoiceCodec) else 48  # thick chords would clip
+    midi = to_midi(roll, tempo=tempo, velocity=loud, **codecs.bars_of(example)._asdict())
+    name = piece.name.replace("$", r"\$")  # else the start of a formula
+    title = f"{name}: {steps / 4:g} quarter notes given, {32 - steps / 4:g} continued"
+    position = codecs.bar_position(codecs.continued_metre(example, length=PIECE_STEPS))
+    seconds = min(PIECE_STEPS * 15 / tempo, 59)
+    player.show_piece(
+        midi, title, model="lstm", position=position, seconds=seconds, mark=steps
+    )  # fmt: skip
+    return midi
+
+
+def continue_file(
+    path: str | os.PathLike[str], folder: Path, continued: Callable[..., PrettyMIDI], **how: Any
+) -> Path:
+    """Write to `folder` what `continued` makes of a MIDI file's piece, and return the path."""
+    path = Path(path).expanduser()
+    piece, found = piece_from_midi(load_midi(path), name=path.stem)
+    if not found["notes"]:
+        without = "it has no pitched note that a piano can play"
+        raise ValueError(f"{path.name}: {without}, so there is no beginning to continue")
+    target = folder / f"{path.stem}.mid"
+    save_midi(continued(piece, **how), target)
+    return target

@@ -222,6 +222,18 @@ def kernel_environment(*, threads: int = KERNEL_THREADS) -> dict[str, str]:
     }
 
 
+def skip_layer_seeds(seed: int, n: int) -> None:
+    """Seed Keras, then drop the seeds that n new layers would take.
+
+    So a model gets the first weights that it had when others were built before it.
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    for _ in range(n):
+        keras.random.SeedGenerator()
+
+
 _NOTEBOOK_SECONDS, _TERMINAL_SECONDS = 1.0, 10.0  # at most one update, or one line, in this time
 _FIGURE_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 

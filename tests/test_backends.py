@@ -66,11 +66,7 @@ def test_weights_of_one_backend_say_the_same_under_the_other(said, writer):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """Run the first four notebooks under JAX with the smoke preset.
-
-    With another seed than 0 notebook 02 leaves out its lesson on keys, whose many shapes JAX
-    would compile for minutes.
-    """
+    """Run the first four notebooks under JAX with the smoke preset."""
     folder = tmp_path_factory.mktemp("jax")
     (folder / "notebooks").mkdir()
     for name in NOTEBOOKS:

@@ -15,7 +15,7 @@ from study.preference import expected_scores
 from study.runner import ROOT, code_cells, read_notebook
 from study.stats import MODELS
 
-LESSONS = ("01_data_preparation", "06_listening_test")  # those that are lessons by now
+LESSONS = ("01_data_preparation", "02_lstm", "06_listening_test")  # those that are lessons by now
 MOST_CELLS, MOST_LINES, MOST_WORDS, LONGEST, FIRST_SOUND, MOST_NAMES = 45, 350, 2_500, 30, 6, 8
 SENTENCE = re.compile(r"In the released run.+?[.](?=\s|$)", re.DOTALL)
 
@@ -252,3 +252,59 @@ def test_06_says_what_is_simulated():
                 str(out.get("metadata", "")) + str(out.get("text", "")) + str(out.get("data", ""))
             )
             assert re.search("simulated", shown, re.IGNORECASE), name
+
+
+def stated_by_02():
+    """Return the sentences of lesson 02 on the released run, from its outputs and tables."""
+    said = {cell.id: text_of(cell) for cell in code_cells(lesson("02_lstm"))}
+
+    def row(cell, name):
+        """Return the numbers of a row of the table that a cell shows."""
+        (found,) = re.findall(rf"^ *{re.escape(name)} +([-\d. ]+)$", said[cell], re.MULTILINE)
+        return found.split()
+
+    on, same = re.findall(r"([\d.]+) % of the", said["lstm-batch"])
+    wrote, asked = "lstm-plain-written", "lstm-temperature"
+    density, consonant = row(wrote, "note_density"), row(wrote, "consonant_share")
+    plain, floor = row(wrote, "distance")
+    history = pd.read_csv(ROOT / "data" / "results" / "history_lstm_0.csv")
+    best = f"{history['valid'].min():.2f}"
+    near = {tau: row(asked, f"temperature {tau}")[2] for tau in ("0.2", "0.4", "0.6", "1", "1.5")}
+    assert min(near, key=lambda tau: float(near[tau])) == "0.6"
+    hot, real = (row(asked, name)[0] for name in ("temperature 1.5", "real"))
+    refined, at_one, forgets, _ = row("lstm-controls", "distance")
+    cold = {name: row("lstm-solution-1", name) for name in ("pitch_range", "nearest")}
+    assert float(cold["pitch_range"][0]) < float(row(asked, "temperature 0.6")[1])
+    assert float(cold["nearest"][0]) < float(row(asked, "temperature 0.6")[3])
+    scale, far = (row("lstm-solution-1", n)[0] for n in ("scale_consistency", "distance"))
+    assert scale == row(asked, "temperature 0.6")[0]
+    together, apart = re.findall(r"([\d.]+) (?:together|apart)", said["lstm-solution-2"])
+    assert together == best
+    before, after, _ = row("lstm-solution-2", "consonant_share")
+    voices = re.search(r"highest: ([\d. ]+) in all", said["lstm-solution-3"])[1].split()
+    assert max(voices, key=float) == voices[3]
+    run = "In the released run"
+    return [
+        f"{run}, {on} % of the switches are on, and {same} % of the steps repeat the step before.",
+        f"{run}, the plain LSTM starts {density[0]} notes in a quarter note, where real music "
+        f"starts {density[1]}, and {consonant[0]} of its pairs are consonant instead of "
+        f"{consonant[1]}.",
+        f"{run}, its distance is {plain}, where real music has {floor}.",
+        f"{run}, the best validation loss is {best} nats per step.",
+        f"{run}, the distance is {near['0.2']} at temperature 0.2, {near['0.6']} at 0.6 and "
+        f"{near['1.5']} at 1.5.",
+        f"{run}, {hot} of the notes lie inside their best scale at temperature 1.5, where Bach "
+        f"has {real}.",
+        f"{run}, the distance is {refined} for the refined model, {at_one} at temperature 1 and "
+        f"{forgets} without memory.",
+        f"{run}, `pitch_range` falls to {cold['pitch_range'][0]} semitones and `nearest` to "
+        f"{cold['nearest'][0]}; `scale_consistency` stays at {scale}.",
+        f"{run}, its distance is {far}: likely is not the same as good.",
+        f"{run}, the loss rises from {together} to {apart} nats per step, and the consonant share "
+        f"falls from {before} to {after}.",
+        f"{run}, the voices cost {voices[0]}, {voices[1]}, {voices[2]} and {voices[3]} nats per "
+        "step, from soprano to bass.",
+    ]
+
+
+STATED["02_lstm"] = stated_by_02
