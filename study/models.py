@@ -8,6 +8,7 @@ are decided one after another: the highest, the lowest, then the inner ones down
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Any
 
 import keras
@@ -129,6 +130,105 @@ class Batches(keras.utils.PyDataset):
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
+
+
+# What the GAN's generator starts from, and what its critic hears. A score (B, L, V, S + 1) holds,
+# for L eighths and V voices, a distribution over the S sounds, and then whether a note begins.
+
+
+def marginals(sounds: np.ndarray, onsets: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return log shares (2, V, n) of sounds and logits (2, V) of onsets, on and off the beat."""
+    share = np.ones((2, sounds.shape[2], n))  # one is added to each count: no log of 0
+    rate = np.zeros((2, sounds.shape[2]))
+    for half, v in np.ndindex(rate.shape):
+        share[half, v] += np.bincount(sounds[:, half::2, v].ravel(), minlength=n)
+        rate[half, v] = onsets[:, half or 2 :: 2, v].mean()  # at step 0 every note begins
+    rate = np.clip(rate, 0.005, 0.995)
+    return np.log(share / share.sum(axis=-1, keepdims=True)), np.log(rate / (1 - rate))
+
+
+def step_odds(sounds: np.ndarray, onsets: np.ndarray, n: int) -> np.ndarray:
+    """Return (V, n, n): how often a voice takes a step, over chance; 1 from and to a rest.
+
+    One is added to both counts, and the odds are clipped to 0.02 to 50 (our choice).
+    """
+    odds = np.ones((sounds.shape[2], n, n), "float32")
+    step = np.arange(n - 1) - np.arange(n - 1)[:, None] + n - 2
+    for v in range(len(odds)):
+        last, new = sounds[:, :-1, v], sounds[:, 1:, v]
+        moves = (onsets[:, 1:, v] > 0) & (last > 0) & (new > 0)
+        share = np.bincount(sounds[..., v].ravel(), minlength=n)[1:] + 1.0
+        share /= share.sum()
+        found = np.bincount((new - last)[moves] + n - 2, minlength=2 * n - 3) + 1.0
+        chance = np.correlate(share, share, "full") * moves.sum() + 1.0
+        odds[v, 1:, 1:] = np.clip(found / chance, 0.02, 50)[step]
+    return odds
+
+
+def pitch_classes(sounds: int, lowest: int) -> np.ndarray:
+    """Return (S, 12), 1 where a sound has a pitch class, C first; key 0 of the piano is an A."""
+    keys, table = np.arange(sounds - 1), np.zeros((sounds, 12), "float32")
+    table[1 + keys, (keys + lowest + 9) % 12] = 1
+    return table
+
+
+class Residual(layers.Layer):
+    """Add to a sequence (B, Q, width) what a convolution makes of it."""
+
+    def __init__(self, width: int, *, dilation: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.norm = layers.LayerNormalization()
+        self.conv = layers.Conv1D(width, 3, padding="same", dilation_rate=dilation)
+
+    def build(self, shape: Sequence[int | None]) -> None:
+        self.norm.build(shape)
+        self.conv.build(shape)
+
+    def call(self, h: Tensor) -> Tensor:
+        return h + self.conv(ops.relu(self.norm(h)))
+
+
+class Hearing(layers.Layer):
+    """Hear a score: chroma (12), intervals of each pair of voices (12 each), steps (19 each)."""
+
+    def __init__(self, voices: int, sounds: int, *, lowest: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pairs = list(combinations(range(voices), 2))
+        self.to_class = pitch_classes(sounds, lowest)
+        upper, lower = np.indices((12, 12))
+        self.to_interval = np.eye(12, dtype="float32")[(upper - lower) % 12].reshape(144, 12)
+        self.number = np.arange(sounds, dtype="float32")[:, None]
+        self.steps = np.arange(-9, 10, dtype="float32")
+
+    def chroma(self, score: Tensor) -> Tensor:
+        """Return pitch classes (B, L, V, 12); their sum is the chance that the voice sounds."""
+        return ops.matmul(score[..., :-1], self.to_class)
+
+    def interval(self, chroma: Tensor, u: int, v: int) -> Tensor:
+        """Return the interval class (B, L, 12) from voice v up to voice u, drawn independently."""
+        both = chroma[:, :, u, :, None] * chroma[:, :, v, None, :]
+        return ops.matmul(ops.reshape(both, (-1, chroma.shape[1], 144)), self.to_interval)
+
+    def melody(self, score: Tensor) -> Tensor:
+        """Return steps over two eighths (B, L, V, 19): a bump at each semitone; 0 at first."""
+        height = ops.matmul(score[..., :-1], self.number)
+        step = ops.concatenate([ops.zeros_like(height[:, :2]), height[:, 2:] - height[:, :-2]], 1)
+        return ops.exp(-2 * ops.square(step - self.steps))
+
+    def call(self, score: Tensor) -> Tensor:
+        chroma, melody = self.chroma(score), self.melody(score)
+        flat = ops.reshape(melody, (-1, melody.shape[1], melody.shape[2] * len(self.steps)))
+        pairs = [self.interval(chroma, u, v) for u, v in self.pairs]
+        return ops.concatenate([ops.sum(chroma, axis=2), *pairs, flat], axis=-1)
+
+
+def codes_of_scores(score: np.ndarray) -> np.ndarray:
+    """Turn scores (B, L, V, S + 1) into codes (B, 2 L, V): an eighth is two sixteenths."""
+    sound, struck = np.argmax(score[..., :-1], axis=-1), score[..., -1] > 0.5
+    struck[:, 1:] |= sound[:, 1:] != sound[:, :-1]
+    struck[:, 0] = True
+    code = np.where(sound == 0, 0, np.where(struck, sound + 1, 1))
+    return np.stack([code, np.minimum(code, 1)], axis=2).reshape(len(code), -1, code.shape[2])
 
 
 # What the plain models read and write: which of the 88 keys sound, nothing else.
