@@ -7,7 +7,7 @@ are decided one after another: the highest, the lowest, then the inner ones down
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -136,6 +136,13 @@ class Batches(keras.utils.PyDataset):
 # for L eighths and V voices, a distribution over the S sounds, and then whether a note begins.
 
 
+def to_eighths(window: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return sounds (N, L, V) and onsets (N, L, V, 0 or 1) of windows on the sixteenth grid."""
+    sounds, onsets = window["sounds"][:, ::2], window["codes"][:, ::2] > 1
+    onsets[:, 1:] |= (sounds[:, 1:] != sounds[:, :-1]) & (sounds[:, 1:] > 0)
+    return sounds, onsets.astype("float32")
+
+
 def marginals(sounds: np.ndarray, onsets: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return log shares (2, V, n) of sounds and logits (2, V) of onsets, on and off the beat."""
     share = np.ones((2, sounds.shape[2], n))  # one is added to each count: no log of 0
@@ -180,12 +187,51 @@ class Residual(layers.Layer):
         self.norm = layers.LayerNormalization()
         self.conv = layers.Conv1D(width, 3, padding="same", dilation_rate=dilation)
 
-    def build(self, shape: Sequence[int | None]) -> None:
-        self.norm.build(shape)
-        self.conv.build(shape)
-
     def call(self, h: Tensor) -> Tensor:
         return h + self.conv(ops.relu(self.norm(h)))
+
+
+def quarters(
+    piece_noise: Tensor, bar_noise: Tensor, register: Tensor, *, width: int, n: int
+) -> Tensor:
+    """Return what a generator plans for each of a segment's n quarters: (B, n, width).
+
+    `piece_noise` and `register` are of the whole segment, `bar_noise` of each bar.
+    """
+    bars = bar_noise.shape[1]
+    beats = -(-n // bars)  # quarters of a bar; a part of one counts
+    h = layers.Concatenate(name="piece")([piece_noise, register])
+    h = layers.Dense(width, activation="relu", name="plan")(h)
+    h = layers.RepeatVector(bars, name="every_bar")(h)
+    h = layers.Concatenate(name="bars")([h, bar_noise])
+    h = layers.Dense(beats * width, name="quarters")(h)
+    h = layers.Reshape((bars * beats, width), name="segment")(h)
+    h = h if h.shape[1] == n else h[:, :n]  # 7/8: four bars of 3.5 quarters
+    for i, dilation in enumerate((1, 2, 4, 1)):
+        h = Residual(width, dilation=dilation, name=f"residual_{i}")(h)
+    return layers.ReLU(name="relu")(layers.LayerNormalization(name="norm")(h))
+
+
+def near_bias(values: int, bias: Any = 0.0, *, name: str) -> layers.Dense:
+    """Return a dense layer whose first outputs are little more than its bias."""
+    small = keras.initializers.RandomNormal(stddev=0.03)
+    start = keras.initializers.Constant(np.ravel(bias))
+    return layers.Dense(values, name=name, kernel_initializer=small, bias_initializer=start)
+
+
+class Spread(layers.Layer):
+    """Turn what a network says (B, L, V, N) into logits of sounds (B, L, V, S).
+
+    `reach` (N, S) says which sounds it raises; `usual` (2, V, S), on and off the beat, is added.
+    """
+
+    def __init__(self, usual: np.ndarray, reach: np.ndarray, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reach, start = reach, keras.initializers.Constant(usual)
+        self.usual = self.add_weight(shape=usual.shape, initializer=start, name="usual")
+
+    def call(self, said: Tensor) -> Tensor:
+        return ops.matmul(said, self.reach) + ops.tile(self.usual, (said.shape[1] // 2, 1, 1))
 
 
 class Hearing(layers.Layer):
