@@ -7,6 +7,7 @@ are decided one after another: the highest, the lowest, then the inner ones down
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from musiclib.codec import N_REGISTERS
 from musiclib.piece import Piece
 from musiclib.roll import N_KEYS, sounding_keys
 from study.sets import PIECE_STEPS
@@ -155,10 +157,7 @@ def marginals(sounds: np.ndarray, onsets: np.ndarray, n: int) -> tuple[np.ndarra
 
 
 def step_odds(sounds: np.ndarray, onsets: np.ndarray, n: int) -> np.ndarray:
-    """Return (V, n, n): how often a voice takes a step, over chance; 1 from and to a rest.
-
-    One is added to both counts, and the odds are clipped to 0.02 to 50 (our choice).
-    """
+    """Return (V, n, n): how often a voice takes a step, over chance (0.02 to 50); rests 1."""
     odds = np.ones((sounds.shape[2], n, n), "float32")
     step = np.arange(n - 1) - np.arange(n - 1)[:, None] + n - 2
     for v in range(len(odds)):
@@ -194,36 +193,39 @@ class Residual(layers.Layer):
 def quarters(
     piece_noise: Tensor, bar_noise: Tensor, register: Tensor, *, width: int, n: int
 ) -> Tensor:
-    """Return what a generator plans for each of a segment's n quarters: (B, n, width).
-
-    `piece_noise` and `register` are of the whole segment, `bar_noise` of each bar.
-    """
-    bars = bar_noise.shape[1]
-    beats = -(-n // bars)  # quarters of a bar; a part of one counts
-    h = layers.Concatenate(name="piece")([piece_noise, register])
+    """Return a plan (B, n, width) of a segment's n quarters; `bar_noise` differs by bar."""
+    bars, beats = bar_noise.shape[1], -(-n // bar_noise.shape[1])  # 3.5 quarters count as 4
+    h = layers.Concatenate(name="piece")([piece_noise, ops.one_hot(register, N_REGISTERS)])
     h = layers.Dense(width, activation="relu", name="plan")(h)
     h = layers.RepeatVector(bars, name="every_bar")(h)
     h = layers.Concatenate(name="bars")([h, bar_noise])
     h = layers.Dense(beats * width, name="quarters")(h)
     h = layers.Reshape((bars * beats, width), name="segment")(h)
-    h = h if h.shape[1] == n else h[:, :n]  # 7/8: four bars of 3.5 quarters
+    h = h if h.shape[1] == n else h[:, :n]
     for i, dilation in enumerate((1, 2, 4, 1)):
         h = Residual(width, dilation=dilation, name=f"residual_{i}")(h)
     return layers.ReLU(name="relu")(layers.LayerNormalization(name="norm")(h))
 
 
-def near_bias(values: int, bias: Any = 0.0, *, name: str) -> layers.Dense:
-    """Return a dense layer whose first outputs are little more than its bias."""
+def near_bias(h: Tensor, shape: tuple[int, ...], bias: Any = 0.0, *, name: str) -> Tensor:
+    """Read numbers (B, *shape) off a sequence (B, n, width): at first little more than a bias."""
     small = keras.initializers.RandomNormal(stddev=0.03)
-    start = keras.initializers.Constant(np.ravel(bias))
-    return layers.Dense(values, name=name, kernel_initializer=small, bias_initializer=start)
+    start = {"bias_initializer": keras.initializers.Constant(np.ravel(bias)), "name": name}
+    dense = layers.Dense(math.prod(shape) // h.shape[1], kernel_initializer=small, **start)
+    return layers.Reshape(shape, name=f"{name}_by_voice")(dense(h))
+
+
+def wishes(sounds: int, lowest: int) -> np.ndarray:
+    """Return (14, S), which sounds a wish raises: 12 pitch classes, a rest, a pull upwards."""
+    table = np.zeros((14, sounds), "float32")
+    table[:12] = pitch_classes(sounds, lowest).T
+    table[12, 0] = 1
+    table[13, 1:] = (np.arange(sounds - 1) - (sounds - 2) / 2) / 12  # 1 an octave
+    return table
 
 
 class Spread(layers.Layer):
-    """Turn what a network says (B, L, V, N) into logits of sounds (B, L, V, S).
-
-    `reach` (N, S) says which sounds it raises; `usual` (2, V, S), on and off the beat, is added.
-    """
+    """Spread (B, L, V, N) over sounds by `reach` (N, S); add `usual` (2, V, S) for half beats."""
 
     def __init__(self, usual: np.ndarray, reach: np.ndarray, **kwargs: Any) -> None:
         super().__init__(**kwargs)
