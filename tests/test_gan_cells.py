@@ -225,6 +225,44 @@ def test_the_penalty_of_a_linear_critic(cells):
     assert penalty == pytest.approx((np.linalg.norm(weights) - 1) ** 2, rel=1e-5)
 
 
+@pytest.mark.parametrize("registers", [0, 1])
+def test_each_step_moves_its_own_network_and_the_running_mean(cells, registers):
+    """The same steps train pictures, of which a critic knows nothing else, and voices."""
+    keras.utils.set_random_seed(2)
+    known = [tf.zeros(3, "int32")] * registers
+    music, noises = (5, 4), np.random.default_rng(16).normal(size=(3, 6)).astype("float32")
+    generator, mean = (
+        keras.Sequential([keras.Input((6,)), layers.Dense(20), layers.Reshape(music)])
+        for _ in range(2)
+    )
+    given = [keras.Input(music), *(keras.Input((), dtype="int32") for _ in known)]
+    critic = keras.Model(given, layers.Dense(1)(layers.Flatten()(given[0])))
+    adam = keras.optimizers.SGD(0.1)
+    before = [[array(v) for v in net.trainable_variables] for net in (generator, mean, critic)]
+    real = np.ones((3, *music), "float32")
+    weights = before[2][0][:, 0]
+    d_loss, wasserstein, penalty = cells["critic_step"](
+        generator, critic, adam, real, np.full((3, 1, 1), 0.5, "float32"), known, noises
+    )
+    fake = array(generator(noises)).reshape(3, -1)
+    gap = (real.reshape(3, -1) @ weights).mean() - (fake @ weights).mean()
+    assert float(wasserstein) == pytest.approx(gap, rel=1e-4)
+    assert float(penalty) == pytest.approx((np.linalg.norm(weights) - 1) ** 2, rel=1e-4)
+    assert float(d_loss) == pytest.approx(10 * float(penalty) - gap, rel=1e-4)
+    after = [[array(v) for v in net.trainable_variables] for net in (generator, mean, critic)]
+    np.testing.assert_array_equal(before[0][0], after[0][0])
+    assert not np.array_equal(before[2][0], after[2][0])
+    g_loss = cells["generator_step"](
+        generator, mean, 0.75, critic, keras.optimizers.SGD(0.1), known, noises
+    )
+    assert float(g_loss) == pytest.approx(-(fake @ after[2][0][:, 0]).mean() - after[2][1][0], 1e-3)
+    for old, new, kept in zip(before[1], generator.trainable_variables, mean.weights, strict=True):
+        np.testing.assert_allclose(
+            array(kept), 0.75 * old + 0.25 * array(new), rtol=1e-5, atol=1e-6
+        )
+    np.testing.assert_array_equal(array(critic.trainable_variables[0]), after[2][0])
+
+
 def test_the_generators_biases_are_the_marginals(cells):
     rng = np.random.default_rng(5)
     sounds, onsets = windows(rng, n=40)
