@@ -7,8 +7,10 @@ are decided one after another: the highest, the lowest, then the inner ones down
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,151 @@ class Batches(keras.utils.PyDataset):
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
+
+
+# What the GAN's generator starts from, and what its critic hears. A score (B, L, V, S + 1) holds,
+# for L eighths and V voices, a distribution over the S sounds, and then whether a note begins.
+
+
+def to_eighths(window: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return sounds (N, L, V) and onsets (N, L, V, 0 or 1) of windows on the sixteenth grid."""
+    sounds, onsets = window["sounds"][:, ::2], window["codes"][:, ::2] > 1
+    onsets[:, 1:] |= (sounds[:, 1:] != sounds[:, :-1]) & (sounds[:, 1:] > 0)
+    return sounds, onsets.astype("float32")
+
+
+def marginals(sounds: np.ndarray, onsets: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return log shares (2, V, n) of sounds and logits (2, V) of onsets, on and off the beat."""
+    share = np.ones((2, sounds.shape[2], n))  # one is added to each count: no log of 0
+    rate = np.zeros((2, sounds.shape[2]))
+    for half, v in np.ndindex(rate.shape):
+        share[half, v] += np.bincount(sounds[:, half::2, v].ravel(), minlength=n)
+        rate[half, v] = onsets[:, half or 2 :: 2, v].mean()  # at step 0 every note begins
+    rate = np.clip(rate, 0.005, 0.995)
+    return np.log(share / share.sum(axis=-1, keepdims=True)), np.log(rate / (1 - rate))
+
+
+def step_odds(sounds: np.ndarray, onsets: np.ndarray, n: int) -> np.ndarray:
+    """Return (V, n, n): how often a voice takes a step, over chance (0.02 to 50); rests 1."""
+    odds = np.ones((sounds.shape[2], n, n), "float32")
+    step = np.arange(n - 1) - np.arange(n - 1)[:, None] + n - 2
+    for v in range(len(odds)):
+        last, new = sounds[:, :-1, v], sounds[:, 1:, v]
+        moves = (onsets[:, 1:, v] > 0) & (last > 0) & (new > 0)
+        share = np.bincount(sounds[..., v].ravel(), minlength=n)[1:] + 1.0
+        share /= share.sum()
+        found = np.bincount((new - last)[moves] + n - 2, minlength=2 * n - 3) + 1.0
+        chance = np.correlate(share, share, "full") * moves.sum() + 1.0
+        odds[v, 1:, 1:] = np.clip(found / chance, 0.02, 50)[step]
+    return odds
+
+
+def pitch_classes(sounds: int, lowest: int) -> np.ndarray:
+    """Return (S, 12), 1 where a sound has a pitch class, C first; key 0 of the piano is an A."""
+    keys, table = np.arange(sounds - 1), np.zeros((sounds, 12), "float32")
+    table[1 + keys, (keys + lowest + 9) % 12] = 1
+    return table
+
+
+class Residual(layers.Layer):
+    """Add to a sequence (B, Q, width) what a convolution makes of it."""
+
+    def __init__(self, width: int, *, dilation: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.norm = layers.LayerNormalization()
+        self.conv = layers.Conv1D(width, 3, padding="same", dilation_rate=dilation)
+
+    def call(self, h: Tensor) -> Tensor:
+        return h + self.conv(ops.relu(self.norm(h)))
+
+
+def quarters(
+    piece_noise: Tensor, bar_noise: Tensor, register: Tensor, *, width: int, n: int
+) -> Tensor:
+    """Return a plan (B, n, width) of a segment's n quarters; `bar_noise` differs by bar."""
+    bars, beats = bar_noise.shape[1], -(-n // bar_noise.shape[1])  # 3.5 quarters count as 4
+    h = layers.Concatenate(name="piece")([piece_noise, ops.one_hot(register, codecs.N_REGISTERS)])
+    h = layers.Dense(width, activation="relu", name="plan")(h)
+    h = layers.RepeatVector(bars, name="every_bar")(h)
+    h = layers.Concatenate(name="bars")([h, bar_noise])
+    h = layers.Dense(beats * width, name="quarters")(h)
+    h = layers.Reshape((bars * beats, width), name="segment")(h)
+    h = h if h.shape[1] == n else h[:, :n]
+    for i, dilation in enumerate((1, 2, 4, 1)):
+        h = Residual(width, dilation=dilation, name=f"residual_{i}")(h)
+    return layers.ReLU(name="relu")(layers.LayerNormalization(name="norm")(h))
+
+
+def near_bias(h: Tensor, shape: tuple[int, ...], bias: Any = 0.0, *, name: str) -> Tensor:
+    """Read numbers (B, *shape) off a sequence (B, n, width): at first little more than a bias."""
+    small = keras.initializers.RandomNormal(stddev=0.03)
+    start = {"bias_initializer": keras.initializers.Constant(np.ravel(bias)), "name": name}
+    dense = layers.Dense(math.prod(shape) // h.shape[1], kernel_initializer=small, **start)
+    return layers.Reshape(shape, name=f"{name}_by_voice")(dense(h))
+
+
+def wishes(sounds: int, lowest: int) -> np.ndarray:
+    """Return (14, S), which sounds a wish raises: 12 pitch classes, a rest, a pull upwards."""
+    table = np.zeros((14, sounds), "float32")
+    table[:12] = pitch_classes(sounds, lowest).T
+    table[12, 0] = 1
+    table[13, 1:] = (np.arange(sounds - 1) - (sounds - 2) / 2) / 12  # 1 an octave
+    return table
+
+
+class Spread(layers.Layer):
+    """Spread (B, L, V, N) over sounds by `reach` (N, S); add `usual` (2, V, S) for half beats."""
+
+    def __init__(self, usual: np.ndarray, reach: np.ndarray, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reach, start = reach, keras.initializers.Constant(usual)
+        self.usual = self.add_weight(shape=usual.shape, initializer=start, name="usual")
+
+    def call(self, said: Tensor) -> Tensor:
+        return ops.matmul(said, self.reach) + ops.tile(self.usual, (said.shape[1] // 2, 1, 1))
+
+
+class Hearing(layers.Layer):
+    """Hear a score: chroma (12), intervals of each pair of voices (12 each), steps (19 each)."""
+
+    def __init__(self, voices: int, sounds: int, *, lowest: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pairs = list(combinations(range(voices), 2))
+        self.to_class = pitch_classes(sounds, lowest)
+        upper, lower = np.indices((12, 12))
+        self.to_interval = np.eye(12, dtype="float32")[(upper - lower) % 12].reshape(144, 12)
+        self.number = np.arange(sounds, dtype="float32")[:, None]
+        self.steps = np.arange(-9, 10, dtype="float32")
+
+    def chroma(self, score: Tensor) -> Tensor:
+        """Return pitch classes (B, L, V, 12); their sum is the chance that the voice sounds."""
+        return ops.matmul(score[..., :-1], self.to_class)
+
+    def interval(self, chroma: Tensor, u: int, v: int) -> Tensor:
+        """Return the interval class (B, L, 12) from voice v up to voice u, drawn independently."""
+        both = chroma[:, :, u, :, None] * chroma[:, :, v, None, :]
+        return ops.matmul(ops.reshape(both, (-1, chroma.shape[1], 144)), self.to_interval)
+
+    def melody(self, score: Tensor) -> Tensor:
+        """Return steps over two eighths (B, L, V, 19): a bump at each semitone; 0 at first."""
+        height = ops.matmul(score[..., :-1], self.number)
+        step = ops.concatenate([ops.zeros_like(height[:, :2]), height[:, 2:] - height[:, :-2]], 1)
+        return ops.exp(-2 * ops.square(step - self.steps))
+
+    def call(self, score: Tensor) -> Tensor:
+        chroma, melody = self.chroma(score), self.melody(score)
+        flat = ops.reshape(melody, (-1, melody.shape[1], melody.shape[2] * len(self.steps)))
+        pairs = [self.interval(chroma, u, v) for u, v in self.pairs]
+        return ops.concatenate([ops.sum(chroma, axis=2), *pairs, flat], axis=-1)
+
+
+def codes_of_scores(score: np.ndarray) -> np.ndarray:
+    """Turn scores (B, L, V, S + 1) into codes (B, 2 L, V): an eighth is two sixteenths."""
+    sound, struck = np.argmax(score[..., :-1], axis=-1), score[..., -1] > 0.5
+    struck[:, 1:] |= sound[:, 1:] != sound[:, :-1]
+    struck[:, 0] = True
+    code = np.where(sound == 0, 0, np.where(struck, sound + 1, 1))
+    return np.stack([code, np.minimum(code, 1)], axis=2).reshape(len(code), -1, code.shape[2])
 
 
 # What the plain models read and write: which of the 88 keys sound, nothing else.

@@ -74,6 +74,8 @@ MOMENTS = {
         "after|*/gan_*.npz|2",
         "after|*/generated/gan/refined/0/001.mid|1",
         "after|*/gan.weights.h5|1",
+        "after|*/ears_gan_*.npz|1",
+        "before|*/wasserstein_gan_*.npz|1",
     ],
     "04_vae": [
         "before|*/plain_vae_*.npz|1",
