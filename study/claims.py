@@ -13,11 +13,13 @@ energy 1 dB, about the smallest difference in level that a listener notices; for
 of 16-bit audio, at the study's one gain (a larger gain makes offsets larger); for variety four
 fifths of real music's. All of it is our choice: the paper states no test.
 
-Controls (`CONTROLS`) take the place of the model that a claim is about: music that lacks what the
-claim says. One that passes all parts of a claim shows that the rule can be passed without it, and
-makes the claim undecided; so does a bootstrap of other seeds that answers differently. Both can
-turn an answer to undecided, never to yes or no. All that is judged twice, for the plain and for the
-refined models, by one table each.
+Controls (`CONTROLS`) take the place of the model that a claim is about, each in every part. Those
+that lack what the claim says must fail: ``passed_by`` flags each part that one passes, and a claim
+whose parts one passes all together is undecided. (One part alone may be passed: music backwards
+varies as music does, which is why C8 asks for nearness too.) Others may pass (shuffled notes are
+errors, and C6 asks for errors); the table shows them as well. A bootstrap of other seeds that
+answers differently makes a part undecided. None of this turns an answer to yes or no. All is judged
+twice, for the plain and for the refined models, by one table each.
 
 C1, the ranking by ear, is decided by real listeners or not at all: only files are taken, never
 tables, and `listening.real_answers` refuses what is simulated or of unknown origin.
@@ -60,6 +62,7 @@ COLUMNS = ["claim", "kind", "measure", "holds", "effect", "low", "high", "rule",
 PART_COLUMNS = [
     *("claim", "kind", "part", "first", "second", "measure", "unit", "decides", "holds"),
     *("effect", "low", "high", "margin", "seeds", "n_first", "n_second", "why"),
+    *("control", "must_fail", "passed_by"),
 ]
 
 
@@ -132,7 +135,8 @@ class Part(NamedTuple):
     """One number that a claim needs, of columns of `prepared`; it counts if it `decides`.
 
     `statistic` takes the two sets' values, shape (n,) or (n, columns); `bounds` is its range. Of a
-    control, `control` takes the model's place in the rule of the part `control_of`, and must fail.
+    control, `control` takes the model's place in the rule of the part `control_of`; it may have to
+    fail there.
     """
 
     claim: str
@@ -148,6 +152,7 @@ class Part(NamedTuple):
     bounds: tuple[float, float] = (-math.inf, math.inf)
     control: str = ""
     control_of: str = ""
+    must_fail: bool = False
 
 
 def mean_difference(first: np.ndarray, second: np.ndarray) -> float:
@@ -196,12 +201,12 @@ def _delta(claim: str, name: str, measure: str, *sets_and_column: str, **setting
     return Part(claim, name, measure, "Cliff's delta", *sets_and_column, **settings)
 
 
-def _control(part: Part, subject: str, other: str) -> Part:
+def _control(part: Part, subject: str, other: str, *, must_fail: bool) -> Part:
     """Return the part with another set in the place of its subject; it decides nothing itself."""
     first, second = (other if name == subject else name for name in (part.first, part.second))
     return part._replace(
         name=f"{_NAMES[other]}: {part.name}", first=first, second=second, decides=False,
-        control=_NAMES[other], control_of=part.name,
+        control=_NAMES[other], control_of=part.name, must_fail=must_fail,
     )  # fmt: skip
 
 
@@ -258,12 +263,15 @@ _OWN: tuple[Part, ...] = (  # in the order of the claims
     *(_nearer("gan", "markov_common_key", ruler) for ruler in RULERS),
 )  # fmt: skip
 
-# Of each claim: the model in whose place controls stand, and these. They lack what the claim says:
-# an order of models, errors (real music), a memory over bars, variety in music.
-_UNLIKE_MODELS = ("shuffled", "collage_phrases", "backwards", "markov_common_key")
+EVERYWHERE = (  # controls of every claim
+    "shuffled", "collage_bars", "collage_phrases", "backwards", "markov_common_key", "lstm_reset",
+    "gan",
+)  # fmt: skip
+# Of each claim: the set in whose place controls stand, and those that lack what the claim says (an
+# order of models, errors, a memory over bars, variety in music) and must fail.
 CONTROLS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "C2": ("vae", _UNLIKE_MODELS), "C3": ("vae", _UNLIKE_MODELS), "C4": ("vae", _UNLIKE_MODELS),
-    "C5": ("shuffled", ("backwards", "collage_phrases")),
+    **dict.fromkeys(("C2", "C3", "C4"), ("vae", EVERYWHERE)),
+    "C5": ("shuffled", ("collage_bars", "collage_phrases", "backwards")),
     "C6": ("vae", ("training",)),
     "C7": ("lstm", ("shuffled", "collage_bars", "collage_phrases", "markov_common_key",
                     "lstm_reset", "gan")),
@@ -273,11 +281,12 @@ CONTROLS: dict[str, tuple[str, tuple[str, ...]]] = {
 PARTS = (
     *_OWN,
     *(
-        _control(part, subject, other)
-        for claim, (subject, others) in CONTROLS.items()
-        for other in others
+        _control(part, subject, other, must_fail=other in lacking)
+        for claim, (subject, lacking) in CONTROLS.items()
+        for other in dict.fromkeys((*lacking, *EVERYWHERE))
         for part in _OWN
         if part.decides and part.claim == claim and subject in (part.first, part.second)
+        if other != subject
     ),
 )
 
@@ -308,20 +317,25 @@ def prepared(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def claim_parts(
-    table: pd.DataFrame, *, kind: str = REFINED, seed: int, n_resamples: int = 1000
-) -> pd.DataFrame:
+    table: pd.DataFrame, *, kind: str = REFINED, seed: int, n_resamples: int = 1000,
+    other_kind: pd.DataFrame | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Return every part of every claim but C1, with the columns `PART_COLUMNS`.
 
     The table is that of `measuring.sample_table` and the second ruler, of models of this kind, real
     music and other sets; every part has a bootstrap stream of its own, a control's of a quarter of
     the draws. ``seeds`` is 0 where no model is involved; it and the n count only pieces that define
-    the measure. ``why`` says what is missing, or what makes an answer undecided.
+    the measure. ``why`` says what is missing, or what makes an answer undecided. Parts without a
+    model are copied from `other_kind`, which this returned for models of the other kind.
     """
     ready = prepared(table)
     dropped = dropped_features(table[table["model"] == REAL])
     kept = [name for name in FEATURES if name not in dropped] or list(FEATURES)
     rows = []
     for number, part in enumerate(PARTS):
+        if other_kind is not None and not {part.first, part.second} & {*MODELS}:
+            rows.append({**other_kind.iloc[number], "kind": kind})
+            continue
         statistic, sets = _to_resample(part, ready, kept)
         interval = functools.partial(
             seed_interval, statistic, *sets, level=LEVEL, bounds=part.bounds, cautious=True,
@@ -374,25 +388,28 @@ def _part_row(
     holds = "undecided" if why else decide(*numbers[1:], part.margin)
     words = (part.claim, kind, part.name, *names, part.measure, part.unit, part.decides, holds)
     row = (*words, *numbers, part.margin, min(seeds, default=0), *sizes, why)
+    row += (part.control, part.must_fail, "")
     return dict(zip(PART_COLUMNS, row, strict=True))
 
 
 def _with_controls(parts: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `PARTS`, undecided where a control passes all parts of the claim."""
+    """Return the rows of `PARTS`, flagged by `passed_by`; a claim is undecided as said above."""
     passed = dict(zip(PARTS, parts["holds"] == "yes", strict=True))
+    flags: dict[Part, list[str]] = {part: [] for part in PARTS}
     for claim in CONTROLS:
         own = [part for part in PARTS if part.claim == claim]
-        decide = [part for part in own if part.decides]
-        names = []
-        for control in dict.fromkeys(part.control for part in own if part.control):
+        decide, through = [part for part in own if part.decides], []
+        for control in dict.fromkeys(part.control for part in own if part.must_fail):
             stands_in = {part.control_of: part for part in own if part.control == control}
+            for part in (part for part in decide if part.name in stands_in):
+                flags[part] += [control] * passed[stands_in[part.name]]
             if all(passed[stands_in.get(part.name, part)] for part in decide):
-                names.append(control)
+                through.append(control)
         for place, part in enumerate(PARTS):
-            if names and part in decide and not parts.loc[place, "why"]:
-                why = f"also passed by {' and '.join(names)}"
+            if through and part in decide and not parts.loc[place, "why"]:
+                why = f"also passed by {' and '.join(through)}"
                 parts.loc[place, ["holds", "why"]] = ["undecided", why]
-    return parts
+    return parts.assign(passed_by=[", ".join(flags[part]) for part in PARTS])
 
 
 def decide(low: float, high: float, margin: float) -> str:
@@ -472,4 +489,4 @@ def _listener_row(
     holds = "undecided" if why else decide(*numbers[1:], MARGIN)
     name = " above ".join(_NAMES[model] for model in pair)
     words = ("C1", REFINED, name, *pair, "listeners' choices", "log odds (Bradley-Terry)", True)
-    return (*words, holds, *numbers, MARGIN, seeds, *sizes, why)
+    return (*words, holds, *numbers, MARGIN, seeds, *sizes, why, "", False, "")

@@ -26,6 +26,7 @@ from study.benchmarks import OUTPUTS
 from study.claims import CLAIMS
 from study.measuring import real_range
 from study.run import Paths, save_figure
+from study.sets import RUNGS
 
 
 def plot_measure(
@@ -142,6 +143,44 @@ def plot_distances(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_minor_formatter("")
     ax.set_xlim(low, high)
     return ax
+
+
+def plot_ladder(table: pd.DataFrame, model: str, *, ax: Axes | None = None) -> Axes:
+    """Draw the distances of a model's rungs (``ladder.csv``), from plain on top to refined."""
+    rungs = [rung for rung in RUNGS[model] if (table["rung"] == rung).any()]
+    ax, style = axes_or_new(ax, size=(9, 1.2 + 0.5 * len(rungs))), style_of(model)
+    own = table[table["model"] == model]
+    means = own.groupby("rung")["distance"].mean()[rungs]
+    ax.plot(means, range(len(rungs)), color=tint(style.colour, 0.4), linewidth=1.5)
+    for place, (rung, mean) in enumerate(means.items()):
+        seeds = own.loc[own["rung"] == rung, "distance"]
+        ax.plot(seeds, [place] * len(seeds), "|", color=style.colour, markersize=12)
+        ax.plot(mean, place, style.marker, color=style.colour, markersize=9)
+        ax.annotate(f"{mean:.2f}", (mean, place), (0, 9), textcoords="offset points", ha="center")
+    floor = table.loc[table["model"] == "training", "distance"].mean()
+    ax.axvline(floor, color=style_of("real").colour, linestyle=":")
+    ax.set_yticks(range(len(rungs)), [textwrap.fill(RUNGS[model][rung], 38) for rung in rungs])
+    ax.set(xscale="log", ylim=(len(rungs) - 0.5, -0.7), title=style.label,
+           xlabel="distance to real validation pieces (dotted: real training pieces)")  # fmt: skip
+    ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10) if 0.8 * floor < tick < 1.3 * means.max()]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.xaxis.set_minor_formatter("")
+    return ax
+
+
+def show_ladder(model: str, *, paths: Paths) -> None:
+    """Show a model's ladder in its lesson: the picture, and the rungs' numbers, means of seeds."""
+    try:
+        table = paths.table("ladder.csv", keys=["model", "rung", "seed"])
+    except FileNotFoundError:
+        print("No ladder of this corpus: only the chorales' is released.")
+        return
+    own = table[table["model"] == model]
+    fig = plot_ladder(table, model).figure
+    rungs = ", ".join(f"{r.rung} {r.distance:.2f}" for r in own[own["seed"] == 0].itertuples())
+    show(fig, f"ladder_{model}", f"Distance to real music, rung by rung: {rungs}", paths=paths)
+    numbers = own.groupby("rung", sort=False)[["distance", "nearest", "train_seconds"]].mean()
+    display(own.groupby("rung", sort=False)[["adds"]].first().join(numbers.round(2)))
 
 
 def plot_copied(table: pd.DataFrame, *, kind: str, ax: Axes | None = None, title: str = "") -> Axes:

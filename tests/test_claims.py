@@ -127,16 +127,19 @@ def test_a_claim_that_a_control_passes_too_is_undecided_and_says_who(returns, wh
     assert plain.loc[(plain["claim"] == "C7") & plain["decides"], "why"].eq("").all()
 
 
-def test_a_control_that_passes_some_parts_changes_nothing():
+def test_a_control_that_passes_some_parts_changes_no_answer_and_is_named():
     returns = {**SHIFTS["melody_return"], "markov_common_key": -5}  # more than collages, not real
     parts = claims.claim_parts(shifted(melody_return=returns), seed=0, n_resamples=150)
     passed = parts[parts["part"].str.startswith("Markov in C: LSTM")].set_index("part")["holds"]
     assert passed.tolist() == ["yes", "no"]
+    flags = parts[parts["decides"] & (parts["claim"] == "C7")]["passed_by"]
+    assert flags.tolist() == ["Markov in C", ""]
     assert claims.verdict(parts).set_index("claim").loc["C7", "holds"] == "yes"
 
 
 def test_controls_take_the_models_place_and_decide_nothing():
-    for claim, (subject, others) in claims.CONTROLS.items():
+    for claim, (subject, lacking) in claims.CONTROLS.items():
+        others = {*lacking, *claims.EVERYWHERE} - {subject}
         own = [part for part in claims.PARTS if part.claim == claim]
         deciding = {p.name: p for p in own if p.decides and subject in (p.first, p.second)}
         controls = [part for part in own if part.control]
@@ -146,6 +149,7 @@ def test_controls_take_the_models_place_and_decide_nothing():
             changed = {(a, b) for a, b in zip(part[4:6], instead[4:6], strict=True) if a != b}
             assert changed <= {(other, subject) for other in others}
             assert not part.decides
+            assert part.must_fail == (part.control in {claims._NAMES[name] for name in lacking})
             assert part[6:9] == instead[6:9]
 
 
@@ -181,6 +185,15 @@ def test_other_draws_that_do_not_agree_leave_it_undecided(monkeypatch):
 )
 def test_an_answer_is_asked_again_where_the_margin_is_near(low, high, close):
     assert claims._close({"low": low, "high": high, "margin": 0.0}) == close
+
+
+def test_what_no_model_takes_part_in_is_computed_once_for_both_kinds():
+    plain = claims.claim_parts(shifted(), kind="plain", seed=0, n_resamples=100)
+    alone = claims.claim_parts(shifted(), kind="refined", seed=0, n_resamples=100)
+    after = claims.claim_parts(
+        shifted(), kind="refined", seed=0, n_resamples=100, other_kind=plain
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(after, alone)
 
 
 def test_each_kind_has_its_verdict():
