@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from musiclib.codec import N_REGISTERS
+from musiclib.codec import N_REGISTERS, Example, VoiceCodec, cut, restart_cut_notes
 from musiclib.piece import Piece
 from musiclib.roll import N_KEYS, sounding_keys
 from study.sets import PIECE_STEPS
@@ -121,6 +121,18 @@ def draw_voices(
     return tuple(ops.stack([drawn[v] for v in voices], axis=-1) for drawn in (codes, sounds))
 
 
+class WarmUp(keras.callbacks.Callback):
+    """Raise a VAE's `beta` from 0 to `top` over the first `epochs` epochs, then keep it."""
+
+    def __init__(self, top: float, epochs: int) -> None:
+        super().__init__()
+        self.top, self.epochs, self.used = top, epochs, []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.used.append(self.top * min(1.0, epoch / max(self.epochs, 1)))
+        self.model.beta.assign(self.used[-1])
+
+
 class Batches(keras.utils.PyDataset):
     """Training batches, `steps` to an epoch: each is `draw` of a generator with its own number."""
 
@@ -174,7 +186,39 @@ def rolls_of_keys(sounding: np.ndarray) -> list[np.ndarray]:
     return list(np.stack([struck, sounding], axis=-1).astype(np.uint8))
 
 
-# What a variational autoencoder is made of.
+# What a variational autoencoder reads, and what it is made of.
+
+
+class QuarterWindows:
+    """Windows of encoded pieces from quarter notes on, which stand alone: no note is cut."""
+
+    def __init__(self, examples: Sequence[Example], steps: int) -> None:
+        self.examples, self.steps = examples, steps
+        self.room = [max(len(e.codes) - steps, 0) // 4 + 1 for e in examples]
+
+    def cut(self, starts: Sequence[tuple[int, int]]) -> tuple[dict[str, np.ndarray], Any, Any]:
+        """Return (inputs, codes, mask) of the windows from (piece, step) on, as Keras takes them.
+
+        ``opening`` says whether a window is a piece's beginning; ``now`` holds sounds and codes.
+        """
+        window = restart_cut_notes(cut(self.examples, starts, length=self.steps))
+        inputs, each = {k: window[k] for k in ("before", "metre")}, np.zeros_like(window["metre"])
+        inputs["register"] = window["register"][:, None] + each
+        inputs["opening"] = np.array([[start == 0] for _, start in starts]) + each
+        inputs["now"] = np.stack([window["sounds"], window["codes"]], axis=-1)
+        return inputs, window["codes"], window["mask"]
+
+    def draw(self, n: int, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], Any, Any]:
+        """Draw n windows, longer pieces more often; one in ten or more is a beginning."""
+        which = rng.choice(len(self.room), n, p=np.array(self.room) / sum(self.room))
+        starts = [4 * int(rng.integers(self.room[i])) * (rng.random() > 0.1) for i in which]
+        return self.cut(list(zip(which, starts, strict=True)))
+
+    def every(self, quarters: int) -> tuple[dict[str, np.ndarray], Any, Any]:
+        """Return a window every so many quarter notes of each piece."""
+        return self.cut(
+            [(i, 4 * q) for i, n in enumerate(self.room) for q in range(0, n, quarters)]
+        )
 
 
 @keras.saving.register_keras_serializable("study")
@@ -358,3 +402,36 @@ def build_latent_writer(prior: keras.Model) -> keras.Model:
 def _compiled(model: keras.Model) -> keras.Model:
     model.compile(jit_compile=keras.backend.backend() == "jax")  # XLA slows an LSTM on a processor
     return model
+
+
+class Writer:
+    """Write rolls from latents, and latents from noise where there is a learned `prior`.
+
+    `x` holds metre, register and (for a prior) opening, each (n, T). Noise and z are (n, T / 4, D).
+    """
+
+    def __init__(self, decoder: keras.Model, prior: keras.Model | None, codec: VoiceCodec) -> None:
+        self.codec, self.decoder = codec, build_writer(decoder)
+        self.prior = build_latent_writer(prior) if prior is not None else None
+
+    def latents(self, noise: np.ndarray, x: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the latents that the prior makes of standard normal noise; without one, noise."""
+        if self.prior is None:
+            return noise
+        places = [x[name][:, ::4] for name in ("metre", "register", "opening")]
+        given = [noise.astype("float32"), *places]
+        return self.prior.predict(given, batch_size=len(noise), verbose=0)
+
+    def rolls(
+        self, z: np.ndarray, x: dict[str, np.ndarray], rng: np.random.Generator | None = None, *,
+        temperature: float = 1.0, top_p: float = 1.0,
+    ) -> list[np.ndarray]:  # fmt: skip
+        """Decode latents to rolls; without `rng` each voice takes its likeliest code."""
+        n_voices = self.codec.n_voices
+        chance = np.full((*x["metre"].shape, n_voices + 2), -1.0, "float32")
+        if rng is not None:
+            chance[..., :n_voices] = rng.random(chance[..., :n_voices].shape)
+        chance[..., n_voices:] = temperature, top_p
+        given = [z.astype("float32"), x["metre"], x["register"], chance]
+        codes = self.decoder.predict(given, batch_size=len(z), verbose=0).astype(int)
+        return [self.codec.decode(c, r[0]) for c, r in zip(codes, x["register"], strict=True)]
