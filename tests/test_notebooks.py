@@ -86,7 +86,16 @@ def conjuncts(test):
     return test.values if both else [test]
 
 
-@pytest.mark.parametrize(("name", "controls"), [("02_lstm", 1), ("03_gan", 0), ("04_vae", 1)])
+def test_lesson_04_writes_its_controls_only_where_it_trains():
+    """All other pieces are written by `Lesson.finish`."""
+    node = read_notebook(ROOT / "notebooks" / "04_vae.ipynb")
+    trees = [ast.parse(c.source) for c in node.cells if "sets.write_pieces(" in c.source]
+    assert [found for tree in trees for found in guards_of_writing(tree)] == [
+        (None, ["steps", "seed == 0"])
+    ]
+
+
+@pytest.mark.parametrize(("name", "controls"), [("02_lstm", 1), ("03_gan", 0)])
 def test_a_notebook_that_trains_nothing_leaves_the_released_pieces_alone(name, controls):
     """It writes the plain and the refined pieces, and in a loop those of its controls."""
     node = read_notebook(ROOT / "notebooks" / f"{name}.ipynb")
