@@ -75,7 +75,7 @@ class Comparison:
         return table
 
     def rolls(self) -> dict[str, dict[int, list[np.ndarray]]]:
-        """Return rolls by set and seed, without the controls; plain models are sets of their own."""
+        """Return rolls by set and seed without the controls; plain models are sets of their own."""
         plain = [p._replace(model=f"plain_{p.model}") for p in self.made[PLAIN]]
         others = [p for p in self.others if p.model not in sets.CONTROLS]
         return sets.rolls_by_set([*self.made[REFINED], *others, *plain])
