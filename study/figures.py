@@ -185,7 +185,7 @@ def show_ladder(model: str, *, paths: Paths) -> None:
     fig = plot_ladder(table, model).figure
     rungs = ", ".join(f"{r.rung} {r.distance:.2f}" for r in own[own["seed"] == 0].itertuples())
     show(fig, f"ladder_{model}", f"Distance to real music, rung by rung: {rungs}", paths=paths)
-    numbers = own.groupby("rung", sort=False)[["distance", "nearest", "train_seconds"]].mean()
+    numbers = own.groupby("rung", sort=False)[["distance", "nearest", "cpu_seconds"]].mean()
     display(own.groupby("rung", sort=False)[["adds"]].first().join(numbers.round(2)))
 
 

@@ -81,6 +81,8 @@ def release(run: Path, root: Path = ROOT) -> list[str]:
     said = list(_tables(run, root, preset))
     if preset in ("full", "plain", "ladder"):
         said += _models(run, root, done)
+    if "ladder" in done:
+        said += _copy(run, root, "data/results/ladder.csv", "figures/ladder.*")
     if preset == "full":
         said += _comparison(run, root, done)
     for path, text in texts.items():
@@ -147,8 +149,6 @@ def _models(run: Path, root: Path, done: set[str]) -> Iterator[str]:
         _copy(run, root, f"data/results/history_{name}_{seed}.csv")
         if seed == 0:
             yield from _copy(run, root, f"data/weights/{name}.*")
-    if "ladder" in done:
-        yield from _copy(run, root, "data/results/ladder.csv", "figures/ladder.*")
     if trained and not {"05_comparison", "06_listening_test"} <= done:
         yield "The comparison is of other pieces now: run make remeasure, and release that too."
 

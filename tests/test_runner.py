@@ -646,3 +646,41 @@ def test_size_counts_and_sound_is_not_taken_for_a_path():
     node = runner.add_outputs(notebook("1"), as_run("1", outputs=[out]), name="02", output="..")
     assert runner.problems(node, size=2_000_000) == []
     assert runner.problems(node, size=2_000_001) == ["2,000,001 bytes, over 2,000,000"]
+
+
+# Research
+
+
+@pytest.fixture
+def research(folder):
+    """A checkout whose research has a notebook for folders and the ladder, and one for neither."""
+    (folder / "notebooks/research").mkdir()
+    for name, words in (("keys", {"runs_with": ["ladder", "folder"]}), ("audit", {})):
+        write(folder / "notebooks/research", name, "1", depends=["01_a", "09_z"])
+        path = folder / "notebooks/research" / f"{name}.ipynb"
+        node = nbformat.read(path, 4)
+        node.metadata.study |= words | {"before": "02_b"}
+        nbformat.write(node, path)
+    return folder / "notebooks"
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ((), ["01_a", "02_b"]),
+        (("folder",), ["01_a", "keys", "02_b"]),
+        (("audit",), ["01_a", "audit", "02_b"]),
+        (("ladder",), ["keys"]),  # and no lesson that does not list it
+    ],
+)
+def test_research_runs_where_it_is_asked_for_and_before_the_lesson_that_it_names(
+    research, asked, names
+):
+    found = runner.read_notebooks(research, {"output": research.parent / "out"}, asked=asked)
+    assert [nb.name for nb in found] == names
+    for nb in found:
+        where = "../../out" if nb.path.parent.name == "research" else "../out"
+        assert nb.given["output"] == where
+    if len(names) == 3:
+        assert found[1].depends == ["01_a"]  # what is not there is not waited for
+        assert found[2].depends == ["01_a", names[1]]
