@@ -20,6 +20,7 @@ LESSONS = (
     "02_lstm",
     "03_gan",
     "04_vae",
+    "05_comparison",
     "06_listening_test",
 )  # those that are lessons by now
 MOST_CELLS, MOST_LINES, MOST_WORDS, LONGEST, FIRST_SOUND, MOST_NAMES = 45, 350, 2_500, 30, 6, 8
@@ -127,7 +128,7 @@ def test_01_counts_its_chorales():
     assert f"reads {len(chorale_scores())} scores by Bach" in text
 
 
-STATED = {"01_data_preparation": stated_by_01}
+STATED = {"01_data_preparation": stated_by_01, "05_comparison": lambda: stated_by_05()}
 
 
 @each_lesson
@@ -418,3 +419,108 @@ def stated_by_04():
 
 
 STATED["04_vae"] = stated_by_04
+
+
+def stated_by_05():
+    """Return the sentences on the released run as its outputs and tables have them."""
+    said = {cell.id: text_of(cell) for cell in code_cells(lesson("05_comparison"))}
+    found = {path.stem: pd.read_csv(path) for path in (ROOT / "data" / "results").glob("*.csv")}
+
+    def numbers(cell, pattern):
+        """Return what a pattern's groups match in the output of a cell."""
+        match = re.search(pattern, said[cell])
+        assert match, f"{pattern!r} is not in what {cell} prints: {said[cell]!r}"
+        return match.groups()
+
+    near, second = (found[f"distance{name}"].set_index("model") for name in ("", "_second"))
+    near, second = near["distance"], second["distance"]
+    by_feature = found["distance_features"].set_index(["feature", "model"])["distance"].round(2)
+    steps = numbers("cmp-ruler", r"VAE: (\S+)\nGAN: (\S+)\nLSTM: (\S+)")
+    assert [*map(float, steps)] == by_feature["bottom_step"].loc[["vae", "gan", "lstm"]].tolist()
+    answers = found["verdict"].pivot(index="claim", columns="kind", values="holds")
+    assert not (answers == "yes").any(axis=None)
+    open_ones = {kind: answers.index[answers[kind] == "undecided"].tolist() for kind in answers}
+    assert open_ones == {"plain": ["C1", "C3", "C7"], "refined": ["C1", "C7"]}
+    parts = found["verdict_parts"].query("decides").fillna({"passed_by": ""})
+    parts = parts.set_index(["claim", "kind", "part"]).sort_index()
+    errors = parts.loc[("C6", "refined")]
+    assert errors.loc["VAE above GAN, first ruler", "high"] < 0
+    lstm = [f"VAE above LSTM, {ruler} ruler" for ruler in ("first", "second")]
+    assert errors.loc[lstm, "holds"].tolist() == ["undecided"] * 2
+    more, less = (parts.loc[("C7", "refined")].filter(like=word, axis=0).iloc[0]
+                  for word in ("collages", "real"))  # fmt: skip
+    assert (more["holds"], less["holds"]) == ("yes", "undecided")
+    assert parts.loc[("C7", "plain"), "passed_by"].tolist() == ["GAN"] * 2
+    varied = parts.loc[("C8", slice(None), "GAN beside real"), "passed_by"]
+    assert varied.str.contains("music backwards").all()
+    line = r": (.+), by (\S+) times; largest \|mean\| (\S+)"
+    plain, refined, printed = (
+        numbers("cmp-paper-figure", kind + line) for kind in ("plain", "refined", "printed")
+    )
+    largest = max(float(plain[2]), float(refined[2]))
+    names = ["lstm", "vae", "gan"]
+    assert second.drop(["training", "lstm_reset"])[second < second["lstm"]].index.tolist() == [
+        "markov_common_key"
+    ]
+    far = near[[f"plain_{name}" for name in names]]
+    orders = found["distance_orders"].set_index(["first", "second", "ruler"])["nearer"]
+    assert orders["gan", "lstm"].tolist() == ["lstm"] * 2
+    assert orders["vae", "gan"].tolist() == ["vae"] * 2
+    assert orders["vae", "lstm"].to_dict() == {"first ruler": "open", "second ruler": "lstm"}
+    worst = by_feature.unstack()[names].idxmax()
+    assert worst.tolist() == ["chord_fit", "chord_fit", "bottom_step"]
+    worst = {name: by_feature[feature, name] for name, feature in worst.items()}
+    shares = found["originality"].query("kind == 'exact' and length == 8")
+    shares = (100 * shares.set_index("model")["share"]).map("{:.2f}".format)
+    variety = found["variety"].set_index("model")["nearest"]
+    inside = found["inside"].set_index("model")["all_four"].map("{:.1f}".format)
+    (times,) = numbers("cmp-solution-1", r"(\d+) times as long")
+    margins = re.findall(r"(\w+), \w+ above \w+: (\w+), then (\w+)", said["cmp-solution-2"])
+    assert {kind for kind, old, new in margins if old != new} == {"refined"}
+    assert [m for m in margins if m[0] == "refined"] == [("refined", "no", "undecided")] * 2
+    (shown,) = numbers("cmp-solution-3", r"(\d) of 6 orders")
+    run = "In the released run"
+    return [
+        f"{run}, this distance is {steps[0]} for the VAE, {steps[1]} for the GAN and {steps[2]} "
+        "for the LSTM: the GAN's bass leaps.",
+        f"{run}, no claim holds: for the plain models C1, C3 and C7 are undecided, for the "
+        "refined ones C1 and C7, and all others are answered with no.",
+        f"{run}, the refined VAE has fewer of them than the GAN by the first ruler (delta "
+        f"{errors.loc['VAE above GAN, first ruler', 'effect']:.2f}), and against the LSTM both "
+        "rulers leave it open.",
+        f"{run}, melodies of the refined LSTM return more than those of collages (delta "
+        f"{more['effect']:.2f}); whether as much as real ones stays open ({less['effect']:.2f}, "
+        f"with a margin of {less['margin']:.2f}).",
+        f"{run}, the plain GAN, which has no memory, passes both parts of C7, so that C7 is "
+        "undecided for the plain models.",
+        f"{run}, the printed mean energies differ by {printed[1]} times, those of our plain "
+        f"models by {plain[1]} and of our refined ones by {refined[1]}.",
+        f"{run}, the plain models rank {plain[0].upper()}, where the paper prints "
+        f"{printed[0].upper()}.",
+        f"{run}, no mean of ours is further from 0 than {largest:.5f}; the paper prints up to "
+        f"{printed[2]}.",
+        f"{run}, the first ruler says LSTM {near['lstm']:.2f}, VAE {near['vae']:.2f}, GAN "
+        f"{near['gan']:.2f}, beside {near['training']:.2f} for training music; plain models lie "
+        f"between {far.min():.2f} and {far.max():.2f}.",
+        f"{run}, the second ruler says {second['lstm']:.2f}, {second['vae']:.2f} and "
+        f"{second['gan']:.2f}.",
+        f"{run}, music backwards is at {near['backwards']:.2f} by the first ruler and at "
+        f"{second['backwards']:.2f} by the second, which hears the direction.",
+        f"{run}, the Markov chain in C is at {second['markov_common_key']:.2f} by the second "
+        "ruler, nearer than any model.",
+        f"{run}, both rulers put the refined LSTM and the refined VAE before the refined GAN; "
+        "between those two the first ruler is open, and the second prefers the LSTM.",
+        f"{run}, the GAN is furthest from real music in the step of its lowest line "
+        f"({worst['gan']:.2f}), the VAE ({worst['vae']:.2f}) and the LSTM ({worst['lstm']:.2f}) "
+        "in how well their notes fit one chord.",
+        f"{run}, of windows of 8 sixteenths the LSTM shares {shares['lstm']} % with the training "
+        f"music, held-out Bach {shares['real']} %, and the chain {shares['markov']} %.",
+        f"{run}, variety lies between {variety[names].min():.2f} and {variety[names].max():.2f} "
+        f"for the refined models, and is {variety['plain_gan']:.2f} for the plain GAN.",
+        f"{run}, {inside['lstm']} % of the LSTM's pieces lie inside, {inside['vae']} % of the "
+        f"VAE's and {inside['gan']} % of the GAN's, beside {inside['real']} % of real ones.",
+        f"{run}, it must be {times} times as long.",
+        f"{run}, both parts of the refined models turn from no to undecided, and those of the "
+        "plain models stay.",
+        f"{run}, the chooser can show {shown} of 6 orders.",
+    ]
