@@ -559,8 +559,15 @@ def _printed(output: NotebookNode) -> str:
     return "" if len(data) > 1 or text.startswith("<") else text
 
 
+# nbconvert's page shows pictures without their words.
+_PAGE = """{% extends 'lab/index.html.j2' %}
+{% block data_png %}{% set alt = output | get_metadata('alt', 'image/png') %}{{
+super() | replace('<img', '<img alt="' ~ (alt or '') | escape_html ~ '"') }}{% endblock %}"""
+
+
 def _write_rendered(nb: Notebook, run: NotebookNode, rendered: Path) -> None:
     """Write a notebook with the outputs of `run`, and as a page, unless both stand there."""
+    from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
     path, page = (rendered / f"{nb.name}.{ending}" for ending in ("ipynb", "html"))
@@ -569,7 +576,11 @@ def _write_rendered(nb: Notebook, run: NotebookNode, rendered: Path) -> None:
     if path.exists() and page.exists() and text == path.read_text("utf-8"):
         return
     resources = {"metadata": {"name": nb.name}}
-    html, _ = HTMLExporter(embed_images=True).from_notebook_node(result, resources=resources)
+    exporter = HTMLExporter(
+        embed_images=True, extra_loaders=[DictLoader({"page.html.j2": _PAGE})],
+        template_file="page.html.j2",
+    )  # fmt: skip
+    html, _ = exporter.from_notebook_node(result, resources=resources)
     write_text(html, page)
     write_text(text, path)
 
