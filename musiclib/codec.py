@@ -203,11 +203,16 @@ def fit_voice_codec(pieces: Sequence[Piece]) -> VoiceCodec:
     return VoiceCodec(lowest, max(int(keys.max()) - lowest + 1, 12), n_voices, n_metres)
 
 
+def voices_written(pieces: Sequence[Piece]) -> int:
+    """Return in how many voices more than half of the pieces are written, or 0."""
+    common, count = Counter(p.lines.shape[1] for p in pieces).most_common(1)[0]
+    return common if count > len(pieces) / 2 else 0
+
+
 def choose_voices(pieces: Sequence[Piece]) -> int:
     """Return how many voices a corpus needs: its tracks, or for 99 % of the steps (our choice)."""
-    common, count = Counter(p.lines.shape[1] for p in pieces).most_common(1)[0]
-    if common and count > len(pieces) / 2:
-        return common
+    if written := voices_written(pieces):
+        return written
     counts = np.concatenate([p.roll[..., SUSTAIN].sum(axis=1) for p in pieces])
     return int(np.clip(np.percentile(counts[counts > 0], 99), 1, MAX_VOICES))
 

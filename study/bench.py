@@ -7,7 +7,7 @@ In the first, both sides of a row do the same job on the same data. They take tu
 not counted. The ratio is the median of otherwise / ours, between its lowest and highest value;
 above 1 ours is faster. The table (``runs/bench/data/results/bench.csv``) holds for this machine.
 
-The benchmark runs notebook 02 or 04 alone on one published set, once per seed, into
+The benchmark runs lstm_of_keys or 04_vae alone on one published set, once per seed, into
 ``runs/benchmark-<dataset>/``, and adds a row to ``data/results/benchmark_nll.csv`` for each.
 """
 
@@ -33,7 +33,7 @@ from study.run import KERNEL_THREADS, PRESET_NAMES
 from study.runner import DONE, FAILED, REFUSED, ROOT, RUNS, Run, at_least, say, shown
 
 TABLE = Path("data", "results", "bench.csv")
-NOTEBOOKS = {"lstm": "02_lstm", "vae": "04_vae"}
+NOTEBOOKS = {"lstm": "research/lstm_of_keys", "vae": "research/vae_of_frames"}
 Job = Callable[[], Any]
 _LINE = (
     "{job}: {seconds_ours:.3f} s; {otherwise}: {seconds_otherwise:.3f} s, "

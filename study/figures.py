@@ -488,12 +488,17 @@ def say(text: str) -> None:
 
 
 def show(fig: Figure, name: str, alt: str, *, paths: Paths) -> None:
-    """Save a figure, close it, and show it small and in few colours; `alt` says what it shows."""
+    """Save a figure, close it, and show it small and in few colours; `alt` says what it shows.
+
+    Without a name nothing is saved: so a picture has words that ``plt.show()`` cannot give it.
+    """
     if not alt.strip():
         raise ValueError("alt: got nothing, say in words what the picture shows")
     fig.draw_without_rendering()
     fig.set_layout_engine("none")  # the layout is found once, not again for each file
-    file = save_figure(fig, name, paths)
+    file = save_figure(fig, name, paths) if name else io.BytesIO()
+    if not name:
+        fig.savefig(file, dpi=150, bbox_inches="tight")
     plt.close(fig)
     small = Pixels.open(file).convert("RGB").reduce(2)
     few = small.quantize(128, method=Pixels.Quantize.FASTOCTREE, dither=Pixels.Dither.NONE)

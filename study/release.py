@@ -34,7 +34,6 @@ from study.sets import PLAIN, REFINED
 MERGED = {  # tables that several runs add to, and the columns that name a row
     "fairness.csv": ["model", "kind", "seed"],
     "speed.csv": ["model", "kind", "seed"],
-    "lstm_paths.csv": ["corpus", "seed", "path"],
     "budgets.csv": ["corpus", "trained_with", "model"],
     "paper_settings.csv": ["model", "setting", "sample"],
 }

@@ -21,7 +21,7 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import DisplayHandle
 
-from musiclib.files import atomic_path
+from musiclib.files import atomic_path, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -153,6 +153,10 @@ class Paths:
         rows = pd.concat([pd.read_csv(path) for path in found], ignore_index=True)
         return rows.drop_duplicates(list(keys) or None, keep="last").reset_index(drop=True)
 
+    def write_table(self, table: pd.DataFrame, file: str) -> None:
+        """Write a table, without its index, to the run's results."""
+        write_csv(table, self.results / file)
+
     def weights_of(self, model: str, *, seed: int) -> Path:
         """Return the weights file of a model in the run's folder; seed 0 has no number."""
         return self.weights / f"{model}{f'_{seed}' if seed else ''}.weights.h5"
@@ -216,6 +220,18 @@ def kernel_environment(*, threads: int = KERNEL_THREADS) -> dict[str, str]:
         "PYTHONHASHSEED": "0",  # the order of a set of strings
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
+
+
+def skip_layer_seeds(seed: int, n: int) -> None:
+    """Seed Keras, then drop the seeds that n new layers would take.
+
+    So a model gets the first weights that it had when others were built before it.
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    for _ in range(n):
+        keras.random.SeedGenerator()
 
 
 _NOTEBOOK_SECONDS, _TERMINAL_SECONDS = 1.0, 10.0  # at most one update, or one line, in this time

@@ -171,6 +171,9 @@ def test_a_picture_keeps_the_sets_colours_and_few_bytes(tmp_path, monkeypatch):
     for colour in COLOURS.values():
         wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert np.abs(pixels.astype(int) - wanted).max(axis=1).min() <= 1
+    figures.show(ax.figure, "", "The same bars", paths=Paths(tmp_path))
+    assert len(list((tmp_path / "figures").iterdir())) == 2, "without a name nothing is saved"
+    assert [picture.alt for picture in displayed] == ["Seven bars", "The same bars"]
     with pytest.raises(ValueError, match="say in words what the picture shows"):
         figures.show(plt.figure(), "x", " ", paths=Paths(tmp_path))
 

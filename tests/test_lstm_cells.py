@@ -1,13 +1,10 @@
-"""The LSTMs of notebook 02, of voices and of keys: causality, the joint output, the composers."""
+"""The LSTMs of voices (lesson 02) and of keys: causality, the joint output, the composers."""
 
 from __future__ import annotations
 
 import ast
-import time
-from pathlib import Path
 from types import SimpleNamespace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pretty_midi
 import pytest
@@ -17,9 +14,8 @@ from keras import layers, ops  # noqa: E402
 
 from musiclib import codec  # noqa: E402
 from musiclib.midi import MidiFileError, load_midi, save_midi  # noqa: E402
-from musiclib.piece import piece_from_midi  # noqa: E402
-from musiclib.roll import to_midi, to_piano_roll  # noqa: E402
-from study import run  # noqa: E402
+from musiclib.roll import to_piano_roll  # noqa: E402
+from study import models, run  # noqa: E402
 from study.runner import NOTEBOOKS, load_cells, read_notebook  # noqa: E402
 
 V, S = 3, 6
@@ -31,7 +27,7 @@ def cells():
     keras.utils.set_random_seed(1)
     space = {"keras": keras, "layers": layers, "ops": ops, "np": np}
     space |= {"V": V, "S": S, "C": C, "seed": 0}
-    return load_cells("02_lstm", "model", space)
+    return load_cells("research/lstm_of_keys", "model", load_cells("02_lstm", "model", space))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +85,7 @@ def test_the_loss_sums_voices_and_averages_unpadded_steps(cells):
     log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     nll = -np.take_along_axis(log_p, codes[..., None], axis=-1)[..., 0].sum(axis=-1)
     by_hand = (nll * mask).sum() / mask.sum()
-    loss = cells["StepNLL"]()(codes, logits, sample_weight=mask)
+    loss = models.StepNLL()(codes, logits, sample_weight=mask)
     assert float(loss) == pytest.approx(by_hand, rel=1e-5)
 
 
@@ -167,7 +163,7 @@ def test_the_metre_embedding_is_as_large_as_the_codec_says(cells, metres):
 
 @pytest.fixture(scope="module")
 def forgetful(cells, model):
-    """The cell of notebook 02, whose class stands where it is used."""
+    """Give the cell of lesson 02, whose class stands where it is used."""
     node = read_notebook(NOTEBOOKS / "02_lstm.ipynb")
     source = next(c.source for c in node.cells if "class Forgetful(" in c.source)
     found = [part for part in ast.parse(source).body if isinstance(part, ast.ClassDef)]
@@ -176,9 +172,9 @@ def forgetful(cells, model):
     return space["Forgetful"](model)
 
 
-def logits_of(cells, cell, given, monkeypatch):
+def logits_of(cell, given, monkeypatch):
     """Give the logits (T, B, V, C) of each step, none of its voices decided, and all codes."""
-    draw, seen, codes = cells["draw_voices"], [], []
+    draw, seen, codes = models.draw_voices, [], []
 
     def watched(joint, state, before, **more):
         nothing = np.zeros((len(given), 1, V, 2), "int32")
@@ -187,8 +183,7 @@ def logits_of(cells, cell, given, monkeypatch):
 
     states = [ops.zeros((len(given), size)) for size in cell.state_size]
     with monkeypatch.context() as patch:
-        patch.setitem(type(cell).call.__globals__, "draw_voices", watched)
-        patch.setitem(cells, "draw_voices", watched)
+        patch.setattr(models, "draw_voices", watched)
         for t in range(given.shape[1]):
             drawn, states = cell(ops.convert_to_tensor(given[:, t]), states)
             codes.append(ops.convert_to_numpy(drawn).astype(int))
@@ -211,23 +206,23 @@ def test_what_forgets_goes_on_from_the_last_chord_of_a_bar_alone(
     cells, model, forgetful, monkeypatch
 ):
     given = two_beginnings()
-    logits, codes = logits_of(cells, forgetful, given, monkeypatch)
+    logits, codes = logits_of(forgetful, given, monkeypatch)
     assert (codes[14, 0] != codes[14, 1]).any()
     assert np.abs(logits[15, 0] - logits[15, 1]).max() > 1e-5
     np.testing.assert_allclose(logits[16:, 0], logits[16:, 1], atol=1e-6)
     np.testing.assert_array_equal(codes[15:, 0], codes[15:, 1])
-    logits, _ = logits_of(cells, cells["Composer"](model), given, monkeypatch)
+    logits, _ = logits_of(cells["Composer"](model), given, monkeypatch)
     assert np.abs(logits[16, 0] - logits[16, 1]).max() > 1e-5  # the ordinary cell remembers
     given[1, 15, V : 2 * V] = [4, 4, 3]
-    logits, _ = logits_of(cells, forgetful, given, monkeypatch)
+    logits, _ = logits_of(forgetful, given, monkeypatch)
     assert np.abs(logits[16, 0] - logits[16, 1]).max() > 1e-5  # another last chord is heard
 
 
 def test_within_a_bar_what_forgets_is_the_ordinary_cell(cells, model, forgetful, monkeypatch):
     given = composer_input(np.random.default_rng(21), steps=16)
     for ours, theirs in zip(
-        logits_of(cells, forgetful, given, monkeypatch),
-        logits_of(cells, cells["Composer"](model), given, monkeypatch),
+        logits_of(forgetful, given, monkeypatch),
+        logits_of(cells["Composer"](model), given, monkeypatch),
         strict=True,
     ):
         np.testing.assert_array_equal(ours, theirs)
@@ -467,23 +462,25 @@ KEYS = codec.KeyCodec(lowest=30, n_keys=30, onsets=True, frames=100)
 
 @pytest.fixture(scope="module", params=["voices", "keys"])
 def notebook(request, tmp_path_factory):
-    """What notebook 02 has defined when it comes to continue a piece, with small models."""
+    """Give what a notebook has defined when it comes to continue a piece, with small models."""
     keras.utils.set_random_seed(1)
-    space = {"keras": keras, "layers": layers, "ops": ops, "np": np, "plt": plt, "time": time}
-    space |= {"V": 3, "S": VOICES.n_sounds, "C": VOICES.n_codes, "Path": Path}
-    space |= {"load_midi": load_midi, "save_midi": save_midi, "to_midi": to_midi}
-    space |= {"piece_from_midi": piece_from_midi, "seed": 0, "n_pieces": 1, "top_p": 0.98}
-    load_cells("02_lstm", "model", space)
-    piece, _ = piece_from_midi(song([(60, 0, 4), (64, 4, 8)]), name="a")
-    small = {"units": 4, "frame_units": 4, "hidden": 4}
-    of_keys = space["build_keys_model"](KEYS.n_keys, KEYS.n_states, joint=True, **small)
+    space = {"keras": keras, "layers": layers, "ops": ops, "np": np}
+    space |= {"V": 3, "S": VOICES.n_sounds, "C": VOICES.n_codes, "seed": 0, "n_pieces": 1}
+    space |= {"temperature": 0.6, "top_p": 0.98, "paths": run.Paths(tmp_path_factory.mktemp("run"))}
+    name = {"voices": "02_lstm", "keys": "research/lstm_of_keys"}[request.param]
+    load_cells(name, "model", space)
+    if request.param == "voices":
+        space |= {"codec": VOICES, "model": space["build_model"](8, hidden=8)}
+    else:
+        small = {"units": 4, "frame_units": 4, "hidden": 4}
+        of_keys = space["build_keys_model"](KEYS.n_keys, KEYS.n_states, joint=True, **small)
+        settings = {name: space[name] for name in ("temperature", "top_p")}
+        space |= {"key_codec": KEYS, "fitted": {"joint": (of_keys,)}, "settings": settings}
     shown = []
     player = SimpleNamespace(show_piece=lambda midi, title, **more: shown.append((title, more)))
-    space |= {"model": space["build_model"](8, hidden=8), "fitted_keys": {"joint": (of_keys, 0, 0)}}
-    space |= {"codec": VOICES, "key_codec": KEYS, "voiced": request.param == "voices"}
-    space |= {"sung": {"train": [KEYS.encode(piece)]}, "temperature": 0.6, "shown": shown}
-    space |= {"paths": run.Paths(tmp_path_factory.mktemp("run")), "player": player}
-    return load_cells("02_lstm", "write", space)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "player", player)
+        yield load_cells(name, "write", space | {"shown": shown})
 
 
 def song(notes, *, tempo=100, drum=False):
@@ -500,7 +497,6 @@ def continued(notebook, midi, folder, name="my song", **more):
     save_midi(midi, folder / f"{name}.mid")
     path = notebook["continue_file"](str(folder / f"{name}.mid"), **more)
     assert path == notebook["paths"].generated / "continued" / f"{name}.mid"
-    plt.close("all")
     return to_piano_roll(load_midi(path), length=128)
 
 
@@ -518,6 +514,7 @@ def test_a_file_is_continued_from_its_first_quarters_and_written(notebook, tmp_p
     assert title == "my song: 16 quarter notes given, 16 continued"
     assert more["position"][:13].tolist() == [*range(12), 0]
     assert more["seconds"] == pytest.approx(128 * 0.15)
+    assert more["mark"] == 64
     fewer = continued(notebook, midi, tmp_path, quarters=2)
     np.testing.assert_array_equal(fewer[:8], whole[:8])
     assert not np.array_equal(fewer[8:64], whole[8:64])
@@ -554,7 +551,7 @@ def test_short_thick_and_wide_beginnings_are_continued(notebook, tmp_path, capsy
     last = max(end for _, _, end in notes)
     assert roll[:last].any()
     assert roll[last:].any()
-    assert "the model hears " in capsys.readouterr().out
+    assert "the model reads " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("notes", [[], [(p, 0, 4) for p in (36, 42)]])

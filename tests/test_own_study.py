@@ -18,6 +18,7 @@ from study.run import Paths
 from study.runner import ROOT, Notebook, NotebookError, Run, read_notebook
 
 MODELS = {"02_lstm": "lstm", "03_gan": "gan", "04_vae": "vae"}
+KEYS = "research/lstm_of_keys"  # the songs have no voices, so it trains their refined LSTM
 
 pytestmark = pytest.mark.long
 
@@ -44,8 +45,9 @@ def study(tmp_path_factory):
         save_midi(piano(np.random.default_rng(i)), folder / "songs" / f"{i:02d}.mid")
     save_midi(piano(np.random.default_rng(99)), folder / "my_song.mid")
     (folder / "notebooks").mkdir()
-    for name in ("01_data_preparation", *MODELS):
-        shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", folder / "notebooks")
+    (folder / "notebooks" / "research").mkdir()
+    for name in ("01_data_preparation", *MODELS, KEYS):
+        shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", folder / "notebooks" / f"{name}.ipynb")
     command = [sys.executable, "-m", "study.runner", "--preset", "smoke", "--corpus"]
     command += [str(folder / "songs"), "--output", str(folder / "run")]
     command += ["--notebooks", str(folder / "notebooks")]
@@ -56,12 +58,13 @@ def study(tmp_path_factory):
 
 def without_training(name: str, folder, *, line: str = "", **changed) -> Run:
     """Run a notebook that trains nothing, with one line more at its end."""
-    node = read_notebook(ROOT / "notebooks" / f"{name}.ipynb")
+    path = ROOT / "notebooks" / f"{name}.ipynb"
+    node = read_notebook(path)
     if line:
         node.cells.append(nbformat.v4.new_code_cell(line))
     given = {"preset": "classroom", "corpus": str(folder / "songs"), "n_samples": 4}
     given |= {"output": str(folder / "run")} | changed
-    run = Run(Notebook(name, ROOT / "notebooks" / f"{name}.ipynb", node, [], [], [], given, given))
+    run = Run(Notebook(path.stem, path, node, [], [], [], given, given))
     asyncio.run(run.execute(threads=1))
     return run
 
@@ -75,9 +78,9 @@ def digests(folder) -> dict[str, str]:
 
 def test_what_a_study_trained_continues_a_file_and_stays_as_it_was(study):
     before = digests(study)
-    trained = [*MODELS.values(), *(f"plain_{m}" for m in MODELS.values()), "lstm_keys"]
+    trained = ["lstm_keys", "gan", "vae", *(f"plain_{m}" for m in MODELS.values())]
     assert {f"run/data/weights/{m}.weights.h5" for m in trained} <= {*before}
-    run = without_training("02_lstm", study, line=f"continue_file({str(study / 'my_song.mid')!r})")
+    run = without_training(KEYS, study, line=f"continue_file({str(study / 'my_song.mid')!r})")
     written = Paths(study / "run").generated / "continued" / "my_song.mid"
     assert "my_song.mid" in run.node.cells[-1].outputs[-1]["data"]["text/plain"]
     assert load_midi(written).get_end_time() > 15  # of 19.2 s
@@ -85,14 +88,14 @@ def test_what_a_study_trained_continues_a_file_and_stays_as_it_was(study):
     assert digests(study) == before
 
 
-@pytest.mark.parametrize("name", ["03_gan", "04_vae"])
+@pytest.mark.parametrize("name", MODELS)
 def test_the_other_models_are_loaded_too(study, name):
     before = digests(study)
     without_training(name, study)
     assert digests(study) == before
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, KEYS])
 def test_without_weights_one_sentence_says_what_trains_them(study, name):
     said = r'there are no weights of songs, seed 5; train them with: make study CORPUS=".*" SEED=5'
     with pytest.raises(NotebookError, match=said):
