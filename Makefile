@@ -51,7 +51,7 @@ help:
 	@echo "make test-folders  whole smoke studies of all kinds of folders"
 	@echo "make benchmark     a model on a published set: DATASET=jsb|piano_midi|nottingham|musedata"
 	@echo "                   MODEL=lstm|vae  SEEDS=3  (MUSICLIB_DATA names the folder with the files)"
-	@echo "make budgets       each model with half and twice the full budget, for the table in 05"
+	@echo "make budgets       each model with half and twice the full budget, for research/budgets_and_ledger"
 	@echo "make ladder        the models between plain and refined, for the ladders in 02 to 04"
 	@echo "make bench         what the study does, timed beside what one would do otherwise"
 	@echo "make remeasure     measure the released pieces anew, into runs/remeasure"

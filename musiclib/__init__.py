@@ -12,12 +12,6 @@ from musiclib.roll import to_midi, to_piano_roll
 from musiclib.synth import synthesize
 
 __all__ = [
-    "MidiFileError",
-    "energy",
-    "load_midi",
-    "mean",
-    "prepare_corpus",
-    "synthesize",
-    "to_midi",
+    "MidiFileError", "energy", "load_midi", "mean", "prepare_corpus", "synthesize", "to_midi",
     "to_piano_roll",
-]
+]  # fmt: skip

@@ -2,16 +2,14 @@
 
 Conventions:
 
-- A waveform `x` is one channel of floats, shape (N,), N at least 1, every sample finite; full scale
-  is 1.0 and may be exceeded. `validate` refuses anything else. `sr` is samples per second. Sums run
-  in float64.
+- A waveform `x` is one channel of finite floats, shape (N,), N at least 1; full scale is 1.0 and
+  may be exceeded. `validate` refuses anything else. `sr` is samples per second.
 - dBFS of a level has two conventions that differ by 3.01 dB, so `convention` is always named:
   ``"aes17"`` (AES17-2020, also IEC 61606): a full-scale sine reads 0 dBFS, a full-scale square
   +3.01; ``"square"``: a full-scale square reads 0 dBFS, a full-scale sine -3.01. A peak of 1.0 is
   always 0 dBFS.
-- Silence has energy, mean, power, RMS and peak 0; its levels and loudness are -inf; ratios (crest
-  factor, centroid, flatness, noise) are NaN, because they divide by 0. The two noise levels end at
-  `FLOOR_DB`, not -inf.
+- Silence has energy, mean, power, RMS and peak 0; its levels and loudness are -inf; what divides by
+  0 is NaN (crest factor, centroid, flatness, noise). The two noise levels end at `FLOOR_DB`.
 - Spectra use frames of 2048 samples (46 ms at 44.1 kHz), one every 512. librosa compiles code on
   its first call, so it is imported where it is needed.
 - Files (16-bit WAV or MP3) are written whole or not at all; clipping happens only on request.
@@ -190,9 +188,8 @@ def spectral_measures(x: ArrayLike, *, sr: int) -> tuple[float, float, float]:
 def spectral_flatness(x: ArrayLike, *, sr: int) -> float:
     """Return how noise-like the spectrum is: geometric over arithmetic mean of the power spectrum.
 
-    0 (a pure tone) to 1; about exp(-0.5772) = 0.561 for white noise; NaN for silence. librosa's,
-    averaged over the sounding frames after division by the peak, and only up to `HIGH_BAND_HZ` (our
-    choice): above it a rendered piano is empty, and rounding errors would count.
+    0 (a pure tone) to 1; about 0.561 for white noise; NaN for silence. librosa's, averaged over the
+    sounding frames, up to `HIGH_BAND_HZ` (our choice): above it a piano leaves rounding errors.
     """
     return spectral_measures(x, sr=sr)[1]
 
@@ -259,9 +256,8 @@ def write_wav(x: np.ndarray, path: str | os.PathLike[str], *, sr: int, clip: boo
 def encode_mp3(x: np.ndarray, sr: int, *, compression: float = 0.9) -> bytes:
     """Return a waveform as an MP3: small, for listening, never for measuring.
 
-    Loudness is kept, but a sound beyond full scale is divided by its peak, and the peak is printed.
-    `sr` is one of `MP3_RATES`; the length is at most `LONGEST`; `compression`, 0 to below 1, sets
-    the variable bit rate: 0.9 gives about 26 kbit per second at 22.05 kHz.
+    A sound beyond full scale is divided by its peak, which is printed. `sr` is one of `MP3_RATES`,
+    the length at most `LONGEST`. With `compression` 0.9, 22.05 kHz take about 26 kbit per second.
     """
     import soundfile
 
@@ -301,12 +297,10 @@ def match_loudness(
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Bring clips of equal length to equal loudness by gain alone: no limiter, no clipping.
 
-    Listeners prefer louder clips. All clips aim at `TARGET_LUFS`, over the whole clip; if one would
-    then exceed `CEILING_DBTP`, the target is lowered for *all* to what that one can reach.
-
-    Returns the clips (float32) and a table: code, loudness (LUFS before), gain_db, matched (LUFS
-    after), true_peak (dBTP after), silent. A silent clip cannot be matched: it stays in, with gain
-    0 dB, because omitting it would flatter the set it comes from.
+    All clips aim at `TARGET_LUFS`; if one would then exceed `CEILING_DBTP`, the target is lowered
+    for all. Returns the clips (float32) and a table: code, loudness (LUFS before), gain_db, matched
+    (LUFS after), true_peak (dBTP after), silent. A silent clip stays in, with gain 0 dB: omitting
+    it would flatter its set.
     """
     lengths = sorted({len(x) for x in waves.values()})
     if len(lengths) != 1:

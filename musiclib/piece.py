@@ -23,21 +23,11 @@ import pretty_midi
 
 from musiclib.files import atomic_path, read_regular, safe_join
 from musiclib.midi import note_array
-from musiclib.roll import (
-    DENOMINATORS,
-    FIRST_KEY,
-    HOLD,
-    LOWEST_PITCH,
-    MAX_STEPS,
-    N_KEYS,
-    STEPS_PER_BAR,
-    STEPS_PER_QUARTER,
-    SUSTAIN,
-    fold_to_piano,
-    grid_notes,
-    notes_to_roll,
-    quantise,
-)
+
+from musiclib.roll import (  # isort: skip
+    DENOMINATORS, FIRST_KEY, HOLD, LOWEST_PITCH, MAX_STEPS, N_KEYS, STEPS_PER_BAR,
+    STEPS_PER_QUARTER, SUSTAIN, fold_to_piano, grid_notes, notes_to_roll, quantise
+)  # fmt: skip
 
 MAX_LINES = 8  # files with more tracks than this are not read as lines
 MAX_BAR = 64  # longest bar that a position can count, in steps; in longer ones it restarts at 0

@@ -1,9 +1,8 @@
 """Show and play a piece in a notebook: its roll above a player, small enough to be committed.
 
-Conventions: sound is embedded as mono MP3, for listening only (measure the waveform, never this);
-nothing plays by itself. A clip of 24 s takes about 110 kB of the notebook. JupyterLab cleans the
-HTML of a notebook that it does not trust, such as that of a fresh clone: it keeps ``src`` of
-``<audio>`` but strips that of ``<source>``, which IPython's own player uses.
+Conventions: sound is embedded as mono MP3, for listening only; nothing plays by itself. A clip of
+24 s takes about 110 kB. JupyterLab cleans the HTML of a notebook that it does not trust: it keeps
+``src`` of ``<audio>`` but strips that of ``<source>``, which IPython's own player uses.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def play(x: np.ndarray, sr: int) -> Player:
 
 def show_piece(
     piece: np.ndarray | pretty_midi.PrettyMIDI, title: str = "", *, model: str = "real",
-    seconds: float = 24.0, position: np.ndarray | None = None, lines: np.ndarray | None = None,
+    seconds: float = 24.0, position: np.ndarray | None = None, lines: np.ndarray | int = 0,
     mark: int | None = None,
 ) -> None:  # fmt: skip
     """Show the first `seconds` of a piece in a notebook: its roll, and below it a player.
@@ -68,9 +67,8 @@ def show_piece(
         steps = max(math.floor(round(seconds / _STEP, 6)), 1)
         roll = check_roll(piece, name="piece")[:steps]
         midi, duration = to_midi(roll), len(roll) * _STEP
-    given = {"position": position, "lines": lines}
-    shown = {k: np.asarray(v)[: len(roll)] for k, v in given.items() if v is not None}
-    ax = plot_roll(roll, model=model, title=title, **shown)
+    position, lines = (v[: len(roll)] if np.ndim(v) else v for v in (position, lines))
+    ax = plot_roll(roll, model=model, title=title, position=position, lines=lines)
     if mark is not None:
         ax.axvline(mark, color="black", linestyle="--")
     figure = ax.figure

@@ -33,7 +33,7 @@ from study.run import KERNEL_THREADS, PRESET_NAMES
 from study.runner import DONE, FAILED, REFUSED, ROOT, RUNS, Run, at_least, say, shown
 
 TABLE = Path("data", "results", "bench.csv")
-NOTEBOOKS = {"lstm": "research/lstm_of_keys", "vae": "04_vae"}
+NOTEBOOKS = {"lstm": "research/lstm_of_keys", "vae": "research/vae_of_frames"}
 Job = Callable[[], Any]
 _LINE = (
     "{job}: {seconds_ours:.3f} s; {otherwise}: {seconds_otherwise:.3f} s, "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from musiclib.code_hash import code_hash
 from musiclib.files import sha256_of, write_text
 from musiclib.midi import save_midi
 from musiclib.prepare import LOST, WorkerError, cores, run_jobs
+from study.run import Progress
 
 TEMPO = 80.0  # quarter notes per minute, our choice: the paper is silent, and so are the scores
 VELOCITY = 80
@@ -115,14 +115,12 @@ def _convert(source: str, target: str) -> dict[str, bool]:
     return {"written": convert_score(source, target)}
 
 
-def export_chorales(
-    folder: str | Path, *, max_pieces: int = N_CHORALES, progress: Callable | None = None
-) -> list[Path]:
+def export_chorales(folder: str | Path, *, max_pieces: int = N_CHORALES) -> list[Path]:
     """Write music21's four-part chorales as ``bwv*.mid`` and return them by name.
 
     Those already there are kept: a file ``.chorales.done`` lists them with their SHA-256. With
     `max_pieces` below 368 that many scores are read, spread over the catalogue, and those without
-    exactly four parts are skipped. `progress` is called with (scores done, scores in all). The
+    exactly four parts are skipped. This takes about a minute, and a line counts the scores. The
     encoders' licences vary (data/README.md), so the MIDI files are not shared.
     """
     if max_pieces < 1:
@@ -137,7 +135,7 @@ def export_chorales(
     for old in folder.glob("bwv*.mid"):
         old.unlink()
     jobs = [(score, folder / f"{piece_name(score)}.mid") for score in scores]
-    wrote = _run(jobs, min(cores(), 8), progress)
+    wrote = _run(jobs, min(cores(), 8))
     written = sorted(target for (_, target), done in zip(jobs, wrote, strict=True) if done)
     lines = [wanted, *(f"{path.name} {sha256_of(path)}" for path in written)]
     write_text("\n".join(lines) + "\n", stamp)
@@ -153,13 +151,13 @@ def _kept(stamp: Path, wanted: str) -> list[Path] | None:
     return list(files) if kept else None
 
 
-def _run(jobs: list[tuple[Path, Path]], workers: int, progress: Callable | None) -> list[bool]:
-    done: dict[int, bool] = {}
+def _run(jobs: list[tuple[Path, Path]], workers: int) -> list[bool]:
+    done, line = {}, Progress(len(jobs), "scores read")
     given = [{"source": str(source), "target": str(target)} for source, target in jobs]
     for i, answer in run_jobs(CONVERT, given, workers=workers, seconds=MAX_SECONDS):
         if LOST in answer:
             raise WorkerError(f"cannot read {jobs[i][0]}: {answer[LOST]}")
         done[i] = answer["written"]
-        if progress is not None:
-            progress(len(done), len(jobs))
+        line.step()
+    line.close()
     return [done[i] for i in range(len(jobs))]

@@ -101,9 +101,12 @@ def plot_lines(
 
 def plot_heatmap(
     table: pd.DataFrame, *, ax: Axes | None = None,
-    limits: tuple[float, float], unit: str, better: str = "low",
+    limits: tuple[float, float], unit: str, better: str = "low", apart: int = 0,
 ) -> Axes:  # fmt: skip
-    """Draw a table in greys between `limits`, light where `better`: ``low`` or ``high``."""
+    """Draw a table in greys between `limits`, light where `better`: ``low`` or ``high``.
+
+    A gap follows the first columns, so many as `apart` says: models, then what frames them.
+    """
     rows, columns = table.shape
     ax = axes_or_new(ax, size=(2.8 + 1.0 * columns, 1.2 + 0.36 * rows))
     values = table.to_numpy(float)
@@ -115,13 +118,16 @@ def plot_heatmap(
         text = "-" if np.isnan(values[i, j]) else f"{values[i, j]:.2f}"
         colour = "white" if dark[i, j] else "black"
         ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=10)
+    if apart:
+        ax.axvline(apart - 0.5, color="white", linewidth=8)
     labels = [style_of(str(name)).label for name in table.columns]
     slant = {"rotation": 30, "ha": "right"} if columns > 10 else {}
     ax.set_xticks(range(columns), labels, **slant)
     ax.set_yticks(range(rows), [str(name).replace("_", " ") for name in table.index])
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
-    ax.figure.colorbar(image, ax=ax, label=unit, shrink=0.8)
+    beyond = {"low": "max", "high": "min"}[better]  # all shades alike past this end
+    ax.figure.colorbar(image, ax=ax, label=unit, shrink=0.8, extend=beyond)
     return ax
 
 
@@ -183,25 +189,6 @@ def show_ladder(model: str, *, paths: Paths) -> None:
     display(own.groupby("rung", sort=False)[["adds"]].first().join(numbers.round(2)))
 
 
-def plot_copied(table: pd.DataFrame, *, kind: str, ax: Axes | None = None, title: str = "") -> Axes:
-    """Draw the rows of `measuring.copied_table` of one kind, ``exact`` or ``transposed``."""
-    ax = axes_or_new(ax, size=(6, 4))
-    shown = table[table["kind"] == kind]
-    lengths, last = sorted(shown["length"].unique()), shown["model"].nunique() - 1
-    for index, (model, rows) in enumerate(shown.groupby("model", sort=False)):
-        rows, one = rows.set_index("length").loc[lengths], style_of(str(model), index=index)
-        x = np.arange(len(lengths)) + 0.08 * (index - last / 2)
-        ends = (100 * rows["low"], 100 * rows["high"])
-        ax.vlines(x, *ends, color=one.colour, alpha=0.6, linewidth=3)
-        style = {"color": one.colour, "marker": one.marker, "linewidth": 0.8, "markersize": 8}
-        ax.plot(x, 100 * rows["share"], label=f"{one.label} (n = {int(rows['n'].max())})", **style)
-    ax.set_xticks(range(len(lengths)), [str(length) for length in lengths])
-    ax.set(xlabel="window (sixteenths)", ylabel="windows found (%)", title=title)
-    ax.grid(axis="y")
-    ax.legend(fontsize=9)
-    return ax
-
-
 def plot_beside_paper(
     table: pd.DataFrame, quantity: str, *, ax: Axes | None = None, title: str = ""
 ) -> Axes:
@@ -215,6 +202,9 @@ def plot_beside_paper(
         for column, shift, fill in ((f"paper_{quantity}", -0.15, "white"), (quantity, 0.15, None)):
             face = {"markerfacecolor": fill or one.colour}
             ax.plot(x + shift, rows[column], linestyle="", **face, **style)
+    for label, face in (("printed in the paper", "white"), ("ours", "#333333")):
+        style = {"color": "#333333", "marker": "o", "markerfacecolor": face, "markersize": 9}
+        ax.plot([], [], linestyle="", label=label, **style)
     if quantity == "energy" and (table[["energy", "paper_energy"]] > 0).all(axis=None):
         ax.set_yscale("log")
     else:
@@ -222,6 +212,7 @@ def plot_beside_paper(
     ax.set_xticks(range(len(models)), [style_of(model).label for model in models])
     ax.set(xlim=(-0.5, len(models) - 0.5), ylabel=quantity, title=title)
     ax.grid(axis="y")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.08), ncols=2, borderaxespad=0)
     return ax
 
 
@@ -232,13 +223,13 @@ def plot_rankings(rankings: pd.DataFrame, *, ax: Axes | None = None, paper: str 
     bars = ax.barh(places, 100 * rankings["by_means"], color="#9DB4C0", edgecolor="#333333")
     for bar, row in zip(bars, rankings.itertuples(), strict=True):
         bar.set_hatch("//" if row.ranking == paper else "")
-        note = "a picker can separate it fully" if row.can_be_picked else "no choice separates it"
-        note = f" {100 * row.by_means:.1f} %; {note}"
+        note = f" {100 * row.by_means:.1f} %" + ("" if row.can_be_picked else ", cannot be picked")
         ax.text(bar.get_width(), bar.get_y() + 0.4, note, va="center", fontsize=10)
         names.append(row.ranking.upper() + (" (paper)" if row.ranking == paper else ""))
     ax.set_yticks(places, names)
-    widest = 160 * max(float(rankings["by_means"].max()), 0.01)
-    ax.set(xlabel="draws with this ranking of the means (%)", xlim=(0, widest))
+    widest = 130 * max(float(rankings["by_means"].max()), 0.01)
+    picked = f"{rankings['can_be_picked'].sum()} of {len(rankings)} can be picked, fully separated"
+    ax.set(xlabel="draws with this ranking of the means (%)", xlim=(0, widest), title=picked)
     ax.invert_yaxis()
     return ax
 
@@ -497,12 +488,17 @@ def say(text: str) -> None:
 
 
 def show(fig: Figure, name: str, alt: str, *, paths: Paths) -> None:
-    """Save a figure, close it, and show it small and in few colours; `alt` says what it shows."""
+    """Save a figure, close it, and show it small and in few colours; `alt` says what it shows.
+
+    Without a name nothing is saved: so a picture has words that ``plt.show()`` cannot give it.
+    """
     if not alt.strip():
         raise ValueError("alt: got nothing, say in words what the picture shows")
     fig.draw_without_rendering()
     fig.set_layout_engine("none")  # the layout is found once, not again for each file
-    file = save_figure(fig, name, paths)
+    file = save_figure(fig, name, paths) if name else io.BytesIO()
+    if not name:
+        fig.savefig(file, dpi=150, bbox_inches="tight")
     plt.close(fig)
     small = Pixels.open(file).convert("RGB").reduce(2)
     few = small.quantize(128, method=Pixels.Quantize.FASTOCTREE, dither=Pixels.Dither.NONE)

@@ -19,7 +19,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
+from musiclib.audio import match_loudness, write_clips
 from musiclib.files import read_regular, write_text
 from musiclib.roll import STEPS_PER_QUARTER
 from study.sets import Sample
@@ -126,6 +127,13 @@ def clip_code(name: str, number: int) -> str:
 def clip_table(clips: Sequence[Clip]) -> pd.DataFrame:
     """Return the key of the test: code, model, seed, sample and file of each clip."""
     return pd.DataFrame([clip[:5] for clip in clips], columns=list(Clip._fields[:5]))
+
+
+def write_sounds(waves: Mapping[str, np.ndarray], folder: str | Path, *, sr: int) -> pd.DataFrame:
+    """Write clips at one loudness as ``<code>.mp3``; return the table of `match_loudness`."""
+    heard, levels = match_loudness(waves, sr=sr)
+    write_clips(heard, folder, sr=sr)
+    return levels
 
 
 def clip_seconds(clips: Sequence[Clip], *, tempo: float) -> float:

@@ -15,6 +15,7 @@ import functools
 import itertools
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -28,9 +29,34 @@ from scipy import stats
 from musiclib.files import write_text
 from study import listening
 from study.listening import CHOICE, HEARD, RATING, SIMULATED, Answer, Clip
+from study.run import Paths, Preset
+from study.sets import (
+    REFINED,
+    Sample,
+    baseline_samples,
+    read_models,
+    real_samples,
+    training_pieces,
+)
+from study.splits import ready_corpus
 from study.stats import MODELS, few_seeds
 
 WINS = {"first": 1.0, "tie": 0.5, "second": 0.0}  # for the clip that was heard first
+
+
+def music_to_hear(
+    paths: Paths, corpus: str, *, budget: Preset, seed: int, n: int = 0
+) -> tuple[list[Sample], int]:
+    """Return the pieces that a test may play, and how many clips of each set it plays, at most n.
+
+    They are the refined models' pieces, held-out real ones, and n of each baseline (0: `CLIPS`).
+    """
+    made, whose = read_models(paths, kind=REFINED, seed=seed, budget=budget)
+    most = budget["max_pieces"] if "this run" in whose.values() else budget.full("max_pieces")
+    _, pieces, split = ready_corpus(corpus, paths, max_pieces=most)
+    found = made + real_samples(pieces, split)
+    n = min(n or listening.CLIPS, *Counter(sample.model for sample in found).values())
+    return found + baseline_samples(training_pieces(pieces, split), n=n, seed=seed), n
 
 
 class Weights(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the paper's printed "energy" and "mean" could be, and what three picked pieces can show.
+"""The comparison of the paper: what is compared, and what its printed "energy" and "mean" could be.
 
 Conventions: waveforms as in `musiclib.audio`, or two channels, shape (N, 2). A *reading* is one
 meaning of the word ("energy" as RMS in dB, say) on one scale (as rendered, divided by the peak, in
@@ -8,6 +8,7 @@ of them; `values` holds one number per piece for each model. A ranking has the l
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +17,17 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from musiclib import plots
 from musiclib.audio import AES17_OFFSET_DB, energy, mean, peak, validate
-from musiclib.files import upsert_csv
+from musiclib.files import append_csv, upsert_csv, write_csv
+from musiclib.originality import TrainingIndex
+from study import measuring, run, sets
 from study.measuring import SR, render
 from study.run import Paths
+from study.second_ruler import SECOND_FEATURES, CountedMusic, second_table
+from study.sets import PLAIN, REFINED
+from study.splits import ready_corpus
+from study.stats import MODELS
 
 # The paper's only table, which prints energy in dBFS and mean in dB (G. S. R. Pavan and others,
 # Exploring the Potential of GANs, LSTM, and VAEs in Advancing Music Generation).
@@ -29,6 +37,111 @@ PAPER_TABLE = pd.DataFrame({
     "energy": [46_085.0, 12_842.0, 9238.7, 150.3314, 106.7336, 113.0019, 92.0556, 4.7353, 49.3611],
     "mean": [0.7116, 0.4031, 0.7011, -0.4634, -0.4270, -0.3910, -0.1270, -0.0973, -0.1079],
 })  # fmt: skip
+
+
+class Comparison:
+    """What is compared: every piece of a run, or the released ones, beside music of other origin.
+
+    `made` holds the pieces by kind, `first` three of each model, `samples` all that is compared.
+    Released pieces are judged by seed 0. `n_tables` and `n_verdict` are draws of the bootstrap.
+    """
+
+    def __init__(self, *, preset: str, seed: int, corpus: str, n_samples: int, output: str) -> None:
+        self.preset, self.paths, budget = preset, Paths(output, corpus), run.preset(preset)
+        plots.use_style()
+        self.made, released = {}, True
+        for kind in (PLAIN, REFINED):
+            found, whose = sets.read_models(self.paths, kind=kind, seed=seed, budget=budget)
+            self.made[kind] = [p for p in found if not n_samples or p.sample < n_samples]
+            released &= "this run" not in whose.values()
+        self.released, self.seed = released, 0 if released else seed
+        self.first = {kind: sets.first_pieces(some) for kind, some in self.made.items()}
+        draws = {"smoke": (100, 200), "standard": (200, 1000)}
+        full = (1000, 4000)
+        self.n_tables, self.n_verdict = full if released else draws.get(preset, full)
+        most = budget.full("max_pieces") if released else budget["max_pieces"]
+        self.corpus, pieces, self.split = ready_corpus(corpus, self.paths, max_pieces=most)
+        self.training = sets.training_pieces(pieces, self.split)
+        self.real = sets.real_samples(pieces, self.split)
+        self.one_a_tune = [p.roll for p in sets.one_of_each_tune(self.real, self.split)]
+        n = min(100, pd.Series([p.model for p in self.made[REFINED]]).value_counts().max())
+        self.others = self.real + sets.baseline_samples(self.training, n=n, seed=self.seed)
+        made = self.made[REFINED] + self.made[PLAIN]
+        self.samples = made + self.others + sets.read_variants(self.paths)
+
+    def keep(self, table: pd.DataFrame, file: str) -> pd.DataFrame:
+        """Write a table to the results and return it."""
+        write_csv(table, self.paths.results / file)
+        return table
+
+    def rolls(self) -> dict[str, dict[int, list[np.ndarray]]]:
+        """Return rolls by set and seed without the controls; plain models are sets of their own."""
+        plain = [p._replace(model=f"plain_{p.model}") for p in self.made[PLAIN]]
+        others = [p for p in self.others if p.model not in sets.CONTROLS]
+        return sets.rolls_by_set([*self.made[REFINED], *others, *plain])
+
+    def measure(self, *, again: bool) -> pd.DataFrame:
+        """Write ``samples.csv``, all measures of each piece; `again`: also of released pieces."""
+        tables = {"kept": self.paths.results / "measures.csv"}
+        if self.released and not again:
+            tables["released"] = self.paths.released / "data" / "results" / "measures.csv"
+            if (there := measuring.made_with(tables["released"])) != measuring.versions():
+                print(f"Released measures, made with {there}; here {measuring.versions()}.")
+        rolls, names = zip(*((p.roll, p.name) for p in self.training), strict=True)
+        found = measuring.sample_table(self.samples, index=TrainingIndex(rolls), **tables)
+        second = second_table(self.samples, CountedMusic(rolls, names))
+        found = found.join(pd.DataFrame(second, columns=list(SECOND_FEATURES)))
+        return self.keep(sets.with_tunes(found, self.split), "samples.csv")
+
+    def costs(self) -> pd.DataFrame:
+        """Return what each kind of a model had and used, of its trainings that are compared."""
+        cost = self.paths.table("fairness.csv", keys=["model", "kind", "seed"])
+        names = ["model", "kind", "seed"]
+        ours = {(p.model, p.kind, p.seed) for p in self.made[REFINED] + self.made[PLAIN]}
+        cost = cost[[key in ours for key in zip(*(cost[n] for n in names), strict=True)]]
+        first = ["training_pieces", "parameters", "steps", "windows_seen"]
+        how = {"preset": "first", "seed": "size", **dict.fromkeys(first, "first")}
+        how |= {"cpu_seconds": "mean", "settings_tried": "max"}
+        found = cost.groupby(["kind", "model"]).agg(how)
+        return found.rename(columns={"preset": "trained_with", "seed": "trainings"})
+
+    def record(self, table: pd.DataFrame, first: pd.DataFrame, second: pd.DataFrame,
+               answers: pd.DataFrame) -> None:  # fmt: skip
+        """Write down this look at the test pieces, and what its budget reached.
+
+        `first` and `second` are the distances by each ruler, `answers` those to the claims by kind.
+        """
+        cost = self.costs().loc[REFINED].loc[list(MODELS)]
+        near = {"": first, "second_": second}
+        near = {name: found.set_index("model")["distance"] for name, found in near.items()}
+
+        def distances(ruler: str, kind: str) -> dict[str, str]:
+            values = {f"{kind}{model}": near[ruler][f"{kind}{model}"] for model in MODELS}
+            return {
+                f"{ruler}distance_{name}": "" if math.isnan(value) else f"{value:.4f}"
+                for name, value in values.items()
+            }
+
+        look = {"corpus": self.corpus, "trained_with": cost["trained_with"].iloc[0]}
+        look |= {"n": len(self.made[REFINED]), "pieces": _contents(self.made[REFINED])}
+        look |= distances("", "") | answers[REFINED].drop("C1").to_dict()
+        look |= distances("", "plain_") | distances("second_", "") | distances("second_", "plain_")
+        look |= {"plain_pieces": _contents(self.made[PLAIN])}
+        look |= answers[PLAIN].drop("C1").add_prefix("plain_").to_dict()
+        if self.preset != "smoke":
+            append_csv([look], self.paths.results / "test_looks.csv")
+        alike = measuring.distance_by_training(table, size=20, seed=self.seed)
+        alike = alike.groupby("model")["distance"].agg(lambda some: some.mean(skipna=False))
+        reached = first.set_index("model")[["distance", "low", "high", "seeds", "n"]]
+        rows = cost[["trained_with", "steps", "cpu_seconds"]].round(1).join(reached.round(4))
+        rows = rows.join(alike.rename("distance_of_20").round(4)).reset_index()
+        keys, file = ["corpus", "trained_with", "model"], self.paths.results / "budgets.csv"
+        upsert_csv(rows.assign(corpus=self.corpus), file, keys=keys)
+
+
+def _contents(pieces: Sequence[sets.Sample]) -> str:
+    notes = b"".join(np.packbits(piece.roll).tobytes() for piece in pieces)
+    return hashlib.sha256(notes).hexdigest()[:12]
 
 
 class ClipLength(NamedTuple):

@@ -21,7 +21,7 @@ import pandas as pd
 from IPython import get_ipython
 from IPython.display import DisplayHandle
 
-from musiclib.files import atomic_path
+from musiclib.files import atomic_path, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -152,6 +152,10 @@ class Paths:
             raise FileNotFoundError(f"{own} is missing; run the notebook that writes it first")
         rows = pd.concat([pd.read_csv(path) for path in found], ignore_index=True)
         return rows.drop_duplicates(list(keys) or None, keep="last").reset_index(drop=True)
+
+    def write_table(self, table: pd.DataFrame, file: str) -> None:
+        """Write a table, without its index, to the run's results."""
+        write_csv(table, self.results / file)
 
     def weights_of(self, model: str, *, seed: int) -> Path:
         """Return the weights file of a model in the run's folder; seed 0 has no number."""

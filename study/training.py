@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from musiclib import distance, plots
+from musiclib import distance, player, plots
 from musiclib.code_hash import code_hash
 from musiclib.files import atomic_path, sha256_of, upsert_csv, write_csv
 from musiclib.roll import Bars
@@ -426,6 +426,14 @@ class Lesson:
         return Training(
             self.model, self.paths, **self.about, steps=steps, codec=codec, kind=kind
         )  # fmt: skip
+
+    def hear(self, *kinds: str, seconds: float = 12.0) -> None:
+        """Show and play the first released piece of each of these kinds that is released."""
+        for kind in kinds:
+            if (CHECKOUT / "data/generated" / self.model / kind).is_dir():
+                piece, title = sets.released_piece(self.model, kind), f"{kind} {self.model.upper()}"
+                title += ", released, piece 000"
+                player.show_piece(piece, title, model=self.model, seconds=seconds)
 
     def judge(self, rolls: Sequence[np.ndarray], bars: Sequence[Bars] | None = None) -> pd.Series:
         """Return how near to the validation pieces some pieces lie, and how far from each other.

@@ -94,6 +94,6 @@ def test_a_smoke_run_under_jax_trains_and_writes(study, model):
 def test_the_gan_says_that_it_needs_tensorflow(study):
     folder, out, _, status = study
     assert status == 1
-    assert "03_gan  stopped in cell 3" in out
+    assert "03_gan  stopped in cell 2" in out
     assert "RuntimeError: this notebook trains on TensorFlow only" in out
     assert not (Paths(folder).generated / "gan").exists()

@@ -86,6 +86,9 @@ def test_the_paper_stands_hollow_beside_ours():
     })  # fmt: skip
     ax = figures.plot_beside_paper(frame, "energy")
     assert ax.get_yscale() == "log"
+    legend = ax.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["printed in the paper", "ours"]
+    assert legend.get_lines()[0].get_markerfacecolor() == "white"
     hollow, filled = ax.lines[:2]
     assert hollow.get_markerfacecolor() == "white"
     assert filled.get_ydata().tolist() == [10.0, 20.0]
@@ -103,8 +106,8 @@ def test_rankings_say_what_a_picker_can_do():
     assert texts(ax)[-2:] == ["VAE > GAN (paper)", "GAN > VAE"]
     assert [bar.get_width() for bar in ax.patches] == [75, 25]
     said = [text.get_text() for text in ax.texts]
-    assert "a picker can separate it fully" in said[0]
-    assert "no choice separates it" in said[1]
+    assert said == [" 75.0 %", " 25.0 %, cannot be picked"]
+    assert ax.get_title() == "1 of 2 can be picked, fully separated"
 
 
 def test_a_heat_map_writes_every_number():
@@ -112,6 +115,8 @@ def test_a_heat_map_writes_every_number():
     ax = figures.plot_heatmap(frame, limits=(0, 3), unit="distance")
     assert [text.get_text() for text in ax.texts] == ["0.50", "9.00", "-", "1.00"]
     assert [text.get_color() for text in ax.texts][:2] == ["black", "white"]
+    ax = figures.plot_heatmap(frame, limits=(0, 3), unit="distance", apart=1)
+    assert [line.get_xdata()[0] for line in ax.lines] == [0.5]  # between the two columns
 
 
 def test_distances_are_drawn_on_a_logarithmic_axis():
@@ -123,14 +128,6 @@ def test_distances_are_drawn_on_a_logarithmic_axis():
     assert ax.get_xscale() == "log"
     assert "VAE (n = 40, seeds: 5)" in texts(ax)
     assert not any("GAN" in text for text in texts(ax))
-
-
-def test_copies_are_drawn_in_percent():
-    rows = [("vae", length, "exact", 0.5, 0.4, 0.6, 100, 1, 7) for length in (8, 16, 32)]
-    columns = ["model", "length", "kind", "share", "low", "high", "windows", "seeds", "n"]
-    ax = figures.plot_copied(pd.DataFrame(rows, columns=columns), kind="exact")
-    assert ax.lines[0].get_ydata().tolist() == [50, 50, 50]
-    assert ax.get_legend().get_texts()[0].get_text() == "VAE (n = 7)"
 
 
 def parts():
@@ -174,6 +171,9 @@ def test_a_picture_keeps_the_sets_colours_and_few_bytes(tmp_path, monkeypatch):
     for colour in COLOURS.values():
         wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert np.abs(pixels.astype(int) - wanted).max(axis=1).min() <= 1
+    figures.show(ax.figure, "", "The same bars", paths=Paths(tmp_path))
+    assert len(list((tmp_path / "figures").iterdir())) == 2, "without a name nothing is saved"
+    assert [picture.alt for picture in displayed] == ["Seven bars", "The same bars"]
     with pytest.raises(ValueError, match="say in words what the picture shows"):
         figures.show(plt.figure(), "x", " ", paths=Paths(tmp_path))
 

@@ -74,6 +74,8 @@ MOMENTS = {
         "after|*/gan_*.npz|2",
         "after|*/generated/gan/refined/0/001.mid|1",
         "after|*/gan.weights.h5|1",
+        "after|*/ears_gan_*.npz|1",
+        "before|*/wasserstein_gan_*.npz|1",
     ],
     "04_vae": [
         "before|*/plain_vae_*.npz|1",
@@ -83,6 +85,8 @@ MOMENTS = {
         "after|*/vae_*.npz|2",
         "after|*/vae_*.npz|2",
         "after|*/vae.weights.h5|1",
+        "after|*/recurrent_decoder_vae_*.npz|1",
+        "before|*/joint_voices_vae.weights.h5|1",
         "after|*/generated/vae/standard_normal/0/001.mid|1",
         "after|*/results/fairness.csv|2",
     ],

@@ -13,12 +13,18 @@ from musiclib.roll import draw_roll, sounding_keys  # noqa: E402
 from study.models import (  # noqa: E402
     BarWindows,
     Batches,
+    Hearing,
     JointOutput,
+    Spread,
     choose,
+    codes_of_scores,
     draw_voices,
     favour,
     rolls_of_keys,
     sharpen,
+    step_odds,
+    to_eighths,
+    wishes,
 )
 
 V, S, C = 3, 6, 7
@@ -176,3 +182,112 @@ def test_rolls_of_keys_and_sounding_keys_undo_each_other():
     np.testing.assert_array_equal(back > 0, drawn)
     for again, roll in zip(rolls_of_keys(back), rolls_of_keys(drawn), strict=True):
         np.testing.assert_array_equal(again, roll)
+
+
+# What the GAN's networks are made of
+
+
+SOUNDS = 13  # a rest and twelve keys, the lowest a C
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def as_score(sounds, onsets):
+    return np.append(np.eye(SOUNDS, dtype="float32")[sounds], onsets[..., None], axis=-1)
+
+
+def test_the_odds_of_a_step_are_counts_over_chance():
+    c, d, rest = 1, 3, 0
+    sounds = np.array([[c, d, c, rest], [c, c, d, d]])[..., None]
+    onsets = np.array([[1, 1, 1, 0], [1, 0, 1, 1]])[..., None]
+    odds = step_odds(sounds, onsets, SOUNDS)
+    assert odds.shape == (1, SOUNDS, SOUNDS)
+    assert (odds[0, 0] == 1).all()
+    assert (odds[0, :, 0] == 1).all()
+    share = np.ones(SOUNDS - 1)
+    share[[c - 1, d - 1]] += 4, 3
+    share /= share.sum()
+    # four moves onto an onset: up two, down two, up two, and a note struck again
+    for step, count in ((2, 2), (-2, 1), (0, 1), (5, 0)):
+        chance = sum(
+            share[i] * share[i + step] for i in range(SOUNDS - 1) if 0 <= i + step < SOUNDS - 1
+        )
+        for i in range(1, SOUNDS):
+            if 1 <= i + step < SOUNDS:
+                assert odds[0, i, i + step] == pytest.approx((count + 1) / (4 * chance + 1))
+
+
+def test_wishes_are_spread_over_the_sounds():
+    usual = np.random.default_rng(9).normal(size=(2, 2, SOUNDS)).astype("float32")
+    spread = Spread(usual, wishes(SOUNDS, 3))  # the lowest key is a C
+    said = np.zeros((1, 4, 2, 14), "float32")
+    np.testing.assert_allclose(array(spread(said))[0], np.tile(usual, (2, 1, 1)), atol=1e-6)
+    said[0, 0, 1, 4], said[0, 1, 0, 12], said[0, 2, 0, 13] = 5, 7, 12
+    more = array(spread(said))[0] - np.tile(usual, (2, 1, 1))
+    assert np.flatnonzero(more[0, 1].round(4)).tolist() == [5]  # the E, the fifth sound
+    assert np.flatnonzero(more[1, 0].round(4)).tolist() == [0]  # the rest
+    np.testing.assert_allclose(more[2, 0], [0, *np.arange(-5.5, 6)], atol=1e-5)
+
+
+def heard(sounds):
+    """Give the ears, and what they are to hear: certain sounds (1, L, V)."""
+    ears = Hearing(2, SOUNDS, lowest=3)
+    sounds = np.array(sounds)[None]
+    return ears, as_score(sounds, np.ones(sounds.shape, "float32"))
+
+
+def test_ears_hear_chroma_and_intervals():
+    c, e, g, rest = 1, 5, 8, 0
+    ears, score = heard([[e, c], [c, g], [g, g], [rest, c]])
+    chroma = ears.chroma(score)
+    assert array(chroma)[0, :3, 0].argmax(axis=-1).tolist() == [4, 0, 7]
+    assert array(chroma)[0, 3, 0].sum() == 0
+    interval = array(ears.interval(chroma, 0, 1))[0]
+    assert interval[:3].argmax(axis=-1).tolist() == [4, 5, 0]  # a third, a fourth, a unison
+    assert interval.sum(axis=-1).tolist() == [1, 1, 1, 0]
+
+
+def test_the_interval_of_blends_is_that_of_independent_draws():
+    ears, score = heard([[1, 1]] * 4)
+    score[0, 0, 0, :3] = [0.5, 0.25, 0.25]  # rest, C, C sharp, against C
+    interval = array(ears.interval(ears.chroma(ops.convert_to_tensor(score)), 0, 1))[0, 0]
+    np.testing.assert_allclose(interval, [0.25, 0.25, *[0] * 10], atol=1e-6)
+
+
+def test_ears_hear_a_step_over_a_quarter():
+    ears, score = heard([[3, 9], [3, 9], [5, 6], [5, 6]])
+    melody = array(ears.melody(score))[0]
+    assert melody.argmax(axis=-1).tolist() == [[9, 9], [9, 9], [11, 6], [11, 6]]
+    np.testing.assert_allclose(melody[2, 0, [10, 11, 12]], np.exp([-2, 0, -2]), rtol=1e-5)
+    assert ears(score).shape == (1, 4, 12 + 12 + 2 * 19)
+
+
+def test_windows_go_to_eighths_and_scores_back_to_codes():
+    codes = np.array([[2, 1, 1, 5, 0, 0, 6, 1]]).T[None]
+    kept = np.array([[1, 1, 1, 4, 0, 0, 5, 5]]).T[None]
+    sounds, onsets = to_eighths({"codes": codes, "sounds": kept})
+    assert sounds[0, :, 0].tolist() == [1, 1, 0, 5]
+    assert onsets[0, :, 0].tolist() == [1, 0, 0, 1]
+    back = codes_of_scores(as_score(sounds, onsets))
+    assert back[0, :, 0].tolist() == [2, 1, 1, 1, 0, 0, 6, 1]
+
+
+def test_a_sound_that_changes_between_eighths_begins_there():
+    codes, kept = np.array([[2, 3, 1, 1]]).T[None], np.array([[1, 2, 2, 2]]).T[None]
+    sounds, onsets = to_eighths({"codes": codes, "sounds": kept})
+    assert (sounds[0, :, 0].tolist(), onsets[0, :, 0].tolist()) == ([1, 2], [1, 1])
+
+
+def test_decoding_gives_back_what_was_encoded():
+    rng = np.random.default_rng(6)
+    sounds = np.repeat(rng.integers(0, SOUNDS, (20, 4, 2)), rng.integers(1, 4, 4), axis=1)
+    onsets = (sounds > 0) & (rng.random(sounds.shape) < 0.3)
+    onsets[:, 1:] |= (sounds[:, 1:] != sounds[:, :-1]) & (sounds[:, 1:] > 0)
+    onsets[:, 0] = sounds[:, 0] > 0
+    codes = codes_of_scores(as_score(sounds, onsets))
+    kept = np.repeat(sounds, 2, axis=1)
+    again = to_eighths({"codes": codes, "sounds": kept})
+    assert (again[0] == sounds).all()
+    assert (again[1] == onsets).all()

@@ -289,18 +289,18 @@ def test_the_plain_vaes_loss_is_a_sum_over_the_picture_and_the_latents(small_vae
     mean, log_var = told["z_mean"].astype(float), told["z_log_var"].astype(float)
     kl = 0.5 * (np.exp(log_var) + mean**2 - 1 - log_var).sum(axis=1)
     by_hand = cross_entropy(told["logits"], y).sum(axis=(1, 2)) + kl
-    assert float(small_vae.compute_loss(y=y, y_pred=told)) == pytest.approx(
+    assert float(small_vae.compute_loss(x=y, y_pred=told)) == pytest.approx(
         by_hand.mean(), rel=1e-5
     )
     nothing = {name: np.zeros_like(value) for name, value in told.items()}
-    blank = float(small_vae.compute_loss(y=y, y_pred=nothing))
+    blank = float(small_vae.compute_loss(x=y, y_pred=nothing))
     assert blank == pytest.approx(STEPS * KEYS * np.log(2), rel=1e-5)  # N(0, I) costs nothing
 
 
 def test_training_the_plain_vae_minimises_that_loss(small_vae):
     small_vae.sampling = lambda mean, log_var: mean
     x = some_keys(12, n=4)
-    first = float(small_vae.compute_loss(y=x, y_pred=small_vae(x)))
+    first = float(small_vae.compute_loss(x=x, y_pred=small_vae(x)))
     small_vae.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
     losses = small_vae.fit(x, x, batch_size=4, epochs=4, shuffle=False, verbose=0).history["loss"]
     assert losses[0] == pytest.approx(first, rel=1e-4)

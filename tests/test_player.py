@@ -186,8 +186,10 @@ def test_one_loud_chord_is_shown_and_played(monkeypatch, capsys):
 
 
 def test_a_position_may_be_longer_than_what_is_shown(shown):
-    show_piece(piece(400), seconds=3.0, position=np.arange(400) % 16)
-    assert len(shown["displayed"]) == 2
+    lines = np.zeros((400, 4), np.int16)
+    show_piece(piece(400), seconds=3.0, position=np.arange(400) % 16, lines=lines)
+    show_piece(piece(400), seconds=3.0, lines=4)
+    assert len(shown["displayed"]) == 4
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 59.5, float("nan")])

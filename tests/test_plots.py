@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex, to_rgb
 
 from musiclib import measures, plots
@@ -102,13 +103,48 @@ def test_each_voice_has_its_colour_and_notes_of_no_voice_keep_the_models():
     roll = draw_roll([0, 0, 4], [50, 40, 45], [4, 8, 4], steps=8)
     lines = np.zeros((8, 2), np.int16)
     lines[0] = 2 + 50, 2 + 40
-    ax = plots.plot_roll(roll, lines=lines, model="gan")
-    (onsets,) = [c for c in ax.collections if c.get_label() == "onset"]
-    colours = [to_hex(colour).upper() for colour in onsets.get_facecolor()]
-    assert sorted(colours) == sorted([*plots._VOICES[:2], plots.COLOURS["gan"]])
+    assert onset_colours(plots.plot_roll(roll, lines=lines)) == [
+        plots._VOICES[1],
+        plots._VOICES[0],
+        plots.COLOURS["real"].upper(),
+    ]
+    found = onset_colours(plots.plot_roll(roll, lines=lines, model="gan"))
+    assert found[2] == plots.COLOURS["gan"]
+    assert len({*found, *plots._VOICES}) == 3 + len(plots._VOICES)
     assert len({*plots._VOICES} & {*plots.COLOURS.values()}) == 0
     with pytest.raises(ValueError, match="lines has 3 steps, but roll has 8"):
         plots.plot_roll(roll, lines=lines[:3])
+
+
+def onset_colours(ax):
+    (onsets,) = [c for c in ax.collections if c.get_label() == "onset"]
+    return [to_hex(colour).upper() for colour in onsets.get_facecolor()]
+
+
+def test_voices_are_told_by_their_rank_where_only_their_number_is_known():
+    roll = draw_roll([0, 0, 0, 0, 4, 4, 8], [50, 45, 40, 30, 49, 31, 50], [4] * 7, steps=12)
+    found = onset_colours(plots.plot_roll(roll, lines=4))
+    bass, tenor, alto, soprano = plots._VOICES[3::-1]
+    alone = plots.COLOURS["real"]
+    assert found == [bass, tenor, alto, soprano, bass, soprano, alone]
+    assert set(onset_colours(plots.plot_roll(roll))) == {alone}
+    silent = np.zeros_like(roll)
+    for lines in (0, 4, np.zeros((12, 0), np.int16)):
+        assert onset_colours(plots.plot_roll(silent, lines=lines)) == []
+        assert len(onset_colours(plots.plot_roll(roll, lines=lines))) == 7
+
+
+def test_a_second_cue_tells_voices_apart_without_colours():
+    roll = draw_roll([0, 0, 4, 4], [50, 40, 52, 35], [4] * 4, steps=8)
+    ax = plots.plot_roll(roll, lines=2)
+    assert [(text.get_text(), text.get_position()[1]) for text in ax.texts] == [
+        ("1", 52),
+        ("2", 35),
+    ]
+    jumps = [c.get_segments() for c in ax.collections if isinstance(c, LineCollection)]
+    assert [one[0][:, 1].tolist() for one in jumps] == [[50, 52], [40, 35]]
+    ax = plots.plot_roll(draw_roll([0] * 4, [50, 45, 40, 30], [4] * 4, steps=4), lines=4)
+    assert [text.get_text() for text in ax.texts] == [*"SATB"]
 
 
 def test_keys_beyond_the_piano_are_not_drawn():
