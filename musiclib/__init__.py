@@ -1,8 +1,7 @@
 """Read, represent, render, measure and plot music; no Keras model is needed.
 
 A piece passes through: file -> notes -> roll -> piece -> codec -> model -> codec -> roll -> notes
--> waveform -> numbers -> figure. The docstring of each module states its conventions. Start with
-the names below.
+-> waveform -> numbers -> figure. The docstring of each module states its conventions.
 """
 
 from musiclib.audio import energy, mean

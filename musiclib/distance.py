@@ -12,7 +12,7 @@ after Yang and Lerch; `diversity_ratio` shows collapse to nearly one piece.
 Undefined features: a feature that fewer than two reference pieces define is dropped, for every set
 (`dropped_features`): tunes of one voice have no consonance. A single piece that does not define a
 kept feature is skipped in it. A set in which no piece defines a kept feature has no distance: NaN,
-never infinity and never the mean of the rest. Whoever ranks sets puts it last (`rank_key`).
+never infinity and never the mean of the rest; in a ranking it comes last (`rank_key`).
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 Rolls are ``uint8 (T, 88, 2)``, a step is a sixteenth (see `musiclib.roll`). A window is a stretch
 of 8, 16 or 32 steps from any step of a piece. Two windows are the same if every onset and every
 sounding key agrees, exactly or after one of them is transposed as a whole. A window counts only if
-three or more chords sound in it: two held chords are found everywhere. Held-out real music also
-repeats some of the training music, so read every rate beside its rate.
+three or more chords sound in it. Held-out real music repeats some too: read rates beside its.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Show and play a piece in a notebook: its roll above a player, small enough to be committed.
 
-Conventions: sound is embedded as mono MP3, for listening only; nothing plays by itself. A clip of
-24 s takes about 110 kB. JupyterLab cleans the HTML of a notebook that it does not trust: it keeps
-``src`` of ``<audio>`` but strips that of ``<source>``, which IPython's own player uses.
+Sound is mono MP3, for listening only. JupyterLab cleans the HTML of a notebook that it does not
+trust: it keeps ``src`` of ``<audio>`` but strips that of ``<source>``, which IPython's player uses.
 """
 
 from __future__ import annotations
@@ -53,9 +52,8 @@ def show_piece(
 ) -> None:  # fmt: skip
     """Show the first `seconds` of a piece in a notebook: its roll, and below it a player.
 
-    A roll, shape (T, 88, 2), is played on a piano at velocity 80 and 80 quarter notes per minute
-    (24 s are 128 steps); a MIDI piece is played as it is. `model`, `position` and `lines`: see
-    `plot_roll`. A dashed line stands before the step `mark`.
+    A roll is played at velocity 80 and 80 quarter notes per minute, MIDI as it is. `model`,
+    `position` and `lines`: see `plot_roll`. A dashed line stands before the step `mark`.
     """
     most = LONGEST - RELEASE_TAIL
     if not 0 < seconds <= most:
@@ -71,8 +69,7 @@ def show_piece(
     ax = plot_roll(roll, model=model, title=title, position=position, lines=lines)
     if mark is not None:
         ax.axvline(mark, color="black", linestyle="--")
-    figure = ax.figure
-    memory = io.BytesIO()
+    figure, memory = ax.figure, io.BytesIO()
     figure.savefig(memory, format="png", metadata={"Software": None})
     plt.close(figure)
     display(Image(memory.getvalue(), format="png", alt=f"Piano roll: {title}"))

@@ -165,8 +165,7 @@ def _note_voices(
 
 def _boxes(left: np.ndarray, right: np.ndarray, key: np.ndarray) -> np.ndarray:
     low, high = key - 0.4, key + 0.4
-    corners = np.stack([left, low, right, low, right, high, left, high], axis=-1)
-    return corners.reshape(-1, 4, 2)
+    return np.stack([left, low, right, low, right, high, left, high], axis=-1).reshape(-1, 4, 2)
 
 
 def _draw_bars(ax: Axes, steps: int, lines: np.ndarray) -> None:

@@ -2,9 +2,8 @@
 
 Conventions: a waveform is ``float32``, mono unless asked, full scale is 1.0 and may be exceeded;
 `sr` is audio samples per second. Loudness is never evened out unless asked: a soft piece stays
-soft, so that levels of different pieces can be compared. The same notes give the same bytes, in
-every process of one machine: reverb and chorus are off, one core is used, and the float output is
-neither dithered nor clipped (the 16-bit one, pyfluidsynth's `get_samples`, is both).
+soft. The same notes give the same bytes, in every process of one machine: reverb and chorus are
+off, one core is used, and the float output is neither dithered nor clipped (as the 16-bit one is).
 
 Times become samples by ``round(seconds * sr)``; FluidSynth works in blocks of 64 samples, so a note
 starts up to 1.5 ms later at 44.1 kHz. Tracks of one program share one channel, like several hands
@@ -12,7 +11,7 @@ at one piano, so that loudness does not depend on how the voices are spread over
 with control changes or pitch bends of its own (its volume, its pedal) keeps a channel of its own,
 unless another track of the program has the very same ones. On one channel a key sounds once: notes
 of one key that start together become one (the loudest), a note that starts while its key is held
-strikes it again, and the key is released when the last note holding it ends.
+strikes it again, and the last note holding it releases it.
 """
 
 from __future__ import annotations
