@@ -80,7 +80,7 @@ def release(run: Path, root: Path = ROOT) -> list[str]:
     said = list(_tables(run, root, preset))
     if preset in ("full", "plain", "ladder"):
         said += _models(run, root, done)
-    if "ladder" in done:
+    if "ladders" in done:
         said += _copy(run, root, "data/results/ladder.csv", "figures/ladder.*")
     if preset == "full":
         said += _comparison(run, root, done)

@@ -187,8 +187,7 @@ class Study:
         given = {**self.about, "remeasure": options.remeasure, "output": self.output}
         if options.samples is not None:
             given["n_samples"] = options.samples
-        asked = {"ladder"} & {options.preset} | ({"folder"} if folder else set())
-        asked.update(options.only or ())
+        asked = {options.preset, *(options.only or ())} | ({"folder"} if folder else set())
         self.notebooks = read_notebooks(notebooks, given, trainings=self.trainings, asked=asked)
         if options.remeasure:
             self.notebooks = [nb for nb in self.notebooks if not trains(nb)]
@@ -331,8 +330,9 @@ def read_notebooks(
 
     One that trains stands there `trainings` times, and what depends on it depends on all; with 0 it
     is run once, trains nothing, and nothing waits for it. A notebook of ``research/`` is read if
-    `asked` has its name or a word of its metadata's ``runs_with``; with the word ``ladder``, only
-    notebooks that list it are read. It comes before the lesson that its ``before`` names.
+    `asked` has its name or a word of its metadata's ``runs_with`` (a preset, or ``folder``); with
+    the preset ``ladder``, only notebooks that list it are read. It comes before the lesson that its
+    ``before`` names.
     """
     found: list[Notebook] = []
     paths = sorted(folder.glob("0*.ipynb")) + sorted(folder.glob("research/*.ipynb"))
@@ -559,8 +559,15 @@ def _printed(output: NotebookNode) -> str:
     return "" if len(data) > 1 or text.startswith("<") else text
 
 
+# nbconvert's page shows pictures without their words.
+_PAGE = """{% extends 'lab/index.html.j2' %}
+{% block data_png %}{% set alt = output | get_metadata('alt', 'image/png') %}{{
+super() | replace('<img', '<img alt="' ~ (alt or '') | escape_html ~ '"') }}{% endblock %}"""
+
+
 def _write_rendered(nb: Notebook, run: NotebookNode, rendered: Path) -> None:
     """Write a notebook with the outputs of `run`, and as a page, unless both stand there."""
+    from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
     path, page = (rendered / f"{nb.name}.{ending}" for ending in ("ipynb", "html"))
@@ -569,7 +576,11 @@ def _write_rendered(nb: Notebook, run: NotebookNode, rendered: Path) -> None:
     if path.exists() and page.exists() and text == path.read_text("utf-8"):
         return
     resources = {"metadata": {"name": nb.name}}
-    html, _ = HTMLExporter(embed_images=True).from_notebook_node(result, resources=resources)
+    exporter = HTMLExporter(
+        embed_images=True, extra_loaders=[DictLoader({"page.html.j2": _PAGE})],
+        template_file="page.html.j2",
+    )  # fmt: skip
+    html, _ = exporter.from_notebook_node(result, resources=resources)
     write_text(html, page)
     write_text(text, path)
 
@@ -783,6 +794,7 @@ def add_outputs(source: NotebookNode, run: NotebookNode, *, name: str, output: s
     result = copy.deepcopy(source)
     old, new = code_cells(run), code_cells(result)
     values = declared_parameters(parameters_cell(run, name=name)) | {"output": output}
+    values.pop("remeasure", None)  # for a release alone; a reader opens it as it stands
     target = parameters_cell(result, name=name)
     target.source = with_parameters(target.source, values)
     others = [[c.source for c in cells if not _has_parameters(c)] for cells in (old, new)]

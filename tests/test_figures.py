@@ -134,9 +134,10 @@ def parts():
     """Return deciding parts of two claims, one of them without numbers."""
     frame = pd.DataFrame([
         ("C2", "plain", "VAE above GAN", "vae", "gan", "energy", "dB", True, "yes", 3.0, 2.0, 4.0,
-         1.0, 5, 40, 40, ""),
+         1.0, 5, 40, 40, "", "", False, ""),
         ("C8", "plain", "GAN beside real", "gan", "real", "spread", "ratio", True, "undecided",
-         np.nan, np.nan, np.nan, 0.8, 0, 0, 40, "pieces of gan: 0, needed 20"),
+         np.nan, np.nan, np.nan, 0.8, 0, 0, 40, "pieces of gan: 0, needed 20", "", False,
+         ""),
     ], columns=claims.PART_COLUMNS)  # fmt: skip
     return frame
 

@@ -284,21 +284,21 @@ def test_what_is_released_is_what_was_released():
 
 
 def test_a_ladder_run_gives_pieces_and_costs_of_its_rungs_and_no_weights(root, tmp_path):
-    run = a_run(tmp_path, "03_gan", "ladder", preset="ladder")
+    run = a_run(tmp_path, "03_gan", "ladders", preset="ladder")
     put(run / "data/generated/gan/ears/0/000.mid", "a rung")
     put(run / "data/results/history_ears_gan_0.csv", "step\n1\n")
     put(run / "data/weights/ears_gan.weights.h5", "weights")
     put(run / "data/results/ladder.csv", "model,rung\ngan,ears\n")
     put(run / "figures/ladder.png", "picture")
     (root / "notebooks/research").mkdir()
-    nbformat.write(notebook("1"), root / "notebooks/research/ladder.ipynb")
-    nbformat.write(notebook("1", printed=["new"], seed=0), run / "rendered/ladder.ipynb")
+    nbformat.write(notebook("1"), root / "notebooks/research/ladders.ipynb")
+    nbformat.write(notebook("1", printed=["new"], seed=0), run / "rendered/ladders.ipynb")
     said = release.release(run, root)
     assert (root / "data/generated/gan/ears/0/000.mid").read_text() == "a rung"
     assert (root / "data/results/ladder.csv").exists()
     assert (root / "figures/ladder.png").exists()
-    assert "notebooks/research/ladder.ipynb" in said
-    assert "new" in (root / "notebooks/research/ladder.ipynb").read_text()
+    assert "notebooks/research/ladders.ipynb" in said
+    assert "new" in (root / "notebooks/research/ladders.ipynb").read_text()
     assert not list((root / "data/weights").iterdir())
     assert not list(root.glob("data/results/history*"))
     assert (root / "data/generated/lstm/refined/0/000.mid").read_text() == "old 0"  # not run
