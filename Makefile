@@ -74,7 +74,8 @@ remeasure: install
 
 # The models between plain and refined, one change at a time, one training each.
 ladder: install
-	@$(RUN_STUDY) --preset ladder $(call option,--output,OUTPUT) $(if $(filter-out 0,$(FORCE)),--force)
+	@$(RUN_STUDY) --preset ladder --seed $(call given,SEED) $(call option,--output,OUTPUT) \
+		$(if $(filter-out 0,$(FORCE)),--force)
 
 # The one way from a run into data/, figures/ and the notebooks' outputs.
 release: install

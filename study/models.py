@@ -405,8 +405,9 @@ def continue_piece(
     title = f"{name}: {steps / 4:g} quarter notes given, {32 - steps / 4:g} continued"
     position = codecs.bar_position(codecs.continued_metre(example, length=PIECE_STEPS))
     seconds = min(PIECE_STEPS * 15 / tempo, 59)
+    voices = example.codes.shape[1] if isinstance(codec, codecs.VoiceCodec) else 0
     player.show_piece(
-        midi, title, model="lstm", position=position, seconds=seconds, mark=steps
+        midi, title, model="lstm", position=position, seconds=seconds, mark=steps, lines=voices
     )  # fmt: skip
     return midi
 

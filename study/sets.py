@@ -251,6 +251,7 @@ RUNGS = {  # from the plain to the refined model, one change at a time: kinds, a
         REFINED: "temperature and top-p",
     },
 }
+IN_VOICES = ("temperature_1", "no_helps", "ears", "recurrent_decoder", "joint_voices", REFINED)
 NO_SEED = -1  # of a piece that no training run and no draw made
 _WRITERS = {"lstm": "02 (LSTM)", "gan": "03 (GAN)", "vae": "04 (VAE)"}
 

@@ -433,7 +433,8 @@ class Lesson:
             if (CHECKOUT / "data/generated" / self.model / kind).is_dir():
                 piece, title = sets.released_piece(self.model, kind), f"{kind} {self.model.upper()}"
                 title += ", released, piece 000"
-                player.show_piece(piece, title, model=self.model, seconds=seconds)
+                voices = 4 if kind in sets.IN_VOICES else 0
+                player.show_piece(piece, title, model=self.model, seconds=seconds, lines=voices)
 
     def judge(self, rolls: Sequence[np.ndarray], bars: Sequence[Bars] | None = None) -> pd.Series:
         """Return how near to the validation pieces some pieces lie, and how far from each other.
