@@ -306,8 +306,8 @@ def stated_by_02():
         f"{near['1.5']} at 1.5.",
         f"{run}, {hot} of the notes lie inside their best scale at temperature 1.5, where Bach "
         f"has {real}.",
-        f"{run}, the distance falls from {rungs[0]} to {rungs[1]}, {rungs[2]}, {rungs[3]} and "
-        f"{rungs[4]}, rung by rung.",
+        f"{run}, the distance of seed 0 falls from {rungs[0]} to {rungs[1]}, {rungs[2]}, "
+        f"{rungs[3]} and {rungs[4]}, rung by rung.",
         f"{run}, the distance is {refined} for the refined model, {at_one} at temperature 1 and "
         f"{forgets} without memory.",
         f"{run}, `pitch_range` falls to {cold['pitch_range'][0]} semitones and `nearest` to "
@@ -390,6 +390,10 @@ def stated_by_04():
     far, nearer, _ = row("vae-plain-misses", "distance")
     (spread,) = numbers("vae-plain-misses", r"spread of a cloud: ([\d.]+)")
     nats, kl = numbers("vae-history", r"\n\d+ +([\d.]+) +([\d.]+)")
+    found = pd.read_csv(ROOT / "data" / "results" / "distance.csv").set_index("model")["distance"]
+    ladder = pd.read_csv(ROOT / "data" / "results" / "ladder.csv").query("model == 'vae'")
+    rungs = [f"{distance:.2f}" for distance in ladder.query("seed == 0")["distance"]]
+    with_prior, without = found["vae"], found["vae_standard_normal"]
     warm, *_, cold, _ = row("vae-temperature", "distance")
     nearest = row("vae-temperature", "nearest")[:-1]
     *fits, real_fit = row("vae-temperature", "chord_fit")
@@ -408,6 +412,10 @@ def stated_by_04():
         "clouds lie points that no piece ever taught the decoder.",
         f"{run}, a validation window costs {nats} nats to rebuild at the last step, and its $z$ "
         f"carries {kl} nats.",
+        f"{run}, the distance of seed 0 goes from {rungs[0]} to {', '.join(rungs[1:-1])} and "
+        f"{rungs[-1]}.",
+        f"{run}, notebook 05 finds a distance of {with_prior:.2f} with it, and of {without:.2f} "
+        "where $\\mathcal{N}(0, I)$ takes its place.",
         f"{run}, the distance falls from {warm} at temperature 1 to {cold} at 0.1, and `nearest` "
         f"stays at {min(nearest)} or above: cold pieces still differ, because their $z$ differ.",
         f"{run}, `chord_fit`, the share of moments whose notes form one chord, is {fits[-1]} where "

@@ -19,7 +19,14 @@ from conftest import listing
 
 from study.printed import SETTINGS
 from study.run import Paths, preset
-from study.runner import ROOT, declared_parameters, parameters_cell, problems, read_notebook
+from study.runner import (
+    ROOT,
+    declared_parameters,
+    parameters_cell,
+    problems,
+    read_notebook,
+    read_notebooks,
+)
 from study.sets import RUNGS, VARIANTS
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -239,3 +246,14 @@ def test_a_class_gets_the_released_verdict_into_any_folder(tmp_path):
 def test_any_notebook_runs_alone(tmp_path, name):
     classroom(tmp_path, "--only", name)
     assert (tmp_path / "rendered" / f"{name}.html").exists()
+
+
+def test_the_ladder_runs_the_lessons_that_train_rungs_and_measures_them_last():
+    names = [nb.name for nb in read_notebooks(ROOT / "notebooks", {}, asked={"ladder"})]
+    assert names == ["01_data_preparation", "03_gan", "04_vae", "lstm_of_keys", "ladders"]
+
+
+def test_a_folder_of_ones_own_has_the_keys_before_the_comparison():
+    found = {nb.name: nb for nb in read_notebooks(ROOT / "notebooks", {}, asked={"folder"})}
+    assert "lstm_of_keys" in found["05_comparison"].depends
+    assert [name for name in found if name[0] != "0"] == ["lstm_of_keys"]

@@ -125,8 +125,7 @@ def test_a_killed_training_of_frames_goes_on_and_ends_the_same(cells, tmp_path, 
         for i in range(5)
     ]
     sung, first = {"train": pieces[:3], "valid": pieces[3:]}, cells["build_frames"]
-    space = dict(cells) | {"preset": "smoke", "seed": 0}
-    space["of_this_run"] = {"preset": "smoke", "corpus": "chorales", "seed": 0}
+    space = dict(cells) | {"preset": "smoke", "corpus": "chorales", "seed": 0}
     load_cells(NOTEBOOK, "frames", space)
     space |= {"FRAME_EPOCHS": 5, "build_frames": lambda n, seed: first(n, units=6, seed=seed)}
     key_codec = SimpleNamespace(n_keys=4, to_dict=dict)
