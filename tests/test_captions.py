@@ -280,6 +280,9 @@ def stated_by_02():
     near = {tau: row(asked, f"temperature {tau}")[2] for tau in ("0.2", "0.4", "0.6", "1", "1.5")}
     assert min(near, key=lambda tau: float(near[tau])) == "0.6"
     hot, real = (row(asked, name)[0] for name in ("temperature 1.5", "real"))
+    ladder = pd.read_csv(ROOT / "data" / "results" / "ladder.csv").query("model == 'lstm'")
+    rungs = [f"{d:.2f}" for d in ladder.loc[ladder["seed"] == 0, "distance"]]
+    assert rungs == sorted(rungs, key=float, reverse=True)
     refined, at_one, forgets, _ = row("lstm-controls", "distance")
     cold = {name: row("lstm-solution-1", name) for name in ("pitch_range", "nearest")}
     assert float(cold["pitch_range"][0]) < float(row(asked, "temperature 0.6")[1])
@@ -303,6 +306,8 @@ def stated_by_02():
         f"{near['1.5']} at 1.5.",
         f"{run}, {hot} of the notes lie inside their best scale at temperature 1.5, where Bach "
         f"has {real}.",
+        f"{run}, the distance of seed 0 falls from {rungs[0]} to {rungs[1]}, {rungs[2]}, "
+        f"{rungs[3]} and {rungs[4]}, rung by rung.",
         f"{run}, the distance is {refined} for the refined model, {at_one} at temperature 1 and "
         f"{forgets} without memory.",
         f"{run}, `pitch_range` falls to {cold['pitch_range'][0]} semitones and `nearest` to "

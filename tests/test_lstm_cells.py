@@ -14,6 +14,7 @@ from keras import layers, ops  # noqa: E402
 
 from musiclib import codec  # noqa: E402
 from musiclib.midi import MidiFileError, load_midi, save_midi  # noqa: E402
+from musiclib.piece import piece_from_midi  # noqa: E402
 from musiclib.roll import to_piano_roll  # noqa: E402
 from study import models, run  # noqa: E402
 from study.runner import NOTEBOOKS, load_cells, read_notebook  # noqa: E402
@@ -156,6 +157,35 @@ def test_the_metre_embedding_is_as_large_as_the_codec_says(cells, metres):
         lambda: cells["build_keys_model"](K, 3, joint=True, units=6, metres=metres),
     ):
         assert build().get_layer("metre_embedding").input_dim == metres
+
+
+def test_windows_of_voices_read_one_step_late_and_mask_what_is_behind_a_piece():
+    piece, _ = piece_from_midi(song([(60, 0, 4), (64, 4, 8)]), name="a")
+    example = VOICES.encode(piece)
+    windows = models.VoiceWindows([example], steps=10)
+    given, codes, mask = windows.cut([(0, 0), (0, 5)])
+    np.testing.assert_array_equal(codes[0, :8], example.codes)
+    assert mask.sum(axis=1).tolist() == [8, 3]
+    np.testing.assert_array_equal(given["before"][0, 1:8], given["now"][0, :7, :, 0])
+    np.testing.assert_array_equal(given["now"][..., 1], codes)
+    assert not given["before"][0, 0].any()
+    one, two = (windows.draw(3, np.random.default_rng(0))[1] for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_model_gets_the_first_weights_that_it_had_behind_others():
+    def build():
+        return [layers.Dense(3) for _ in range(2)], layers.Dense(2)
+
+    keras.utils.set_random_seed(5)
+    others, last = build()
+    for layer in (*others, last):
+        layer.build((None, 4))
+    run.skip_layer_seeds(5, len(others))
+    again = layers.Dense(2)
+    again.build((None, 4))
+    for ours, theirs in zip(again.get_weights(), last.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 # The control that forgets
