@@ -6,8 +6,7 @@ Conventions:
   may be exceeded. `validate` refuses anything else. `sr` is samples per second.
 - dBFS of a level has two conventions that differ by 3.01 dB, so `convention` is always named:
   ``"aes17"`` (AES17-2020, also IEC 61606): a full-scale sine reads 0 dBFS, a full-scale square
-  +3.01; ``"square"``: a full-scale square reads 0 dBFS, a full-scale sine -3.01. A peak of 1.0 is
-  always 0 dBFS.
+  +3.01; ``"square"``: a full-scale square reads 0 dBFS, a sine -3.01. A peak of 1.0 is 0 dBFS.
 - Silence has energy, mean, power, RMS and peak 0; its levels and loudness are -inf; what divides by
   0 is NaN (crest factor, centroid, flatness, noise). The two noise levels end at `FLOOR_DB`.
 - Spectra use frames of 2048 samples (46 ms at 44.1 kHz), one every 512. librosa compiles code on
