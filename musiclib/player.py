@@ -70,7 +70,7 @@ def show_piece(
     if mark is not None:
         ax.axvline(mark, color="black", linestyle="--")
     figure, memory = ax.figure, io.BytesIO()
-    figure.savefig(memory, format="png", metadata={"Software": None})
+    figure.savefig(memory, format="png", bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
     display(Image(memory.getvalue(), format="png", alt=f"Piano roll: {title}"))
     display(play(synthesize(midi, sr=RATE, duration=duration), RATE))
