@@ -19,7 +19,7 @@ import pandas as pd
 
 from musiclib import plots
 from musiclib.audio import AES17_OFFSET_DB, energy, mean, peak, validate
-from musiclib.files import append_csv, upsert_csv, write_csv
+from musiclib.files import append_csv, upsert_csv
 from musiclib.originality import TrainingIndex
 from study import measuring, run, sets
 from study.measuring import SR, render
@@ -71,7 +71,7 @@ class Comparison:
 
     def keep(self, table: pd.DataFrame, file: str) -> pd.DataFrame:
         """Write a table to the results and return it."""
-        write_csv(table, self.paths.results / file)
+        self.paths.write_table(table, file)
         return table
 
     def rolls(self) -> dict[str, dict[int, list[np.ndarray]]]:

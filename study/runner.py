@@ -187,7 +187,7 @@ class Study:
         given = {**self.about, "remeasure": options.remeasure, "output": self.output}
         if options.samples is not None:
             given["n_samples"] = options.samples
-        asked = {options.preset, *(options.only or ())} | ({"folder"} if folder else set())
+        asked = {"folder" if folder else options.preset, *(options.only or ())}
         self.notebooks = read_notebooks(notebooks, given, trainings=self.trainings, asked=asked)
         if options.remeasure:
             self.notebooks = [nb for nb in self.notebooks if not trains(nb)]

@@ -406,7 +406,7 @@ class Lesson:
     def __init__(
         self, model: str, *, preset: str, seed: int, corpus: str, n_samples: int, output: str
     ) -> None:
-        self.model, self.seed, self.corpus = model, seed, corpus
+        self.model, self.seed = model, seed
         self.about = {"preset": preset, "corpus": corpus, "seed": seed}
         self.budget, self.paths = run.preset(preset), Paths(output, corpus)
         self.n_pieces = n_samples or self.budget["n_samples"]
@@ -420,12 +420,13 @@ class Lesson:
             for side, some in self.pieces.items()
         }
         self.floor = distance.distance_to_real(self._features["train"], self._features["valid"])
+        if dropped := distance.describe_dropped(self._features["valid"]):
+            print(dropped)
 
     def training(self, kind: str = REFINED, *, steps: int, codec: Any = None) -> Training:
         """Return the training run of one kind of the model."""
-        return Training(
-            self.model, self.paths, **self.about, steps=steps, codec=codec, kind=kind
-        )  # fmt: skip
+        about = {**self.about, "steps": steps, "codec": codec, "kind": kind}
+        return Training(self.model, self.paths, **about)
 
     def hear(self, *kinds: str, seconds: float = 12.0) -> None:
         """Show and play the first released piece of each of these kinds that is released."""

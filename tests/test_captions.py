@@ -15,14 +15,7 @@ from study.preference import expected_scores
 from study.runner import ROOT, code_cells, read_notebook
 from study.stats import MODELS
 
-LESSONS = (
-    "01_data_preparation",
-    "02_lstm",
-    "03_gan",
-    "04_vae",
-    "05_comparison",
-    "06_listening_test",
-)  # those that are lessons by now
+LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("0*.ipynb"))
 MOST_CELLS, MOST_LINES, MOST_WORDS, LONGEST, FIRST_SOUND, MOST_NAMES = 45, 350, 2_500, 30, 6, 8
 SENTENCE = re.compile(r"In the released run.+?[.](?=\s|$)", re.DOTALL)
 

@@ -653,13 +653,14 @@ def test_size_counts_and_sound_is_not_taken_for_a_path():
 
 @pytest.fixture
 def research(folder):
-    """A checkout whose research has a notebook for folders and the ladder, and one for neither."""
+    """A checkout whose research has a notebook for folders and the ladder, and one for smoke."""
     (folder / "notebooks/research").mkdir()
-    for name, words in (("keys", {"runs_with": ["ladder", "folder"]}), ("audit", {})):
+    of = {"keys": ["ladder", "folder"], "audit": ["smoke"]}
+    for name, words in of.items():
         write(folder / "notebooks/research", name, "1", depends=["01_a", "09_z"])
         path = folder / "notebooks/research" / f"{name}.ipynb"
         node = nbformat.read(path, 4)
-        node.metadata.study |= words | {"before": "02_b"}
+        node.metadata.study |= {"runs_with": words, "before": "02_b"}
         nbformat.write(node, path)
     return folder / "notebooks"
 
@@ -684,3 +685,14 @@ def test_research_runs_where_it_is_asked_for_and_before_the_lesson_that_it_names
     if len(names) == 3:
         assert found[1].depends == ["01_a"]  # what is not there is not waited for
         assert found[2].depends == ["01_a", names[1]]
+
+
+@pytest.mark.parametrize(("own", "name"), [(False, "audit"), (True, "keys")])
+def test_research_for_a_preset_is_of_the_chorales_alone(research, own, name):
+    """What is measured for a release is no part of a study of one's own music."""
+    (research.parent / "own").mkdir()
+    (research.parent / "own" / "x.mid").write_bytes(b"MThd")
+    more = ["--corpus", str(research.parent / "own")] if own else []
+    assert study(research.parent, *more) == runner.DONE
+    done = {path.stem for path in (research.parent / "rendered").glob("*.ipynb")}
+    assert done == {"01_a", name, "02_b"}
