@@ -7,7 +7,7 @@ In the first, both sides of a row do the same job on the same data. They take tu
 not counted. The ratio is the median of otherwise / ours, between its lowest and highest value;
 above 1 ours is faster. The table (``runs/bench/data/results/bench.csv``) holds for this machine.
 
-The benchmark runs lstm_of_keys or 04_vae alone on one published set, once per seed, into
+The benchmark runs lstm_of_keys or vae_of_frames alone on one published set, once per seed, into
 ``runs/benchmark-<dataset>/``, and adds a row to ``data/results/benchmark_nll.csv`` for each.
 """
 
